@@ -1,0 +1,62 @@
+# `make demo` and `make test` are the two commands of the README; each installs what it needs.
+SHELL := /bin/bash
+PYTHON ?= python3
+ENVS := .envs
+UV := $(ENVS)/uv/bin/uv
+BIN := $(CURDIR)/$(ENVS)/dev/bin
+DEMO := .demo
+
+.PHONY: demo test unit chain lint format generate bench lock envs clean
+
+# --- environments: one a lock file, installed by hash -------------------------------------------------
+
+$(UV): requirements/uv.txt
+	$(PYTHON) -m venv --clear $(ENVS)/uv
+	$(ENVS)/uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
+members_dev := operator trainer converter
+members_operator := operator
+members_trainer := trainer
+members_converter := converter
+
+$(ENVS)/%/.installed: requirements/%.txt operator/pyproject.toml trainer/pyproject.toml converter/pyproject.toml | $(UV)
+	$(UV) venv --quiet --clear --no-project --python $(PYTHON) $(ENVS)/$*
+	$(UV) pip sync --quiet --require-hashes --python $(ENVS)/$*/bin/python $<
+	for member in $(members_$*); do \
+	  $(UV) pip install --quiet --no-deps --python $(ENVS)/$*/bin/python --editable ./$$member || exit 1; done
+	touch $@
+
+envs: $(foreach env,dev operator trainer converter server-cpu,$(ENVS)/$(env)/.installed)
+
+compile := pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
+lock: | $(UV)
+	$(UV) $(compile) requirements/dev.in $(foreach m,$(members_dev),$(m)/pyproject.toml) -o requirements/dev.txt
+	for member in $(members_dev); do \
+	  $(UV) $(compile) -c requirements/dev.txt $$member/pyproject.toml -o requirements/$$member.txt || exit 1; done
+	for server in server-cpu server-gpu; do \
+	  $(UV) $(compile) --overrides requirements/$$server.overrides.txt requirements/$$server.in \
+	    -o requirements/$$server.txt || exit 1; done
+
+# --- checks -------------------------------------------------------------------------------------------
+
+lint: $(ENVS)/dev/.installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(ENVS)/dev/.installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test: unit chain
+
+unit: $(ENVS)/dev/.installed
+	$(BIN)/pytest tests/unit tests/golden
+
+chain: envs
+	$(BIN)/pytest tests/chain
+
+clean:
+	rm -rf $(DEMO) build .pytest_cache .mypy_cache .ruff_cache

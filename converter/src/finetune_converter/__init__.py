@@ -1,0 +1,1 @@
+"""Merge, verify and publish LoRA adapters."""

@@ -1,0 +1,1 @@
+"""LoRA fine-tuning of DeepSeek-V3 on torchtitan."""
