@@ -21,7 +21,7 @@ members_trainer := trainer
 members_converter := converter
 
 $(ENVS)/%/.installed: requirements/%.txt operator/pyproject.toml trainer/pyproject.toml converter/pyproject.toml | $(UV)
-	$(UV) venv --quiet --clear --no-project --python $(PYTHON) $(ENVS)/$*
+	$(UV) venv --quiet --allow-existing --no-project --python $(PYTHON) $(ENVS)/$*
 	$(UV) pip sync --quiet --require-hashes --python $(ENVS)/$*/bin/python $<
 	for member in $(members_$*); do \
 	  $(UV) pip install --quiet --no-deps --python $(ENVS)/$*/bin/python --editable ./$$member || exit 1; done
@@ -45,6 +45,7 @@ lint: $(ENVS)/dev/.installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint images/*/Dockerfile
 
 format: $(ENVS)/dev/.installed
 	$(BIN)/ruff format .
