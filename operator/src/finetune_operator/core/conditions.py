@@ -1,0 +1,68 @@
+"""Conditions as KEP-1623 has them (metav1.Condition), and the events that their changes are worth."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from finetune_operator.core.plan import Event
+
+Status = Literal["True", "False", "Unknown"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """A condition as computed from what was observed; `since` where the observation knows the time."""
+
+    type: str
+    status: Status
+    reason: str
+    message: str = ""
+    since: datetime | None = None
+    failure: bool = False
+    """Whether a change to this is worth a Warning."""
+
+
+def timestamp(moment: datetime) -> str:
+    """Return a time as metav1.Time has it: RFC 3339, UTC, whole seconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_timestamp(text: str) -> datetime:
+    """Return the time of a metav1.Time."""
+    return datetime.fromisoformat(text)
+
+
+def _transition_time(condition: Condition, before: Mapping[str, Any] | None, now: datetime) -> str:
+    """Return when the status became what it is: kept while it stays the same (KEP-1623)."""
+    if before is not None and before["status"] == condition.status:
+        return str(before["lastTransitionTime"])
+    return timestamp(condition.since or now)
+
+
+def set_conditions(
+    previous: Iterable[Mapping[str, Any]], computed: Sequence[Condition], *, generation: int, now: datetime
+) -> list[dict[str, Any]]:
+    """Return the conditions of the new status; a condition that is no longer computed is gone."""
+    before = {condition["type"]: condition for condition in previous}
+    return [
+        {
+            "type": condition.type,
+            "status": condition.status,
+            "observedGeneration": generation,
+            "lastTransitionTime": _transition_time(condition, before.get(condition.type), now),
+            "reason": condition.reason,
+            "message": condition.message,
+        }
+        for condition in computed
+    ]
+
+
+def events_of(previous: Iterable[Mapping[str, Any]], computed: Sequence[Condition]) -> tuple[Event, ...]:
+    """Return an event for every condition that became true, or whose status or reason changed to a failure."""
+    before = {condition["type"]: (condition["status"], condition["reason"]) for condition in previous}
+    return tuple(
+        Event(type="Warning" if c.failure else "Normal", reason=c.reason, message=c.message)
+        for c in computed
+        if before.get(c.type) != (c.status, c.reason) and (c.failure or c.status == "True")
+    )

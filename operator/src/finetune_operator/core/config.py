@@ -1,0 +1,24 @@
+"""What the operator is told from outside: the images, and the few figures that differ between clusters."""
+
+from dataclasses import dataclass, field
+
+from finetune_operator import __version__
+
+_REGISTRY = "ghcr.io/finetune-operator"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """Container images, one a role."""
+
+    trainer: str = f"{_REGISTRY}/trainer:{__version__}"
+    converter: str = f"{_REGISTRY}/converter:{__version__}"
+    server: str = f"{_REGISTRY}/server:{__version__}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The operator's configuration; the chart's values on a cluster, the defaults on one machine."""
+
+    images: Images = field(default_factory=Images)
+    image_pull_policy: str = "IfNotPresent"

@@ -1,0 +1,31 @@
+"""Labels and annotations of children.
+
+https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/
+"""
+
+from finetune_operator.api import GROUP
+from finetune_operator.core.naming import child_name
+
+NAME = "app.kubernetes.io/name"
+INSTANCE = "app.kubernetes.io/instance"
+COMPONENT = "app.kubernetes.io/component"
+PART_OF = "app.kubernetes.io/part-of"
+MANAGED_BY = "app.kubernetes.io/managed-by"
+
+RUN = f"{GROUP}/run"
+ATTEMPT = f"{GROUP}/attempt"
+SPEC_HASH = f"{GROUP}/spec-hash"
+QUEUE_NAME = "kueue.x-k8s.io/queue-name"
+
+MANAGER = "finetune-operator"
+"""The value of managed-by, and the field manager of server-side apply."""
+
+
+def selector_labels(parent: str, component: str) -> dict[str, str]:
+    """Return the labels that select a component's pods; they never change (a selector is immutable)."""
+    return {NAME: "finetune", INSTANCE: child_name(parent), COMPONENT: component}
+
+
+def child_labels(parent: str, component: str) -> dict[str, str]:
+    """Return the labels of a child."""
+    return {**selector_labels(parent, component), PART_OF: "finetune", MANAGED_BY: MANAGER}

@@ -1,0 +1,88 @@
+"""How a container ended: the exit codes of contract/exit-codes.json and the line of the termination log."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """The contract's exit codes that change what happens next."""
+
+    DONE = 0
+    CONFIGURATION = 2
+    DATA = 3
+    OUT_OF_MEMORY = 10
+    COMMUNICATION = 11
+    CHECKPOINT = 12
+    STORAGE = 13
+    KILLED = 137
+    STOPPED = 143
+
+
+FINAL = (ExitCode.CONFIGURATION, ExitCode.DATA)
+"""A retry cannot help."""
+
+# When one process of many fails, the others fail of it: a lost peer or the stop that follows is no cause.
+_CONSEQUENCES = (ExitCode.COMMUNICATION, ExitCode.KILLED, ExitCode.STOPPED)
+
+_REASONS = {
+    ExitCode.CONFIGURATION: "ConfigurationInvalid",
+    ExitCode.DATA: "DataInvalid",
+    ExitCode.OUT_OF_MEMORY: "OutOfMemory",
+    ExitCode.COMMUNICATION: "CommunicationFailed",
+    ExitCode.CHECKPOINT: "CheckpointUnreadable",
+    ExitCode.STORAGE: "StorageFailed",
+    ExitCode.KILLED: "Killed",
+    ExitCode.STOPPED: "Stopped",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Termination:
+    """The end of a container that failed."""
+
+    exit_code: int
+    reason: str
+    message: str
+    remedy: str = ""
+    finished_at: datetime | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """True when a retry cannot help."""
+        return self.exit_code in FINAL
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong and what to do, in one line."""
+        return ". ".join(part.rstrip(".") for part in (self.message, self.remedy) if part)
+
+
+def parse_termination(exit_code: int, log: str, finished_at: datetime | None = None) -> Termination:
+    """Return how a container ended; a log that is not the contract's JSON line is the message itself."""
+    default_reason = _REASONS.get(ExitCode(exit_code), "Failed") if exit_code in set(ExitCode) else "Failed"
+    last = log.strip().splitlines()[-1] if log.strip() else ""
+    try:
+        line = json.loads(last)
+    except ValueError:
+        line = {"message": last}
+    if not isinstance(line, dict):
+        line = {"message": last}
+    return Termination(
+        exit_code=exit_code,
+        reason=str(line.get("reason") or default_reason),
+        message=str(line.get("message") or f"It ended with exit code {exit_code}"),
+        remedy=str(line.get("remedy") or ""),
+        finished_at=finished_at,
+    )
+
+
+def cause_of(terminations: tuple[Termination, ...]) -> Termination | None:
+    """Return the failure that brought the others about: what cannot be retried, then the first real one."""
+
+    def order(t: Termination) -> tuple[bool, bool, float]:
+        moment = t.finished_at.timestamp() if t.finished_at else float("inf")
+        return (not t.is_final, t.exit_code in _CONSEQUENCES, moment)
+
+    return min(terminations, key=order, default=None)
