@@ -1,0 +1,34 @@
+"""The bundle that torchtitan's trainer builds a model from."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torchtitan.distributed.pipeline_parallel import pipeline_llm
+from torchtitan.protocols.model_spec import ModelSpec
+
+from finetune_trainer.flavors import build_model_config
+from finetune_trainer.lora.converter import with_adapters
+from finetune_trainer.lora.settings import LoRASettings
+from finetune_trainer.model.parallelize import parallelize
+
+
+def lora_model_spec(
+    flavor: str,
+    *,
+    lora: LoRASettings,
+    targets: Sequence[str],
+    base_dtype: Literal["bfloat16", "float32"],
+    device: str,
+) -> ModelSpec:
+    """A flavour with adapters on `targets`. Raises ConfigurationError for an unknown flavour or target."""
+    return ModelSpec(
+        name="deepseek_v3",
+        flavor=flavor,
+        model=with_adapters(build_model_config(flavor, device=device), lora, targets, base_dtype),
+        parallelize_fn=parallelize,
+        pipelining_fn=pipeline_llm,
+        # torchtitan's hook here moves the router's expert bias at every step; a frozen base has none.
+        post_optimizer_build_fn=None,
+        # Base and adapters are read and written by `base` and `checkpoint`, each in its own files.
+        state_dict_adapter=None,
+    )
