@@ -1,0 +1,56 @@
+"""The converter that turns a DeepSeek-V3 model config into one that trains adapters only."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any, Literal
+
+from torchtitan.models.common.linear import Linear
+from torchtitan.models.common.moe import GroupedExperts, TokenChoiceTopKRouter
+from torchtitan.models.deepseek_v3 import DeepSeekV3Model
+
+from finetune_trainer.lora.experts import LoRAGroupedExperts
+from finetune_trainer.lora.linear import LoRALinear
+from finetune_trainer.lora.settings import LoRASettings
+from finetune_trainer.lora.targets import select_weights
+from finetune_trainer.model.frozen import FrozenBaseModel
+from finetune_trainer.model.router import Float32Gate
+
+
+def with_adapters(
+    model: DeepSeekV3Model.Config,
+    settings: LoRASettings,
+    targets: Sequence[str],
+    base_dtype: Literal["bfloat16", "float32"],
+) -> FrozenBaseModel.Config:
+    """`model` (changed in place below its root) with adapters on what `targets` name.
+
+    Raises ConfigurationError when a target matches nothing.
+    """
+    selected = select_weights(model, targets)
+    adapted = {
+        weight.fqn: tuple(sorted(w.name for w in selected if w.fqn == weight.fqn)) for weight in selected
+    }
+    for fqn, config, parent, attribute in list(model.traverse(Linear.Config)):
+        if fqn in adapted:
+            _replace(parent, attribute, _extend(config, LoRALinear.Config, lora=settings))
+    for fqn, config, parent, attribute in list(model.traverse(GroupedExperts.Config)):
+        targeted = adapted.get(fqn, ())
+        _replace(
+            parent, attribute, _extend(config, LoRAGroupedExperts.Config, lora=settings, targets=targeted)
+        )
+    for _, router, _, _ in model.traverse(TokenChoiceTopKRouter.Config):
+        router.gate = _extend(router.gate, Float32Gate.Config)
+    return _extend(model, FrozenBaseModel.Config, base_dtype=base_dtype)
+
+
+def _extend(config: Any, extended: type, **additions: Any) -> Any:
+    return extended(
+        **{field.name: getattr(config, field.name) for field in fields(config) if field.init}, **additions
+    )
+
+
+def _replace(parent: Any, attribute: Any, config: Any) -> None:
+    if isinstance(parent, list):
+        parent[attribute] = config
+    else:
+        setattr(parent, attribute, config)
