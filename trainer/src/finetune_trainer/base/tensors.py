@@ -1,0 +1,118 @@
+"""Read slices of tensors from a folder of safetensors, each error naming file and tensor."""
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from finetune_trainer.base.float8 import BLOCK, dequantize, enclosing_blocks
+from finetune_trainer.failure import DataError
+
+INDEX = "model.safetensors.index.json"
+SINGLE_FILE = "model.safetensors"
+SCALE_SUFFIX = "_scale_inv"
+
+
+class BaseTensors:
+    """The tensors of a Hugging Face checkpoint folder. Only what is asked for is read."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._files: dict[str, Any] = {}
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self._slice(name).get_shape())
+
+    def check(self, name: str, shape: tuple[int, ...]) -> None:
+        """Raise DataError unless tensor `name` is there, whole, with this shape (and a scale if in FP8)."""
+        found = self.shape(name)
+        if found != shape:
+            raise self._error(
+                "BaseShapeMismatch",
+                name,
+                f"has shape {list(found)}, the flavor needs {list(shape)}",
+                "Use the flavor that belongs to this base model",
+            )
+        if self._is_float8(name):
+            self._check_scale(name, shape)
+
+    def read(self, name: str, part: tuple[slice, ...]) -> torch.Tensor:
+        """`part` of tensor `name`, in the file's dtype; FP8 blocks come dequantised, in float32."""
+        if not self._is_float8(name):
+            return self._read(name, part)
+        blocks = enclosing_blocks(part)
+        scales = self._read(name + SCALE_SUFFIX, blocks)
+        return dequantize(self._read(name, part), scales, part)
+
+    def _read(self, name: str, part: tuple[slice, ...]) -> torch.Tensor:
+        try:
+            tensor: torch.Tensor = self._slice(name)[part]
+        except (SafetensorError, OSError) as error:
+            raise self._error("BaseUnreadable", name, f"cannot be read ({error})", _FETCH_AGAIN) from error
+        return tensor
+
+    def _is_float8(self, name: str) -> bool:
+        return str(self._slice(name).get_dtype()) == "F8_E4M3"
+
+    def _check_scale(self, name: str, shape: tuple[int, ...]) -> None:
+        blocks = tuple(-(-size // BLOCK) for size in shape)
+        found = self.shape(name + SCALE_SUFFIX)
+        if found != blocks:
+            raise self._error(
+                "BaseShapeMismatch",
+                name + SCALE_SUFFIX,
+                f"has shape {list(found)}, {list(blocks)} blocks of {BLOCK}x{BLOCK} are needed",
+                _FETCH_AGAIN,
+            )
+
+    def _slice(self, name: str) -> Any:
+        try:
+            return self._open(self._file_of(name)).get_slice(name)
+        except SafetensorError as error:
+            raise self._error("BaseTensorMissing", name, "is missing", _FETCH_AGAIN) from error
+
+    def _file_of(self, name: str) -> str:
+        if self._weight_map is None:
+            return SINGLE_FILE
+        if name not in self._weight_map:
+            raise DataError(
+                reason="BaseTensorMissing",
+                message=f"{self.folder / INDEX}: {name} is missing",
+                remedy="Use the flavor that belongs to this base model",
+            )
+        return self._weight_map[name]
+
+    def _open(self, file: str) -> Any:
+        if file not in self._files:
+            try:
+                self._files[file] = safe_open(self.folder / file, framework="pt")
+            except (SafetensorError, OSError) as error:
+                raise DataError(
+                    reason="BaseUnreadable",
+                    message=f"{self.folder / file} is not a whole safetensors file ({error})",
+                    remedy=_FETCH_AGAIN,
+                ) from error
+        return self._files[file]
+
+    @cached_property
+    def _weight_map(self) -> dict[str, str] | None:
+        index = self.folder / INDEX
+        if not index.exists():
+            return None
+        try:
+            weight_map: dict[str, str] = json.loads(index.read_text())["weight_map"]
+        except (ValueError, KeyError) as error:
+            raise DataError(
+                reason="BaseUnreadable", message=f"{index} has no weight_map ({error!r})", remedy=_FETCH_AGAIN
+            ) from error
+        return weight_map
+
+    def _error(self, reason: str, name: str, problem: str, remedy: str) -> DataError:
+        file = self._file_of(name)
+        return DataError(reason=reason, message=f"{self.folder / file}: {name} {problem}", remedy=remedy)
+
+
+_FETCH_AGAIN = "Delete the base model's folder and let prepare fetch it again"
