@@ -1,0 +1,84 @@
+"""Ranks act as one: what one of them fails at, all of them fail at."""
+
+import errno
+import functools
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from safetensors import SafetensorError
+
+from finetune_trainer.failure import StageError, StorageError
+
+T = TypeVar("T")
+
+
+@functools.cache
+def control_group() -> dist.ProcessGroup | None:
+    """The group for agreeing about small values on the host, which must not wait for a GPU's queue."""
+    if dist.get_backend() == "gloo":
+        return None
+    group = dist.new_group(backend="gloo")
+    return group if isinstance(group, dist.ProcessGroup) else None
+
+
+def any_rank(flag: bool) -> bool:
+    """Whether `flag` is set on any rank; the same answer on all."""
+    value = torch.tensor([int(flag)])
+    dist.all_reduce(value, dist.ReduceOp.MAX, group=control_group())
+    return bool(value.item())
+
+
+def gather_objects(value: T) -> list[T]:
+    """`value` of every rank, by rank."""
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value, group=control_group())
+    return values
+
+
+def from_rank_zero(compute: Callable[[], T]) -> T:
+    """What `compute` returns on rank 0, on every rank; a failure of the user's there is raised on all."""
+    outcome: list[Any] = [None, None]
+    if dist.get_rank() == 0:
+        try:
+            outcome[0] = compute()
+        except StageError as failure:
+            outcome[1] = failure
+    dist.broadcast_object_list(outcome, src=0, group=control_group())
+    if outcome[1] is not None:
+        raise outcome[1]
+    result: T = outcome[0]
+    return result
+
+
+def write_together(write: Callable[[], T], folder: Path) -> list[T]:
+    """Run `write` on every rank and return all results; StorageError on every rank if it failed on one."""
+    result: T | None = None
+    problem: str | None = None
+    try:
+        result = write()
+    except (OSError, SafetensorError) as error:
+        problem = _describe(error, folder)
+    outcomes = gather_objects((result, problem))
+    if problems := [problem for _, problem in outcomes if problem is not None]:
+        raise StorageError(
+            reason="VolumeNotWritable",
+            message=f"{folder} cannot be written: {problems[0]}",
+            remedy="Make room on the volume, then start the job again: it goes on from its last checkpoint",
+        )
+    return [result for result, _ in outcomes]  # type: ignore[misc]
+
+
+def _describe(error: Exception, folder: Path) -> str:
+    full = (
+        getattr(error, "errno", None) == errno.ENOSPC
+        or "No space left" in str(error)
+        or "code: 28" in str(error)
+    )
+    if not full:
+        return str(error)
+    volume = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    return f"no space left on the volume ({shutil.disk_usage(volume).free / 1e9:.1f} GB free)"
