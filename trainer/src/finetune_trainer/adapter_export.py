@@ -1,0 +1,73 @@
+"""Write the adapter in PEFT's format, from a checkpoint's whole tensors."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from finetune_trainer.checkpoint import files
+from finetune_trainer.lora.settings import LoRASettings
+from finetune_trainer.model.names import CheckpointNames
+
+PEFT_PREFIX = "base_model.model."
+WEIGHTS = "adapter_model.safetensors"
+CONFIG = "adapter_config.json"
+
+
+def export_adapter(
+    checkpoint: Path, folder: Path, *, names: CheckpointNames, settings: LoRASettings, base: str
+) -> None:
+    """Write `folder` (adapter_config.json, adapter_model.safetensors), which appears by one rename.
+
+    A routed expert's adapter is written under its own name in the base checkpoint, as a linear layer's is.
+    Raises OSError when the volume refuses.
+    """
+    tensors = dict(_peft_tensors(checkpoint, names))
+    staging = folder.with_name(f".{folder.name}.partial")
+    staging.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, staging / WEIGHTS, metadata={"format": "pt"})
+    config = peft_config(settings, target_modules=_target_modules(tensors), base=base)
+    (staging / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+    files.rename_durably(staging, folder)
+
+
+def peft_config(settings: LoRASettings, *, target_modules: Sequence[str], base: str) -> dict[str, Any]:
+    """The fields of PEFT's LoraConfig that say how the tensors are applied."""
+    return {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base,
+        "r": settings.rank,
+        "lora_alpha": settings.alpha,
+        "lora_dropout": settings.dropout,
+        "use_rslora": settings.use_rslora,
+        "target_modules": list(target_modules),
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "inference_mode": True,
+    }
+
+
+def _peft_tensors(checkpoint: Path, names: CheckpointNames) -> Iterator[tuple[str, torch.Tensor]]:
+    for file in sorted(checkpoint.glob("layer-*.safetensors")):
+        with safe_open(file, framework="pt") as source:
+            for name in source.keys():  # noqa: SIM118 (safe_open cannot be iterated)
+                if "/" not in name:  # what follows a slash is the optimizer's
+                    yield from _peft_modules(name, source.get_tensor(name), names)
+
+
+def _peft_modules(
+    name: str, tensor: torch.Tensor, names: CheckpointNames
+) -> Iterator[tuple[str, torch.Tensor]]:
+    modules = names.adapter_modules(name, num_experts=tensor.shape[0])
+    parts = [tensor] if tensor.dim() == 2 else tensor.unbind(0)
+    for (module, side), part in zip(modules, parts, strict=True):
+        yield f"{PEFT_PREFIX}{module}.{side}.weight", part.contiguous()
+
+
+def _target_modules(tensors: Mapping[str, torch.Tensor]) -> list[str]:
+    return sorted({name.split(".")[-3] for name in tensors})
