@@ -1,0 +1,136 @@
+"""From run.json to torchtitan's configuration."""
+
+import copy
+import math
+from typing import Any
+
+from torchtitan.components.loss import ChunkedLossWrapper, CrossEntropyLoss
+from torchtitan.components.optimizer import LRSchedulersContainer, OptimizersContainer, ParamGroupConfig
+from torchtitan.config import CommConfig, DebugConfig, TrainingConfig
+from torchtitan.distributed.activation_checkpoint import SelectiveAC
+from torchtitan.models.common.config_utils import decoder_vocab_size
+from torchtitan.protocols.model_spec import ModelSpec
+
+from finetune_trainer.checkpoint.manager import LoRACheckpointManager
+from finetune_trainer.data import ChatDataLoader
+from finetune_trainer.failure import ConfigurationError
+from finetune_trainer.lora.settings import LoRASettings
+from finetune_trainer.metrics import ProgressMetrics
+from finetune_trainer.model.spec import lora_model_spec
+from finetune_trainer.overrides import with_overrides
+from finetune_trainer.parallelism import batch_sizes, check_parallelism, parallelism_config
+from finetune_trainer.run import RunFile
+from finetune_trainer.training import LoRATrainer
+
+# "constant" decays in none of the steps; the others decay, to 0, in all steps after the warm-up.
+SCHEDULES: dict[str, dict[str, Any]] = {
+    "constant": {"decay_ratio": 0.0},
+    "linear": {"decay_type": "linear"},
+    "cosine": {"decay_type": "cosine"},
+}
+
+
+def trainer_config(run: RunFile, *, sequences: int | None = None) -> LoRATrainer.Config:
+    """The configuration that trains `run`.
+
+    sequences: packed sequences in one pass over the data; needed where the run counts epochs.
+    Raises ConfigurationError for everything in the run file that cannot work, naming the field.
+    """
+    spec = _model_spec(run)
+    check_parallelism(run, spec.model)
+    config = _configure(run, spec, total_steps(run, sequences))
+    return with_overrides(config, run.training.overrides)
+
+
+def check_config(run: RunFile) -> None:
+    """Check all of the configuration without a GPU, a process group or data. Raises ConfigurationError."""
+    config = trainer_config(run, sequences=1)
+    try:
+        copy.deepcopy(config.model_spec.model).update_from_config(config=config)
+    except (ValueError, NotImplementedError) as error:
+        raise ConfigurationError(
+            reason="TrainingInvalid", message=f"training: {error}", remedy="Correct the field it names"
+        ) from error
+
+
+def lora_settings(run: RunFile) -> LoRASettings:
+    lora = run.lora
+    return LoRASettings(rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout, use_rslora=lora.use_rslora)
+
+
+def total_steps(run: RunFile, sequences: int | None) -> int:
+    """Optimizer steps of the run; a last step that the data fills only in part is left out."""
+    training = run.training
+    if training.steps is not None:
+        return training.steps
+    if training.epochs is None or sequences is None:
+        raise ConfigurationError(
+            reason="TrainingInvalid",
+            message="training: neither steps nor epochs is set",
+            remedy="Set one of them",
+        )
+    return max(1, math.floor(training.epochs * sequences / batch_sizes(run)["global_batch_size"]))
+
+
+def _model_spec(run: RunFile) -> ModelSpec:
+    return lora_model_spec(
+        run.flavor,
+        lora=lora_settings(run),
+        targets=run.lora.targets,
+        base_dtype=run.training.precision,
+        device=run.workers.device,
+    )
+
+
+def _configure(run: RunFile, spec: ModelSpec, steps: int) -> LoRATrainer.Config:
+    on_cpu = run.workers.device == "cpu"
+    return LoRATrainer.Config(
+        model_spec=spec,
+        hf_assets_path=str(run.base_path),
+        dump_folder=str(run.run_path),
+        loss=ChunkedLossWrapper.Config(
+            loss_fn=CrossEntropyLoss.Config(global_vocab_size=decoder_vocab_size(spec))
+        ),
+        metrics=ProgressMetrics.Config(log_freq=1),
+        dataloader=ChatDataLoader.Config(),
+        optimizer=_optimizer(run),
+        lr_scheduler=LRSchedulersContainer.Config(
+            warmup_steps=run.training.warmup_steps, **SCHEDULES[run.training.schedule]
+        ),
+        training=_training(run, steps),
+        parallelism=parallelism_config(run),
+        checkpoint=LoRACheckpointManager.Config(
+            enable=True,
+            interval=run.training.checkpoint.interval,
+            keep=run.training.checkpoint.keep,
+            initial_load_path=str(run.base_path),
+        ),
+        activation_checkpoint=None if on_cpu else SelectiveAC.Config(),
+        comm=CommConfig(trace_buf_size=0) if on_cpu else CommConfig(),
+        debug=DebugConfig(seed=run.training.seed, enable_structured_logging=False),
+    )
+
+
+def _training(run: RunFile, steps: int) -> TrainingConfig:
+    return TrainingConfig(
+        **batch_sizes(run),
+        seq_len=run.training.sequence_length,
+        steps=steps,
+        max_norm=run.training.max_grad_norm,
+        dtype="float32",  # of the adapters and the optimizer; the base has its own (model/frozen.py)
+        mixed_precision_param=run.training.precision,
+        disable_cuda_graphs=True,
+    )
+
+
+def _optimizer(run: RunFile) -> OptimizersContainer.Config:
+    adamw = {
+        "lr": run.training.learning_rate,
+        "weight_decay": run.training.weight_decay,
+        "betas": (0.9, 0.999),
+        "eps": 1e-8,
+    }
+    return OptimizersContainer.Config(
+        param_groups=[ParamGroupConfig(pattern=".*", optimizer_name="AdamW", optimizer_kwargs=adamw)],
+        implementation="foreach" if run.workers.device == "cpu" else "fused",
+    )

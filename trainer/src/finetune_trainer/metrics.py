@@ -1,0 +1,60 @@
+"""torchtitan's metrics, also recorded as the run's progress."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torchtitan.components.metrics import MetricsProcessor
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepRecord:
+    """What one logged step says of the run. tokens_per_second counts all processes."""
+
+    step: int
+    loss: float
+    grad_norm: float
+    learning_rate: float
+    tokens_per_second: float
+
+
+class ProgressMetrics(MetricsProcessor):
+    """Hands each logged step to `recorders`, on every rank. Under pipeline parallelism, only the last stage's
+    ranks know the loss."""
+
+    @dataclass(kw_only=True, slots=True)
+    class Config(MetricsProcessor.Config):
+        pass
+
+    def __init__(self, config: Config, **settings: Any) -> None:
+        super().__init__(config, **settings)
+        self.recorders: list[Callable[[StepRecord], None]] = []
+
+    def log(
+        self,
+        step: int,
+        global_avg_loss: float,
+        global_max_loss: float,
+        grad_norm: float,
+        extra_metrics: dict[str, Any] | None = None,
+    ) -> None:
+        record = StepRecord(
+            step=step,
+            loss=global_avg_loss,
+            grad_norm=grad_norm,
+            learning_rate=_learning_rate(extra_metrics or {}),
+            tokens_per_second=self._tokens_per_second(),
+        )
+        for recorder in self.recorders:
+            recorder(record)
+        super().log(step, global_avg_loss, global_max_loss, grad_norm, extra_metrics)
+
+    def _tokens_per_second(self) -> float:
+        seconds = time.perf_counter() - self.time_last_log
+        replicas = self.parallel_dims.world_size / self.parallel_dims.non_data_parallel_size
+        return self.ntokens_since_last_log * replicas / seconds
+
+
+def _learning_rate(metrics: dict[str, Any]) -> float:
+    return next((float(value) for name, value in metrics.items() if name.startswith("lr")), 0.0)

@@ -1,0 +1,48 @@
+"""torchtitan's trainer, training adapters on a frozen base: stops at a step boundary and saves."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torchtitan.components.dataloader import DataloaderExhaustedError
+from torchtitan.trainer import Trainer
+
+from finetune_trainer.agreement import any_rank
+from finetune_trainer.lora.initialize import initialize_adapters
+
+
+class LoRATrainer(Trainer):
+    """Adds to torchtitan's trainer: the adapters' first values, a clean stop, and a checkpoint at the end."""
+
+    @dataclass(kw_only=True, slots=True)
+    class Config(Trainer.Config):
+        pass
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.stop_requested = False
+        self.stopped = False
+        for part in self.model_parts:
+            initialize_adapters(part, seed=config.debug.seed or 0)
+
+    def request_stop(self) -> None:
+        """Stop after the step in progress. Safe to call from a signal handler."""
+        self.stop_requested = True
+
+    def should_continue_training(self) -> bool:
+        if not super().should_continue_training():
+            return False
+        self.stopped = any_rank(self.stop_requested)
+        return not self.stopped
+
+    def train_step(self, data_iterator: Iterator[Any]) -> None:
+        try:
+            super().train_step(data_iterator)
+        except DataloaderExhaustedError:
+            self.step -= 1  # torchtitan has counted the step that this cancels.
+            raise
+
+    def train(self) -> None:
+        """Train to the last step, the end of the data or a requested stop, and save where that was."""
+        super().train()
+        self.checkpointer.save(self.step, last_step=True)
