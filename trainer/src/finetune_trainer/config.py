@@ -4,6 +4,7 @@ import copy
 import math
 from typing import Any
 
+from torchtitan.components.dataloader import BaseDataLoader
 from torchtitan.components.loss import ChunkedLossWrapper, CrossEntropyLoss
 from torchtitan.components.optimizer import LRSchedulersContainer, OptimizersContainer, ParamGroupConfig
 from torchtitan.config import CommConfig, DebugConfig, TrainingConfig
@@ -12,7 +13,6 @@ from torchtitan.models.common.config_utils import decoder_vocab_size
 from torchtitan.protocols.model_spec import ModelSpec
 
 from finetune_trainer.checkpoint.manager import LoRACheckpointManager
-from finetune_trainer.data import ChatDataLoader
 from finetune_trainer.failure import ConfigurationError
 from finetune_trainer.lora.settings import LoRASettings
 from finetune_trainer.metrics import ProgressMetrics
@@ -30,21 +30,23 @@ SCHEDULES: dict[str, dict[str, Any]] = {
 }
 
 
-def trainer_config(run: RunFile, *, sequences: int | None = None) -> LoRATrainer.Config:
-    """The configuration that trains `run`.
+def trainer_config(
+    run: RunFile, dataloader: BaseDataLoader.Config, *, sequences: int | None = None
+) -> LoRATrainer.Config:
+    """The configuration that trains `run` on what `dataloader` yields.
 
     sequences: packed sequences in one pass over the data; needed where the run counts epochs.
     Raises ConfigurationError for everything in the run file that cannot work, naming the field.
     """
     spec = _model_spec(run)
     check_parallelism(run, spec.model)
-    config = _configure(run, spec, total_steps(run, sequences))
+    config = _configure(run, spec, dataloader, total_steps(run, sequences))
     return with_overrides(config, run.training.overrides)
 
 
-def check_config(run: RunFile) -> None:
+def check_config(run: RunFile, dataloader: BaseDataLoader.Config) -> None:
     """Check all of the configuration without a GPU, a process group or data. Raises ConfigurationError."""
-    config = trainer_config(run, sequences=1)
+    config = trainer_config(run, dataloader, sequences=1)
     try:
         copy.deepcopy(config.model_spec.model).update_from_config(config=config)
     except (ValueError, NotImplementedError) as error:
@@ -82,7 +84,9 @@ def _model_spec(run: RunFile) -> ModelSpec:
     )
 
 
-def _configure(run: RunFile, spec: ModelSpec, steps: int) -> LoRATrainer.Config:
+def _configure(
+    run: RunFile, spec: ModelSpec, dataloader: BaseDataLoader.Config, steps: int
+) -> LoRATrainer.Config:
     on_cpu = run.workers.device == "cpu"
     return LoRATrainer.Config(
         model_spec=spec,
@@ -92,7 +96,7 @@ def _configure(run: RunFile, spec: ModelSpec, steps: int) -> LoRATrainer.Config:
             loss_fn=CrossEntropyLoss.Config(global_vocab_size=decoder_vocab_size(spec))
         ),
         metrics=ProgressMetrics.Config(log_freq=1),
-        dataloader=ChatDataLoader.Config(),
+        dataloader=dataloader,
         optimizer=_optimizer(run),
         lr_scheduler=LRSchedulersContainer.Config(
             warmup_steps=run.training.warmup_steps, **SCHEDULES[run.training.schedule]

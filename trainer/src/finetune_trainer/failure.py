@@ -1,5 +1,10 @@
 """What ends a stage, each with the exit code of contract/exit-codes.json and one line for the user."""
 
+import contextlib
+import json
+import os
+import sys
+from pathlib import Path
 from typing import Any, ClassVar
 
 
@@ -57,3 +62,13 @@ class StorageError(StageError):
 
 def _rebuild(kind: type[StageError], reason: str, message: str, remedy: str) -> StageError:
     return kind(reason=reason, message=message, remedy=remedy)
+
+
+def report(failure: StageError) -> None:
+    """Tell the user on stderr, and the operator by the termination log; the first failure there stays."""
+    print(f"error: {failure.message}. {failure.remedy}", file=sys.stderr, flush=True)
+    log = Path(os.environ.get("FINETUNE_TERMINATION_LOG", "/dev/termination-log"))
+    line = {"reason": failure.reason, "message": failure.message, "remedy": failure.remedy}
+    with contextlib.suppress(OSError):
+        if log.parent != Path("/dev") or (log.exists() and log.stat().st_size == 0):
+            log.write_text(json.dumps(line) + "\n")

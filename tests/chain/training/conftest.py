@@ -1,0 +1,23 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+# The modules beside this file are also run as scripts and by bench/.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from training_run import TrainingRun
+
+from tiny_base import write_tiny_base
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("base") / "tiny-base"
+    write_tiny_base(folder)
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path, tiny_base: Path) -> TrainingRun:
+    return TrainingRun(tmp_path, tiny_base)

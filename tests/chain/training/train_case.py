@@ -1,0 +1,87 @@
+"""A worker process as the product's, on synthetic data, that also writes down what the tests compare.
+
+record.json: losses and gradient norms. dump.safetensors: the frozen weights after training, under their
+names in the base, and the logits of the trained model on sequence 0.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from safetensors.torch import save_file
+from synthetic_data import SyntheticDataLoader, sequence
+from torch.distributed.tensor import DTensor
+
+from finetune_trainer import worker
+from finetune_trainer.base.loader import frozen_tensors
+from finetune_trainer.config import trainer_config
+from finetune_trainer.metrics import StepRecord
+from finetune_trainer.model.names import CheckpointNames
+from finetune_trainer.training import LoRATrainer
+
+
+def record_steps(trainer: LoRATrainer, file: Path) -> None:
+    """Write every step to `file`, on the last rank: under pipeline parallelism only it knows the loss."""
+    steps: list[dict[str, float]] = []
+
+    def record(step: StepRecord) -> None:
+        steps.append({"step": step.step, "loss": step.loss, "gradNorm": step.grad_norm})
+        if dist.get_rank() == dist.get_world_size() - 1:
+            file.write_text(json.dumps(steps))
+
+    trainer.metrics_processor.recorders.append(record)
+
+
+@torch.no_grad()
+def dump(trainer: LoRATrainer, file: Path) -> None:
+    tensors = {}
+    names = CheckpointNames.of(trainer.model_config)
+    for part in trainer.model_parts:
+        for name, tensor in frozen_tensors(part):
+            whole = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+            hf_names = names.tensors(name, num_experts=whole.shape[0])
+            parts = [whole] if len(hf_names) == 1 else list(whole.unbind(0))
+            tensors |= {hf: part.clone() for hf, part in zip(hf_names, parts, strict=True)}
+    if len(trainer.model_parts) == 1 and not trainer.parallel_dims.pp_enabled:
+        tensors["logits"] = _logits(trainer)
+    if dist.get_rank() == 0:
+        save_file(tensors, file)
+
+
+def _logits(trainer: LoRATrainer) -> torch.Tensor:
+    model = trainer.model_parts[0].eval()
+    model._skip_lm_head = False
+    tokens, _, _ = sequence(0, trainer.config.training.seq_len)
+    positions = torch.arange(len(tokens)).unsqueeze(0)
+    with trainer.train_context():
+        masks = model.get_attention_masks(positions)
+        return model(tokens.unsqueeze(0), positions=positions, attention_masks=masks).float().contiguous()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--sequences", type=int)
+    parser.add_argument("--dump", action="store_true")
+    arguments = parser.parse_args()
+    data = SyntheticDataLoader.Config(sequences=arguments.sequences)
+
+    def finish(trainer: LoRATrainer) -> None:
+        if arguments.dump:
+            dump(trainer, arguments.root / "dump.safetensors")
+
+    return worker.run_worker(
+        arguments.run,
+        arguments.root,
+        lambda run: trainer_config(run, data),
+        on_start=lambda trainer: record_steps(trainer, arguments.root / "record.json"),
+        on_end=finish,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
