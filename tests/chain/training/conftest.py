@@ -18,6 +18,14 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> TrainingRun:
+    """A whole run in one process, without interruption: what every other run is compared with."""
+    run = TrainingRun(tmp_path_factory.mktemp("one-process"), tiny_base)
+    run.execute("--dump")
+    return run
+
+
 @pytest.fixture
 def run(tmp_path: Path, tiny_base: Path) -> TrainingRun:
     return TrainingRun(tmp_path, tiny_base)

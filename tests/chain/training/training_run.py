@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 from safetensors.torch import load_file
 
 GOLDEN = Path(__file__).parents[2] / "golden/run/quickstart.json"
@@ -32,12 +33,13 @@ class TrainingRun:
             (root / BASE).symlink_to(base)
         self.having(
             {
-                "training.steps": 4,
+                "training.steps": 10,
                 "training.sequenceLength": 64,
                 "training.microBatchSize": 2,
                 "training.globalBatchSize": 4,
                 "training.warmupSteps": 2,
                 "training.checkpoint.interval": 2,
+                "training.checkpoint.keep": 3,
                 "workers.processesPerNode": 1,
             }
         )
@@ -87,7 +89,7 @@ class TrainingRun:
             self._command(*options),
             env=self._environment(),
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             text=True,
         )
 
@@ -110,3 +112,11 @@ class TrainingRun:
 def terminate(process: "subprocess.Popen[str]") -> int:
     process.send_signal(signal.SIGTERM)
     return process.wait(timeout=120)
+
+
+def assert_same_curve(steps: Steps, expected: Steps) -> None:
+    """The same steps with the same losses and gradient norms, to 1e-3."""
+    assert [step["step"] for step in steps] == [step["step"] for step in expected]
+    for step, other in zip(steps, expected, strict=True):
+        assert step["loss"] == pytest.approx(other["loss"], abs=1e-3)
+        assert step["gradNorm"] == pytest.approx(other["gradNorm"], abs=1e-3)

@@ -82,7 +82,7 @@ class LoRACheckpointManager(BaseCheckpointManager):
         state = json.loads((checkpoint / STATE).read_text())
         for file, parameters in trained_parameters(self.optimizers).items():
             read_tensors(parameters, checkpoint / file)
-        self.lr_schedulers.load_state_dict(state["learningRateSchedule"])
+        _restore_schedule(self.lr_schedulers, state["learningRateSchedule"])
         self.train_state.load_state_dict({"step": state["step"], "ntokens_seen": state["tokensSeen"]})
         self.dataloader.load_state_dict(_own_data_position(state["dataloader"], checkpoint))
         if state["worldSize"] == dist.get_world_size():
@@ -167,6 +167,14 @@ def _newest_valid(folder: Path, wanted: int) -> Path | None:
     if problems:
         raise problems[0]
     return None
+
+
+def _restore_schedule(schedulers: LRSchedulersContainer, state: dict[str, Any]) -> None:
+    """Also give the optimizers their learning rates, which torchtitan leaves to the optimizers' own states."""
+    schedulers.load_state_dict(state)
+    for scheduler in schedulers.schedulers:
+        for group, rate in zip(scheduler.optimizer.param_groups, scheduler.get_last_lr(), strict=True):
+            group["lr"] = rate
 
 
 def _own_data_position(positions: list[Any], checkpoint: Path) -> Any:
