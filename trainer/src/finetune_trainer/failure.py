@@ -1,74 +1,201 @@
-"""What ends a stage, each with the exit code of contract/exit-codes.json and one line for the user."""
+"""How a stage fails: an exit code of the contract, a reason, one line of what is wrong, one of what to do."""
 
-import contextlib
+import errno
 import json
 import os
 import sys
+import time
+import traceback
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
+from torch.distributed.elastic.rendezvous import RendezvousError
 
-class StageError(Exception):
-    """A failure with its cause and its remedy: what the termination log and stderr say."""
+TERMINATION_LOG = "FINETUNE_TERMINATION_LOG"
+DEFAULT_TERMINATION_LOG = "/dev/termination-log"
+WORKER_ERROR_FILE = "TORCHELASTIC_ERROR_FILE"
+# The kubelet keeps 4096 bytes of a termination message.
+LONGEST_MESSAGE = 3000
 
-    exit_code: ClassVar[int]
 
-    def __init__(self, *, reason: str, message: str, remedy: str) -> None:
-        super().__init__(f"{message}. {remedy}")
-        self.reason = reason
+class Reason(StrEnum):
+    RUN_FILE_INVALID = "RunFileInvalid"
+    CONFIGURATION_INVALID = "ConfigurationInvalid"
+    FLAVOR_INVALID = "FlavorInvalid"
+    TARGETS_INVALID = "TargetsInvalid"
+    OVERRIDE_INVALID = "OverrideInvalid"
+    PARALLELISM_INVALID = "ParallelismInvalid"
+    SOURCE_NOT_FOUND = "SourceNotFound"
+    SOURCE_FORBIDDEN = "SourceForbidden"
+    SOURCE_UNREACHABLE = "SourceUnreachable"
+    SOURCE_CORRUPTED = "SourceCorrupted"
+    DATASET_INVALID = "DatasetInvalid"
+    BASE_INVALID = "BaseInvalid"
+    BASE_INCOMPLETE = "BaseIncomplete"
+    OUT_OF_MEMORY = "OutOfMemory"
+    PEER_LOST = "PeerLost"
+    CHECKPOINT_UNREADABLE = "CheckpointUnreadable"
+    STORAGE_FULL = "StorageFull"
+    STORAGE_FAILED = "StorageFailed"
+    STOPPED = "Stopped"
+    UNEXPECTED = "Unexpected"
+
+
+class Failure(Exception):  # noqa: N818 - a stop on request is a failure of the stage, not an error
+    """A stage's end with another exit code than 0 (contract/exit-codes.json).
+
+    A subclass fixes the exit code and the reason and remedy of most of its cases.
+    """
+
+    exit_code: ClassVar[int] = 1
+    default_reason: ClassVar[Reason] = Reason.UNEXPECTED
+    default_remedy: ClassVar[str] = "This is a defect; report it with the log above"
+    users: ClassVar[bool] = False
+    """The cause is the user's or the volume's, so a traceback would only hide the message."""
+
+    def __init__(self, message: str, reason: Reason | None = None, *, remedy: str | None = None) -> None:
+        super().__init__(message)
         self.message = message
-        self.remedy = remedy
+        self.reason = reason or self.default_reason
+        self.remedy = remedy or self.default_remedy
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Ranks tell each other their failures."""
-        return _rebuild, (type(self), self.reason, self.message, self.remedy)
+    def __str__(self) -> str:
+        return f"{self.message.rstrip('.')}. {self.remedy.rstrip('.')}."
 
 
-class ConfigurationError(StageError):
-    """The job's specification is wrong."""
-
+class ConfigurationError(Failure):
     exit_code = 2
+    default_reason = Reason.CONFIGURATION_INVALID
+    default_remedy = "Correct the FineTuneJob's spec and apply it under a new name"
+    users = True
 
 
-class DataError(StageError):
-    """The dataset or the base model is wrong."""
-
+class DataError(Failure):
     exit_code = 3
+    default_reason = Reason.DATASET_INVALID
+    default_remedy = "Correct the data and apply the FineTuneJob under a new name"
+    users = True
 
 
-class MemoryExhaustedError(StageError):
-    """The GPU or the host ran out of memory."""
-
+class OutOfMemory(Failure):
     exit_code = 10
+    default_reason = Reason.OUT_OF_MEMORY
+    default_remedy = (
+        "Lower training.microBatchSize or training.sequenceLength, or spread the model over more processes"
+    )
 
 
-class CommunicationError(StageError):
-    """A peer could not be reached or a collective timed out."""
-
+class CommunicationError(Failure):
     exit_code = 11
+    default_reason = Reason.PEER_LOST
+    default_remedy = (
+        "The next attempt resumes from the newest checkpoint; look at the other workers' logs first"
+    )
 
 
-class CheckpointError(StageError):
-    """No checkpoint of the run could be read."""
-
+class CheckpointError(Failure):
     exit_code = 12
+    default_reason = Reason.CHECKPOINT_UNREADABLE
+    default_remedy = "Delete the checkpoint that is named, or apply the FineTuneJob under a new name"
 
 
-class StorageError(StageError):
-    """The volume is full or failed to read or write."""
-
+class StorageError(Failure):
     exit_code = 13
+    default_reason = Reason.STORAGE_FAILED
+    default_remedy = "Check the volume; what was complete on it is untouched"
+    users = True
 
 
-def _rebuild(kind: type[StageError], reason: str, message: str, remedy: str) -> StageError:
-    return kind(reason=reason, message=message, remedy=remedy)
+class Stopped(Failure):
+    exit_code = 143
+    default_reason = Reason.STOPPED
+    default_remedy = "The next attempt resumes from the newest checkpoint"
+    users = True
 
 
-def report(failure: StageError) -> None:
-    """Tell the user on stderr, and the operator by the termination log; the first failure there stays."""
-    print(f"error: {failure.message}. {failure.remedy}", file=sys.stderr, flush=True)
-    log = Path(os.environ.get("FINETUNE_TERMINATION_LOG", "/dev/termination-log"))
-    line = {"reason": failure.reason, "message": failure.message, "remedy": failure.remedy}
-    with contextlib.suppress(OSError):
-        if log.parent != Path("/dev") or (log.exists() and log.stat().st_size == 0):
-            log.write_text(json.dumps(line) + "\n")
+def failure_of(error: BaseException) -> Failure:
+    """The failure that an exception stands for; a `Failure` is returned as it is."""
+    text = f"{type(error).__name__}: {error}".split("\n")[0]
+    if isinstance(error, Failure):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        return Stopped("interrupted")
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or _names(error, *_MEMORY_TEXTS):
+        return OutOfMemory(text)
+    if isinstance(error, torch.distributed.DistError | RendezvousError | ConnectionError | TimeoutError):
+        return CommunicationError(text)
+    if _names(error, *_PEER_TEXTS):
+        return CommunicationError(text)
+    if isinstance(error, OSError):
+        return _storage_failure(error)
+    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
+        return DataError(f"a file could not be read: {text}")
+    return Failure(text)
+
+
+# The CPU allocator, CUDA outside the allocator and gloo raise a bare RuntimeError; only the text tells.
+_MEMORY_TEXTS = ("out of memory", "can't allocate memory")
+_PEER_TEXTS = ("gloo/transport", "Connection closed by peer", "Connection reset by peer")
+
+
+def _names(error: BaseException, *texts: str) -> bool:
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
+
+
+def _storage_failure(error: OSError) -> Failure:
+    where = f"{error.filename}: " if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageError(
+            f"{where}no space left on the volume",
+            Reason.STORAGE_FULL,
+            remedy="Free space or enlarge the volume; the next attempt goes on from what is complete",
+        )
+    if error.errno == errno.ENOMEM:
+        return OutOfMemory(f"{where}the host ran out of memory")
+    return StorageError(f"{where}{error.strerror or error}")
+
+
+def report(failure: Failure) -> None:
+    """Write the failure to the termination log and to stderr.
+
+    A worker under torchrun writes it to the error file that its agent gave it, and the agent reports the
+    first worker's failure for all of them (launch.py).
+    """
+    if not failure.users:
+        traceback.print_exception(failure.__cause__ or failure)
+    if error_file := os.environ.get(WORKER_ERROR_FILE):
+        Path(error_file).write_text(json.dumps(worker_record(failure)), encoding="utf-8")
+        return
+    print(f"error: {failure}", file=sys.stderr, flush=True)
+    _write_termination_log(failure)
+
+
+def worker_record(failure: Failure) -> dict[str, Any]:
+    """What a worker leaves for its agent: torchelastic's own fields, and the failure beside them."""
+    message = {"message": failure.message, "extraInfo": {"timestamp": str(int(time.time()))}}
+    return {**_content(failure), "exitCode": failure.exit_code, "time": time.time(), "message": message}
+
+
+def failure_from_record(record: dict[str, Any]) -> Failure:
+    """The inverse of `worker_record`."""
+    kind = {kind.exit_code: kind for kind in Failure.__subclasses__()}.get(record["exitCode"], Failure)
+    return kind(record["message"]["message"], Reason(record["reason"]), remedy=record["remedy"])
+
+
+def _content(failure: Failure) -> dict[str, str]:
+    return {
+        "reason": failure.reason,
+        "message": failure.message[:LONGEST_MESSAGE],
+        "remedy": failure.remedy,
+    }
+
+
+def _write_termination_log(failure: Failure) -> None:
+    path = Path(os.environ.get(TERMINATION_LOG, DEFAULT_TERMINATION_LOG))
+    line = json.dumps(_content(failure))
+    try:
+        path.write_text(line + "\n", encoding="utf-8")
+    except OSError:  # outside a pod there is none, and a full disk must not hide the message on stderr
+        return
