@@ -64,7 +64,7 @@ def test_truncated_base_is_named_in_one_line(run: TrainingRun, tiny_base: Path) 
     result = run.execute(expect=3)
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert f"{base}/model.safetensors is not a whole safetensors file" in line
-    assert json.loads((run.root / "termination.json").read_text())["reason"] == "BaseUnreadable"
+    assert json.loads((run.root / "termination.json").read_text())["reason"] == "BaseIncomplete"
 
 
 def _truncate(file: Path) -> None:

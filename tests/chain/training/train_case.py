@@ -77,7 +77,7 @@ def main() -> int:
     return worker.run_worker(
         arguments.run,
         arguments.root,
-        lambda run: trainer_config(run, data),
+        lambda run, folders: trainer_config(run, folders, data),
         on_start=lambda trainer: record_steps(trainer, arguments.root / "record.json"),
         on_end=finish,
     )

@@ -2,7 +2,6 @@
 
 import errno
 import functools
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +10,7 @@ import torch
 import torch.distributed as dist
 from safetensors import SafetensorError
 
-from finetune_trainer.failure import StageError, StorageError
+from finetune_trainer.failure import Failure, Reason, StorageError
 
 T = TypeVar("T")
 
@@ -45,7 +44,7 @@ def from_rank_zero(compute: Callable[[], T]) -> T:
     if dist.get_rank() == 0:
         try:
             outcome[0] = compute()
-        except StageError as failure:
+        except Failure as failure:
             outcome[1] = failure
     dist.broadcast_object_list(outcome, src=0, group=control_group())
     if outcome[1] is not None:
@@ -57,28 +56,24 @@ def from_rank_zero(compute: Callable[[], T]) -> T:
 def write_together(write: Callable[[], T], folder: Path) -> list[T]:
     """Run `write` on every rank and return all results; StorageError on every rank if it failed on one."""
     result: T | None = None
-    problem: str | None = None
+    problem: StorageError | None = None
     try:
         result = write()
     except (OSError, SafetensorError) as error:
-        problem = _describe(error, folder)
+        problem = _storage_error(error, folder)
     outcomes = gather_objects((result, problem))
     if problems := [problem for _, problem in outcomes if problem is not None]:
-        raise StorageError(
-            reason="VolumeNotWritable",
-            message=f"{folder} cannot be written: {problems[0]}",
-            remedy="Make room on the volume, then start the job again: it goes on from its last checkpoint",
-        )
+        raise problems[0]
     return [result for result, _ in outcomes]  # type: ignore[misc]
 
 
-def _describe(error: Exception, folder: Path) -> str:
-    full = (
-        getattr(error, "errno", None) == errno.ENOSPC
-        or "No space left" in str(error)
-        or "code: 28" in str(error)
-    )
-    if not full:
-        return str(error)
-    volume = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    return f"no space left on the volume ({shutil.disk_usage(volume).free / 1e9:.1f} GB free)"
+def _storage_error(error: OSError | SafetensorError, folder: Path) -> StorageError:
+    """safetensors tells of an errno in its text only."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.ENOSPC or f"code: {errno.ENOSPC}," in str(error):
+        return StorageError(
+            f"{folder}: no space left on the volume",
+            Reason.STORAGE_FULL,
+            remedy="Free space or enlarge the volume; the next attempt goes on from the last checkpoint",
+        )
+    return StorageError(f"{folder} cannot be written: {error}")

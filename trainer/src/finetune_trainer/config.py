@@ -2,7 +2,8 @@
 
 import copy
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
 
 from torchtitan.components.dataloader import BaseDataLoader
 from torchtitan.components.loss import ChunkedLossWrapper, CrossEntropyLoss
@@ -19,7 +20,7 @@ from finetune_trainer.metrics import ProgressMetrics
 from finetune_trainer.model.spec import lora_model_spec
 from finetune_trainer.overrides import with_overrides
 from finetune_trainer.parallelism import batch_sizes, check_parallelism, parallelism_config
-from finetune_trainer.run import RunFile
+from finetune_trainer.run import RunFile, RunFolders
 from finetune_trainer.training import LoRATrainer
 
 # "constant" decays in none of the steps; the others decay, to 0, in all steps after the warm-up.
@@ -29,9 +30,13 @@ SCHEDULES: dict[str, dict[str, Any]] = {
     "cosine": {"decay_type": "cosine"},
 }
 
+PRECISIONS: dict[str, Literal["bfloat16", "float32"]] = {"bfloat16": "bfloat16", "float32": "float32"}
+
+T = TypeVar("T")
+
 
 def trainer_config(
-    run: RunFile, dataloader: BaseDataLoader.Config, *, sequences: int | None = None
+    run: RunFile, folders: RunFolders, dataloader: BaseDataLoader.Config, *, sequences: int | None = None
 ) -> LoRATrainer.Config:
     """The configuration that trains `run` on what `dataloader` yields.
 
@@ -40,19 +45,17 @@ def trainer_config(
     """
     spec = _model_spec(run)
     check_parallelism(run, spec.model)
-    config = _configure(run, spec, dataloader, total_steps(run, sequences))
+    config = _configure(run, folders, spec, dataloader, total_steps(run, sequences))
     return with_overrides(config, run.training.overrides)
 
 
-def check_config(run: RunFile, dataloader: BaseDataLoader.Config) -> None:
+def check_config(run: RunFile, folders: RunFolders, dataloader: BaseDataLoader.Config) -> None:
     """Check all of the configuration without a GPU, a process group or data. Raises ConfigurationError."""
-    config = trainer_config(run, dataloader, sequences=1)
+    config = trainer_config(run, folders, dataloader, sequences=1)
     try:
         copy.deepcopy(config.model_spec.model).update_from_config(config=config)
     except (ValueError, NotImplementedError) as error:
-        raise ConfigurationError(
-            reason="TrainingInvalid", message=f"training: {error}", remedy="Correct the field it names"
-        ) from error
+        raise ConfigurationError(f"training: {error}", remedy="Correct the field it names") from error
 
 
 def lora_settings(run: RunFile) -> LoRASettings:
@@ -66,11 +69,7 @@ def total_steps(run: RunFile, sequences: int | None) -> int:
     if training.steps is not None:
         return training.steps
     if training.epochs is None or sequences is None:
-        raise ConfigurationError(
-            reason="TrainingInvalid",
-            message="training: neither steps nor epochs is set",
-            remedy="Set one of them",
-        )
+        raise ConfigurationError("training: neither steps nor epochs is set", remedy="Set one of them")
     return max(1, math.floor(training.epochs * sequences / batch_sizes(run)["global_batch_size"]))
 
 
@@ -79,19 +78,19 @@ def _model_spec(run: RunFile) -> ModelSpec:
         run.flavor,
         lora=lora_settings(run),
         targets=run.lora.targets,
-        base_dtype=run.training.precision,
+        base_dtype=_one_of(PRECISIONS, run.training.precision, "training.precision"),
         device=run.workers.device,
     )
 
 
 def _configure(
-    run: RunFile, spec: ModelSpec, dataloader: BaseDataLoader.Config, steps: int
+    run: RunFile, folders: RunFolders, spec: ModelSpec, dataloader: BaseDataLoader.Config, steps: int
 ) -> LoRATrainer.Config:
     on_cpu = run.workers.device == "cpu"
     return LoRATrainer.Config(
         model_spec=spec,
-        hf_assets_path=str(run.base_path),
-        dump_folder=str(run.run_path),
+        hf_assets_path=str(folders.base),
+        dump_folder=str(folders.run),
         loss=ChunkedLossWrapper.Config(
             loss_fn=CrossEntropyLoss.Config(global_vocab_size=decoder_vocab_size(spec))
         ),
@@ -99,7 +98,8 @@ def _configure(
         dataloader=dataloader,
         optimizer=_optimizer(run),
         lr_scheduler=LRSchedulersContainer.Config(
-            warmup_steps=run.training.warmup_steps, **SCHEDULES[run.training.schedule]
+            warmup_steps=run.training.warmup_steps,
+            **_one_of(SCHEDULES, run.training.schedule, "training.schedule"),
         ),
         training=_training(run, steps),
         parallelism=parallelism_config(run),
@@ -107,7 +107,7 @@ def _configure(
             enable=True,
             interval=run.training.checkpoint.interval,
             keep=run.training.checkpoint.keep,
-            initial_load_path=str(run.base_path),
+            initial_load_path=str(folders.base),
         ),
         activation_checkpoint=None if on_cpu else SelectiveAC.Config(),
         comm=CommConfig(trace_buf_size=0) if on_cpu else CommConfig(),
@@ -138,3 +138,9 @@ def _optimizer(run: RunFile) -> OptimizersContainer.Config:
         param_groups=[ParamGroupConfig(pattern=".*", optimizer_name="AdamW", optimizer_kwargs=adamw)],
         implementation="foreach" if run.workers.device == "cpu" else "fused",
     )
+
+
+def _one_of(choices: Mapping[str, T], choice: str, field: str) -> T:
+    if choice not in choices:
+        raise ConfigurationError(f"{field}: {choice} is unknown", remedy=f"Use one of {', '.join(choices)}")
+    return choices[choice]

@@ -15,7 +15,7 @@ from torchtitan.models.deepseek_v3 import (
     deepseekv3_configs,
 )
 
-from finetune_trainer.failure import ConfigurationError
+from finetune_trainer.failure import ConfigurationError, Reason
 from finetune_trainer.lora.settings import LoRASettings
 from finetune_trainer.model.attention import DenseAttention
 from finetune_trainer.model.dispatch import SingleBufferTokenDispatcher
@@ -101,9 +101,7 @@ def find_flavor(name: str) -> Flavor:
     """The row `name` of `FLAVORS`; ConfigurationError if there is none."""
     if name not in FLAVORS:
         raise ConfigurationError(
-            reason="FlavorUnknown",
-            message=f"flavor: {name} does not exist",
-            remedy=f"Use one of {', '.join(FLAVORS)}",
+            f"flavor: {name} does not exist", Reason.FLAVOR_INVALID, remedy=f"Use one of {', '.join(FLAVORS)}"
         )
     return FLAVORS[name]
 

@@ -6,7 +6,7 @@ import types
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from finetune_trainer.failure import ConfigurationError
+from finetune_trainer.failure import ConfigurationError, Reason
 
 C = TypeVar("C")
 
@@ -108,15 +108,15 @@ def _describe(expected: Any) -> str:
 def _unknown(path: str, root: Any) -> ConfigurationError:
     nearest = difflib.get_close_matches(path, list(field_paths(root)), n=1, cutoff=0.0)
     return ConfigurationError(
-        reason="OverrideUnknown",
-        message=f"training.overrides: {path} is no field of the trainer's configuration",
+        f"training.overrides: {path} is no field of the trainer's configuration",
+        Reason.OVERRIDE_INVALID,
         remedy=f"The nearest field is {nearest[0]}",
     )
 
 
 def _invalid(path: str, problem: str) -> ConfigurationError:
     return ConfigurationError(
-        reason="OverrideInvalid",
-        message=f"training.overrides: {path}: {problem}",
+        f"training.overrides: {path}: {problem}",
+        Reason.OVERRIDE_INVALID,
         remedy="Correct the value or remove the override",
     )

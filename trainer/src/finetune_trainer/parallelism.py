@@ -4,18 +4,14 @@ from torchtitan.config import ParallelismConfig
 from torchtitan.models.common.moe import MoE
 from torchtitan.models.deepseek_v3 import DeepSeekV3Model
 
-from finetune_trainer.failure import ConfigurationError
+from finetune_trainer.failure import ConfigurationError, Reason
 from finetune_trainer.run import RunFile
-
-
-def world_size(run: RunFile) -> int:
-    return run.workers.nodes * run.workers.processes_per_node
 
 
 def data_parallel_degree(run: RunFile) -> int:
     """How many different micro-batches are worked on at once: the processes that nothing else divides."""
     asked = run.training.parallelism
-    return world_size(run) // (asked.tensor * asked.pipeline * asked.context)
+    return run.workers.world_size // (asked.tensor * asked.pipeline * asked.context)
 
 
 def parallelism_config(run: RunFile) -> ParallelismConfig:
@@ -52,7 +48,7 @@ def check_parallelism(run: RunFile, model: DeepSeekV3Model.Config) -> None:
 
 
 def _check_processes(run: RunFile) -> None:
-    asked, processes = run.training.parallelism, world_size(run)
+    asked, processes = run.training.parallelism, run.workers.world_size
     divided = asked.tensor * asked.pipeline * asked.context
     if processes % divided:
         raise _wrong(
@@ -85,9 +81,9 @@ def _check_batch(run: RunFile) -> None:
     together = training.micro_batch_size * data
     if (training.global_batch_size or together) % together:
         raise ConfigurationError(
-            reason="BatchSizeInvalid",
-            message=f"training.globalBatchSize: {training.global_batch_size} is no multiple of "
+            f"training.globalBatchSize: {training.global_batch_size} is no multiple of "
             f"microBatchSize x data-parallel degree = {training.micro_batch_size} x {data}",
+            Reason.CONFIGURATION_INVALID,
             remedy=f"Use a multiple of {together}",
         )
 
@@ -99,7 +95,7 @@ def _check_cpu(run: RunFile) -> None:
 
 def _wrong(field: str, problem: str) -> ConfigurationError:
     return ConfigurationError(
-        reason="ParallelismInvalid",
-        message=f"training.parallelism.{field}: {problem}",
+        f"training.parallelism.{field}: {problem}",
+        Reason.PARALLELISM_INVALID,
         remedy="Change it, or workers.nodes and the processes a node",
     )

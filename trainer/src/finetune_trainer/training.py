@@ -8,6 +8,7 @@ from torchtitan.components.dataloader import DataloaderExhaustedError
 from torchtitan.trainer import Trainer
 
 from finetune_trainer.agreement import any_rank
+from finetune_trainer.failure import ConfigurationError
 from finetune_trainer.lora.initialize import initialize_adapters
 
 
@@ -41,8 +42,18 @@ class LoRATrainer(Trainer):
         except DataloaderExhaustedError:
             self.step -= 1  # torchtitan has counted the step that this cancels.
             raise
+        except RuntimeError as error:
+            if "Loss is not finite" in str(error):
+                raise _diverged(self.step) from error
+            raise
 
     def train(self) -> None:
         """Train to the last step, the end of the data or a requested stop, and save where that was."""
         super().train()
         self.checkpointer.save(self.step, last_step=True)
+
+
+def _diverged(step: int) -> ConfigurationError:
+    return ConfigurationError(
+        f"the loss is not finite at step {step}", remedy="Lower training.learningRate or raise warmupSteps"
+    )

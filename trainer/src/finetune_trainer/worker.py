@@ -11,16 +11,14 @@ import torch.distributed as dist
 from finetune_trainer.adapter_export import export_adapter
 from finetune_trainer.agreement import write_together
 from finetune_trainer.checkpoint.files import step_folder
-from finetune_trainer.classify import as_stage_error
 from finetune_trainer.config import lora_settings, trainer_config
 from finetune_trainer.cpu import use_cpu
-from finetune_trainer.failure import report
+from finetune_trainer.failure import Failure, Stopped, failure_of, report
 from finetune_trainer.model.names import CheckpointNames
-from finetune_trainer.run import RunFile, load_run
+from finetune_trainer.run import RunFile, RunFolders, load_run
 from finetune_trainer.training import LoRATrainer
 
-STOPPED = 143
-
+Configure = Callable[[RunFile, RunFolders], LoRATrainer.Config]
 Observer = Callable[[LoRATrainer], None]
 
 
@@ -29,59 +27,71 @@ def main() -> int:
     from finetune_trainer.data import dataloader_config
 
     arguments = _parse_arguments()
-    return run_worker(arguments.run, arguments.root, lambda run: trainer_config(run, dataloader_config(run)))
+
+    def configure(run: RunFile, folders: RunFolders) -> LoRATrainer.Config:
+        return trainer_config(run, folders, dataloader_config(run))
+
+    return run_worker(arguments.run, arguments.root, configure)
 
 
 def run_worker(
     run_file: Path,
     root: Path,
-    configure: Callable[[RunFile], LoRATrainer.Config],
+    configure: Configure,
     *,
     on_start: Observer = lambda _trainer: None,
     on_end: Observer = lambda _trainer: None,
 ) -> int:
-    """Train as `configure` says and return the exit code. Known failures are reported, not raised."""
+    """Train as `configure` says and return the exit code; a failure is reported, not raised."""
     try:
-        run = load_run(run_file, root)
+        run = load_run(run_file)
+        folders = RunFolders(root=root.resolve(), paths=run.paths)
         if run.workers.device == "cpu":
             use_cpu()
-        return STOPPED if train(run, configure(run), on_start, on_end) else 0
+        train(run, folders, configure(run, folders), on_start, on_end)
     except Exception as error:
-        failure = as_stage_error(error)
-        if failure is None:
-            raise
-        report(failure)
+        failure = failure_of(error)
+        report(failure if failure is error else _caused_by(failure, error))
         return failure.exit_code
+    return 0
 
 
-def train(run: RunFile, config: LoRATrainer.Config, on_start: Observer, on_end: Observer) -> bool:
-    """Train, save and export. Returns whether a SIGTERM ended it before its last step."""
+def train(
+    run: RunFile, folders: RunFolders, config: LoRATrainer.Config, on_start: Observer, on_end: Observer
+) -> None:
+    """Train, save and export. Raises Stopped when a SIGTERM ended it before its last step."""
     trainer: LoRATrainer = config.build()
     signal.signal(signal.SIGTERM, lambda _signal, _frame: trainer.request_stop())
     on_start(trainer)
     try:
         trainer.train()
         if not trainer.stopped:
-            _export(run, trainer)
+            _export(run, folders, trainer)
         on_end(trainer)
     finally:
         trainer.close()
     dist.destroy_process_group()
-    return trainer.stopped
+    if trainer.stopped:
+        raise Stopped(f"stopped by SIGTERM after saving step {trainer.step}")
 
 
-def _export(run: RunFile, trainer: LoRATrainer) -> None:
+def _export(run: RunFile, folders: RunFolders, trainer: LoRATrainer) -> None:
     def export() -> None:
         if dist.get_rank() == 0:
             export_adapter(
-                step_folder(trainer.checkpointer.folder, trainer.step),
-                run.run_path / "adapter",
+                step_folder(folders.checkpoints, trainer.step),
+                folders.adapter,
                 names=CheckpointNames.of(trainer.model_config),
                 settings=lora_settings(run),
                 base=run.model.uri,
             )
 
-    write_together(export, run.run_path)
+    write_together(export, folders.adapter)
+
+
+def _caused_by(failure: Failure, error: Exception) -> Failure:
+    failure.__cause__ = error
+    return failure
 
 
 def _parse_arguments() -> argparse.Namespace:

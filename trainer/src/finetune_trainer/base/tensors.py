@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from finetune_trainer.base.float8 import BLOCK, dequantize, enclosing_blocks
-from finetune_trainer.failure import DataError
+from finetune_trainer.failure import DataError, Reason
 
 INDEX = "model.safetensors.index.json"
 SINGLE_FILE = "model.safetensors"
@@ -31,7 +31,7 @@ class BaseTensors:
         found = self.shape(name)
         if found != shape:
             raise self._error(
-                "BaseShapeMismatch",
+                Reason.BASE_INVALID,
                 name,
                 f"has shape {list(found)}, the flavor needs {list(shape)}",
                 "Use the flavor that belongs to this base model",
@@ -51,7 +51,9 @@ class BaseTensors:
         try:
             tensor: torch.Tensor = self._slice(name)[part]
         except (SafetensorError, OSError) as error:
-            raise self._error("BaseUnreadable", name, f"cannot be read ({error})", _FETCH_AGAIN) from error
+            raise self._error(
+                Reason.BASE_INCOMPLETE, name, f"cannot be read ({error})", _FETCH_AGAIN
+            ) from error
         return tensor
 
     def _is_float8(self, name: str) -> bool:
@@ -62,7 +64,7 @@ class BaseTensors:
         found = self.shape(name + SCALE_SUFFIX)
         if found != blocks:
             raise self._error(
-                "BaseShapeMismatch",
+                Reason.BASE_INVALID,
                 name + SCALE_SUFFIX,
                 f"has shape {list(found)}, {list(blocks)} blocks of {BLOCK}x{BLOCK} are needed",
                 _FETCH_AGAIN,
@@ -72,15 +74,15 @@ class BaseTensors:
         try:
             return self._open(self._file_of(name)).get_slice(name)
         except SafetensorError as error:
-            raise self._error("BaseTensorMissing", name, "is missing", _FETCH_AGAIN) from error
+            raise self._error(Reason.BASE_INCOMPLETE, name, "is missing", _FETCH_AGAIN) from error
 
     def _file_of(self, name: str) -> str:
         if self._weight_map is None:
             return SINGLE_FILE
         if name not in self._weight_map:
             raise DataError(
-                reason="BaseTensorMissing",
-                message=f"{self.folder / INDEX}: {name} is missing",
+                f"{self.folder / INDEX}: {name} is missing",
+                Reason.BASE_INVALID,
                 remedy="Use the flavor that belongs to this base model",
             )
         return self._weight_map[name]
@@ -91,8 +93,8 @@ class BaseTensors:
                 self._files[file] = safe_open(self.folder / file, framework="pt")
             except (SafetensorError, OSError) as error:
                 raise DataError(
-                    reason="BaseUnreadable",
-                    message=f"{self.folder / file} is not a whole safetensors file ({error})",
+                    f"{self.folder / file} is not a whole safetensors file ({error})",
+                    Reason.BASE_INCOMPLETE,
                     remedy=_FETCH_AGAIN,
                 ) from error
         return self._files[file]
@@ -106,13 +108,13 @@ class BaseTensors:
             weight_map: dict[str, str] = json.loads(index.read_text())["weight_map"]
         except (ValueError, KeyError) as error:
             raise DataError(
-                reason="BaseUnreadable", message=f"{index} has no weight_map ({error!r})", remedy=_FETCH_AGAIN
+                f"{index} has no weight_map ({error!r})", Reason.BASE_INCOMPLETE, remedy=_FETCH_AGAIN
             ) from error
         return weight_map
 
-    def _error(self, reason: str, name: str, problem: str, remedy: str) -> DataError:
+    def _error(self, reason: Reason, name: str, problem: str, remedy: str) -> DataError:
         file = self._file_of(name)
-        return DataError(reason=reason, message=f"{self.folder / file}: {name} {problem}", remedy=remedy)
+        return DataError(f"{self.folder / file}: {name} {problem}", reason, remedy=remedy)
 
 
 _FETCH_AGAIN = "Delete the base model's folder and let prepare fetch it again"

@@ -79,9 +79,7 @@ def prune(folder: Path, keep: int) -> None:
 
 def _invalid(file: Path, problem: str) -> CheckpointError:
     return CheckpointError(
-        reason="CheckpointUnreadable",
-        message=f"{file} {problem}",
-        remedy="The run goes on from the checkpoint before it; delete this one",
+        f"{file} {problem}", remedy="Delete this checkpoint; the run goes on from one before it"
     )
 
 

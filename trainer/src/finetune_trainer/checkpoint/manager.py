@@ -170,7 +170,7 @@ def _newest_valid(folder: Path, wanted: int) -> Path | None:
 
 
 def _restore_schedule(schedulers: LRSchedulersContainer, state: dict[str, Any]) -> None:
-    """Also give the optimizers their learning rates, which torchtitan leaves to the optimizers' own states."""
+    """Also give the optimizers their learning rates, which torchtitan leaves to their own states."""
     schedulers.load_state_dict(state)
     for scheduler in schedulers.schedulers:
         for group, rate in zip(scheduler.optimizer.param_groups, scheduler.get_last_lr(), strict=True):
@@ -183,8 +183,7 @@ def _own_data_position(positions: list[Any], checkpoint: Path) -> Any:
     if all(position == positions[0] for position in positions):
         return positions[0]
     raise CheckpointError(
-        reason="CheckpointUnreadable",
-        message=f"{checkpoint / STATE}: the data position is of {len(positions)} processes",
+        f"{checkpoint / STATE}: the data position is of {len(positions)} processes",
         remedy=f"Resume with {len(positions)} processes",
     )
 

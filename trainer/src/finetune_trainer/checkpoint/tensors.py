@@ -91,6 +91,4 @@ def _whole(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _unfit(message: str) -> CheckpointError:
-    return CheckpointError(
-        reason="CheckpointUnreadable", message=message, remedy="Delete the checkpoint, or start a new run"
-    )
+    return CheckpointError(message)

@@ -8,7 +8,7 @@ from torchtitan.models.common.linear import Linear
 from torchtitan.models.common.moe import GroupedExperts
 from torchtitan.protocols.module import Module
 
-from finetune_trainer.failure import ConfigurationError
+from finetune_trainer.failure import ConfigurationError, Reason
 
 ATTENTION = {
     "wq": "q_proj",
@@ -75,7 +75,7 @@ def _unmatched(target: str, weights: Sequence[Adaptable]) -> ConfigurationError:
     names = sorted({weight.hf_name for weight in weights} | {weight.name for weight in weights})
     problem = "is the router, which is never trained" if target in ROUTER_NAMES else "matches no module"
     return ConfigurationError(
-        reason="LoraTargetUnknown",
-        message=f"lora.targets: {target} {problem}",
+        f"lora.targets: {target} {problem}",
+        Reason.TARGETS_INVALID,
         remedy=f"Use {', '.join(GROUPS)}, or a module name: {', '.join(names)}",
     )
