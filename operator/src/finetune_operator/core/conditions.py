@@ -51,7 +51,7 @@ def set_conditions(
             "status": condition.status,
             "observedGeneration": generation,
             "lastTransitionTime": _transition_time(condition, before.get(condition.type), now),
-            "reason": condition.reason,
+            "reason": str(condition.reason),
             "message": condition.message,
         }
         for condition in computed
@@ -62,7 +62,7 @@ def events_of(previous: Iterable[Mapping[str, Any]], computed: Sequence[Conditio
     """Return an event for every condition that became true, or whose status or reason changed to a failure."""
     before = {condition["type"]: (condition["status"], condition["reason"]) for condition in previous}
     return tuple(
-        Event(type="Warning" if c.failure else "Normal", reason=c.reason, message=c.message)
+        Event(type="Warning" if c.failure else "Normal", reason=str(c.reason), message=c.message)
         for c in computed
         if before.get(c.type) != (c.status, c.reason) and (c.failure or c.status == "True")
     )

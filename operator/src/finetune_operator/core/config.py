@@ -1,19 +1,19 @@
 """What the operator is told from outside: the images, and the few figures that differ between clusters."""
 
 from dataclasses import dataclass, field
-
-from finetune_operator import __version__
+from importlib.metadata import version
 
 _REGISTRY = "ghcr.io/finetune-operator"
+_VERSION = version("finetune-operator")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
     """Container images, one a role."""
 
-    trainer: str = f"{_REGISTRY}/trainer:{__version__}"
-    converter: str = f"{_REGISTRY}/converter:{__version__}"
-    server: str = f"{_REGISTRY}/server:{__version__}"
+    trainer: str = f"{_REGISTRY}/trainer:{_VERSION}"
+    converter: str = f"{_REGISTRY}/converter:{_VERSION}"
+    server: str = f"{_REGISTRY}/server:{_VERSION}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,7 +62,7 @@ def observe_job(job: Manifest, pods: Iterable[Manifest]) -> ObservedJob:
         ready_pods=status.get("ready", 0),
         deleting="deletionTimestamp" in metadata,
         failure_reason=condition["reason"] if condition and condition["type"] == "Failed" else "",
-        disrupted=any(_is_disrupted(pod) for pod in pods),
+        disrupted=any(_is_disrupted(pod) for pod in pods) or _says_disrupted(condition),
         termination=cause_of(tuple(t for pod in pods for t in _terminations(pod))),
     )
 
@@ -87,8 +87,15 @@ def _is_disrupted(pod: Manifest) -> bool:
     return any(c["type"] == "DisruptionTarget" and c["status"] == "True" for c in conditions)
 
 
+def _says_disrupted(condition: Manifest | None) -> bool:
+    """Return whether our podFailurePolicy matched a disruption; the pod itself may be gone by now."""
+    return condition is not None and "DisruptionTarget" in condition.get("message", "")
+
+
 def _terminations(pod: Manifest) -> Iterable[Termination]:
     for container in pod.get("status", {}).get("containerStatuses", []):
         ended = container.get("state", {}).get("terminated")
         if ended and ended["exitCode"] != 0:
-            yield parse_termination(ended["exitCode"], ended.get("message", ""), _time(ended.get("finishedAt")))
+            yield parse_termination(
+                ended["exitCode"], ended.get("message", ""), _time(ended.get("finishedAt"))
+            )

@@ -23,7 +23,7 @@ MANAGER = "finetune-operator"
 
 def selector_labels(parent: str, component: str) -> dict[str, str]:
     """Return the labels that select a component's pods; they never change (a selector is immutable)."""
-    return {NAME: "finetune", INSTANCE: child_name(parent), COMPONENT: component}
+    return {NAME: "finetune", INSTANCE: child_name(parent), COMPONENT: str(component)}
 
 
 def child_labels(parent: str, component: str) -> dict[str, str]:

@@ -51,14 +51,9 @@ class Owner:
         }
 
 
-def without_empty(value: Any) -> Any:
-    """Drop keys that hold None or an empty collection, so that builders can state optional fields in place.
+def without_empty(fields: Manifest) -> Manifest:
+    """Drop the fields that hold None or an empty collection, so that builders can state optional ones in place.
 
-    An `emptyDir: {}` would go too: such builders write their volume sources after this.
+    Only at the top: deeper, an empty object may have a meaning (`emptyDir: {}`, `namespaceSelector: {}`).
     """
-    if isinstance(value, dict):
-        kept = {key: without_empty(item) for key, item in value.items()}
-        return {key: item for key, item in kept.items() if item not in (None, {}, [])}
-    if isinstance(value, list | tuple):
-        return [without_empty(item) for item in value]
-    return value
+    return {name: value for name, value in fields.items() if value not in (None, {}, [])}

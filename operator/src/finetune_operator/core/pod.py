@@ -1,0 +1,173 @@
+"""Pods as every child has them: restricted, without an API token, and with the user's overrides on top.
+
+https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
+"""
+
+from dataclasses import dataclass, field
+
+from finetune_operator.api.pod_template import PodTemplateSpec
+from finetune_operator.api.secrets import SecretKeyRef
+from finetune_operator.core.objects import Manifest, without_empty
+
+VOLUME_ROOT = "/volume"
+"""Where the shared volume is mounted, in every container."""
+
+USER = 65532
+"""The images' user, as distroless names it: nonroot."""
+
+_POD_SECURITY: Manifest = {
+    "runAsNonRoot": True,
+    "runAsUser": USER,
+    "runAsGroup": USER,
+    "fsGroup": USER,
+    # Without it the kubelet changes the owner of every file of a volume of terabytes, at every start.
+    "fsGroupChangePolicy": "OnRootMismatch",
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+_CONTAINER_SECURITY: Manifest = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContainerSpec:
+    """The main container of a pod, before the user's overrides."""
+
+    name: str
+    image: str
+    image_pull_policy: str
+    command: tuple[str, ...]
+    args: tuple[str, ...] = ()
+    env: tuple[Manifest, ...] = ()
+    ports: tuple[Manifest, ...] = ()
+    limits: Manifest = field(default_factory=dict)
+    mounts: tuple[Manifest, ...] = ()
+    added_capabilities: tuple[str, ...] = ()
+    probes: Manifest = field(default_factory=dict)
+    template_resources: bool = True
+    """Whether the template's resources are meant for this container."""
+
+
+def env_var(name: str, value: object) -> Manifest:
+    """Return an environment variable with a fixed value."""
+    return {"name": name, "value": str(value)}
+
+
+def env_from_field(name: str, path: str) -> Manifest:
+    """Return an environment variable that holds a field of the pod."""
+    return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+
+
+def env_from_secret(name: str, ref: SecretKeyRef) -> Manifest:
+    """Return an environment variable that holds a key of a Secret."""
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": ref.name, "key": ref.key}}}
+
+
+def port(name: str, number: int) -> Manifest:
+    """Return a container's port."""
+    return {"name": name, "containerPort": number, "protocol": "TCP"}
+
+
+def claim_volume(claim: str, *, read_only: bool = False) -> Manifest:
+    """Return the shared volume, under the name that containers mount it by."""
+    source: Manifest = {"claimName": claim, **({"readOnly": True} if read_only else {})}
+    return {"name": "volume", "persistentVolumeClaim": source}
+
+
+def claim_mount(*, read_only: bool = False) -> Manifest:
+    """Return the mount of the shared volume."""
+    return {"name": "volume", "mountPath": VOLUME_ROOT, **({"readOnly": True} if read_only else {})}
+
+
+# The root file system is read only; caches and compilers' files go to /tmp, shared memory of NCCL and of data
+# loaders to /dev/shm, whose default of 64 MiB is too small.
+_SCRATCH_VOLUMES: tuple[Manifest, ...] = (
+    {"name": "tmp", "emptyDir": {}},
+    {"name": "shm", "emptyDir": {"medium": "Memory"}},
+)
+_SCRATCH_MOUNTS: tuple[Manifest, ...] = (
+    {"name": "tmp", "mountPath": "/tmp"},
+    {"name": "shm", "mountPath": "/dev/shm"},
+)
+
+
+def build_container(spec: ContainerSpec, template: PodTemplateSpec) -> Manifest:
+    """Return the container; the template's variables come last, so that they win."""
+    resources = template.resources.to_dict() if template.resources and spec.template_resources else {}
+    own_names = {variable.name for variable in template.env}
+    env = (env_var("HOME", "/tmp"), *spec.env)
+    security = dict(_CONTAINER_SECURITY)
+    if spec.added_capabilities:
+        security["capabilities"] = {"drop": ["ALL"], "add": list(spec.added_capabilities)}
+    container = {
+        "name": spec.name,
+        "image": spec.image,
+        "imagePullPolicy": spec.image_pull_policy,
+        "command": list(spec.command),
+        "args": list(spec.args),
+        "env": [v for v in env if v["name"] not in own_names] + [v.to_dict() for v in template.env],
+        "ports": list(spec.ports),
+        "resources": without_empty(
+            {
+                "requests": resources.get("requests"),
+                "limits": {**resources.get("limits", {}), **spec.limits},
+            }
+        ),
+        "volumeMounts": [*spec.mounts, *_SCRATCH_MOUNTS],
+        "securityContext": {**security, **(template.container_security_context or {})},
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        **spec.probes,
+    }
+    return without_empty(container)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PodSpec:
+    """A pod around its container, before the user's overrides."""
+
+    container: ContainerSpec
+    labels: dict[str, str]
+    volumes: tuple[Manifest, ...]
+    grace_seconds: int
+    restart_policy: str | None = None
+    priority_class_name: str | None = None
+    subdomain: str | None = None
+    affinity: Manifest = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
+
+
+def build_pod_template(spec: PodSpec, template: PodTemplateSpec) -> Manifest:
+    """Return `spec.template` of a Job or a Deployment."""
+    overrides = template.to_dict()
+    pod = {
+        "restartPolicy": spec.restart_policy,
+        "serviceAccountName": template.service_account_name,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {**_POD_SECURITY, **(template.security_context or {})},
+        "priorityClassName": spec.priority_class_name,
+        "schedulerName": template.scheduler_name,
+        "runtimeClassName": template.runtime_class_name,
+        "hostNetwork": template.host_network or None,
+        # On the node's network, names of the cluster resolve only with this policy.
+        "dnsPolicy": "ClusterFirstWithHostNet" if template.host_network else None,
+        "nodeSelector": overrides.get("nodeSelector"),
+        "tolerations": overrides.get("tolerations"),
+        "affinity": {**spec.affinity, **(template.affinity or {})},
+        "topologySpreadConstraints": overrides.get("topologySpreadConstraints"),
+        "imagePullSecrets": overrides.get("imagePullSecrets"),
+        "subdomain": spec.subdomain,
+        "terminationGracePeriodSeconds": spec.grace_seconds,
+        "containers": [build_container(spec.container, template)],
+    }
+    return {
+        "metadata": without_empty(
+            {
+                "labels": {**template.labels, **spec.labels},
+                "annotations": {**spec.annotations, **template.annotations},
+            }
+        ),
+        "spec": {**without_empty(pod), "volumes": [*spec.volumes, *_SCRATCH_VOLUMES]},
+    }

@@ -1,0 +1,93 @@
+"""Jobs as they are read from a cluster."""
+
+from typing import Any
+
+import pytest
+
+from finetune_operator.core.conditions import parse_timestamp
+from finetune_operator.core.job_observation import JobState, ObservedJob, observe_job
+from finetune_operator.core.termination import Termination
+
+START, END = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"
+LABELS = {"app.kubernetes.io/component": "train", "finetune.dev/run": "3f2a9c1b", "finetune.dev/attempt": "1"}
+
+
+def job(**status: Any) -> dict[str, Any]:
+    return {"metadata": {"name": "faq-train", "labels": LABELS}, "status": status}
+
+
+def ended(type_: str, reason: str) -> list[dict[str, Any]]:
+    return [{"type": type_, "status": "True", "reason": reason, "lastTransitionTime": END}]
+
+
+def pod(code: int, conditions: tuple[str, ...] = ()) -> dict[str, Any]:
+    terminated = {"exitCode": code, "message": "m", "finishedAt": END}
+    return {
+        "status": {
+            "conditions": [{"type": name, "status": "True"} for name in conditions],
+            "containerStatuses": [{"state": {"terminated": terminated}}],
+        }
+    }
+
+
+def observed(**fields: Any) -> ObservedJob:
+    return ObservedJob(name="faq-train", component="train", run="3f2a9c1b", attempt=1, **fields)
+
+
+T0, T1 = parse_timestamp(START), parse_timestamp(END)
+
+
+@pytest.mark.parametrize(
+    ("job", "pods", "expected"),
+    [
+        pytest.param(job(), [], observed(), id="just made"),
+        pytest.param(job(startTime=START, ready=2), [], observed(started_at=T0, ready_pods=2), id="running"),
+        pytest.param(
+            job(startTime=START, completionTime=END, conditions=ended("Complete", "CompletionsReached")),
+            [pod(0)],
+            observed(state=JobState.SUCCEEDED, started_at=T0, finished_at=T1),
+            id="complete",
+        ),
+        pytest.param(
+            job(startTime=START, conditions=ended("Failed", "PodFailurePolicy")),
+            [pod(0), pod(2)],
+            observed(
+                state=JobState.FAILED,
+                started_at=T0,
+                finished_at=T1,
+                failure_reason="PodFailurePolicy",
+                termination=Termination(
+                    exit_code=2, reason="ConfigurationInvalid", message="m", finished_at=T1
+                ),
+            ),
+            id="failed",
+        ),
+        pytest.param(
+            job(startTime=START, conditions=ended("Failed", "PodFailurePolicy")),
+            [pod(143, ("DisruptionTarget",))],
+            observed(
+                state=JobState.FAILED,
+                started_at=T0,
+                finished_at=T1,
+                failure_reason="PodFailurePolicy",
+                disrupted=True,
+                termination=Termination(exit_code=143, reason="Stopped", message="m", finished_at=T1),
+            ),
+            id="preempted",
+        ),
+        pytest.param(
+            job(
+                conditions=[
+                    {**ended("Failed", "PodFailurePolicy")[0], "message": "has condition DisruptionTarget"}
+                ]
+            ),
+            [],
+            observed(
+                state=JobState.FAILED, finished_at=T1, failure_reason="PodFailurePolicy", disrupted=True
+            ),
+            id="preempted, and the pod is gone",
+        ),
+    ],
+)
+def test_observe_job(job: dict[str, Any], pods: list[dict[str, Any]], expected: ObservedJob) -> None:
+    assert observe_job(job, pods) == expected
