@@ -94,7 +94,7 @@ def _configure(
         loss=ChunkedLossWrapper.Config(
             loss_fn=CrossEntropyLoss.Config(global_vocab_size=decoder_vocab_size(spec))
         ),
-        metrics=ProgressMetrics.Config(log_freq=1),
+        metrics=ProgressMetrics.Config(log_freq=1, disable_color_printing=True),
         dataloader=dataloader,
         optimizer=_optimizer(run),
         lr_scheduler=LRSchedulersContainer.Config(

@@ -88,11 +88,19 @@ def _with_layers(builder: ModelBuilder, indices: tuple[int, ...], **backends: An
     return config
 
 
+def _with_mscale(builder: ModelBuilder, mscale: float, **backends: Any) -> DeepSeekV3Model.Config:
+    config = builder(**backends)
+    for layer in config.layers:
+        layer.attention.mscale = mscale
+    return config
+
+
 FLAVORS: dict[str, Flavor] = {
     "tiny_lora": Flavor(build=_tiny),
     # The widths of 671B, its first dense layer and its first layer of experts.
     "deepseek_aghilora": Flavor(build=partial(_with_layers, deepseekv3_configs["671B"], (0, 3))),
-    "16B_lora": Flavor(build=deepseekv3_configs["16B"]),
+    # DeepSeek-V2-Lite, whose config.json says mscale_all_dim 0.707 where torchtitan has 0.70.
+    "16B_lora": Flavor(build=partial(_with_mscale, deepseekv3_configs["16B"], 0.707)),
     "671B_lora": Flavor(build=deepseekv3_configs["671B"]),
 }
 

@@ -43,6 +43,7 @@ def check_parallelism(run: RunFile, model: DeepSeekV3Model.Config) -> None:
     _check_processes(run)
     _check_model(run, model)
     _check_batch(run)
+    _check_dropout(run)
     if run.workers.device == "cpu":
         _check_cpu(run)
 
@@ -85,6 +86,17 @@ def _check_batch(run: RunFile) -> None:
             f"microBatchSize x data-parallel degree = {training.micro_batch_size} x {data}",
             Reason.CONFIGURATION_INVALID,
             remedy=f"Use a multiple of {together}",
+        )
+
+
+def _check_dropout(run: RunFile) -> None:
+    """Experts on other ranks drop other numbers of values, after which the ranks' random states differ: then
+    tensor-parallel ranks would drop different values of what must be the same on all."""
+    asked = run.training.parallelism
+    if run.lora.dropout and asked.tensor > 1 and asked.expert > 1:
+        raise ConfigurationError(
+            "lora.dropout: does not work with tensor and expert parallelism together",
+            remedy="Set lora.dropout to 0, or one of the two degrees to 1",
         )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch.distributed as dist
+from torchtitan.tools.logging import init_logger
 
 from finetune_trainer.adapter_export import export_adapter
 from finetune_trainer.agreement import write_together
@@ -26,6 +27,7 @@ def main() -> int:
     """Train the run and write its adapter; the exit code of contract/exit-codes.json."""
     from finetune_trainer.data import dataloader_config
 
+    init_logger()
     arguments = _parse_arguments()
 
     def configure(run: RunFile, folders: RunFolders) -> LoRATrainer.Config:

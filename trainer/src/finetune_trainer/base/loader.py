@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torchtitan.models.deepseek_v3 import DeepSeekV3Model
 
+from finetune_trainer.base.hf_config import check_hf_config
 from finetune_trainer.base.tensors import BaseTensors
 from finetune_trainer.model.frozen import is_adapter
 from finetune_trainer.model.names import CheckpointNames
@@ -19,6 +20,7 @@ def load_base(model_parts: Sequence[nn.Module], model: DeepSeekV3Model.Config, f
     Everything is checked before anything is read. Tensors that the model does not have (the layer for
     multi-token prediction) are left alone. Raises DataError naming file and tensor.
     """
+    check_hf_config(model, folder)
     names = CheckpointNames.of(model)
     tensors = BaseTensors(folder)
     frozen = [(name, tensor) for part in model_parts for name, tensor in frozen_tensors(part)]
@@ -46,6 +48,8 @@ def _check(name: str, tensor: torch.Tensor, names: CheckpointNames, tensors: Bas
 def _load(name: str, tensor: torch.Tensor, names: CheckpointNames, tensors: BaseTensors) -> None:
     hf_names = names.tensors(name, num_experts=tensor.shape[0])
     target, part = local_tensor(tensor), shard_slices(tensor)
+    if not target.numel():
+        return
     if len(hf_names) == 1:
         target.copy_(tensors.read(hf_names[0], part))
         return

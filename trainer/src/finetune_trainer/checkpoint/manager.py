@@ -84,7 +84,9 @@ class LoRACheckpointManager(BaseCheckpointManager):
             read_tensors(parameters, checkpoint / file)
         _restore_schedule(self.lr_schedulers, state["learningRateSchedule"])
         self.train_state.load_state_dict({"step": state["step"], "ntokens_seen": state["tokensSeen"]})
-        self.dataloader.load_state_dict(_own_data_position(state["dataloader"], checkpoint))
+        position = _own_data_position(state["dataloader"], checkpoint)
+        if position is not None:
+            self.dataloader.load_state_dict(position)
         if state["worldSize"] == dist.get_world_size():
             _set_random_state(load_file(checkpoint / RANDOM_STATE))
         self.last_saved = state["step"]
@@ -137,7 +139,7 @@ class LoRACheckpointManager(BaseCheckpointManager):
             "step": step,
             "tokensSeen": self.train_state.state_dict()["ntokens_seen"],
             "learningRateSchedule": self.lr_schedulers.state_dict(),
-            "dataloader": gather_objects(self.dataloader.state_dict()),
+            "dataloader": gather_objects(_data_position(self.dataloader)),
             "worldSize": dist.get_world_size(),
         }
 
@@ -175,6 +177,17 @@ def _restore_schedule(schedulers: LRSchedulersContainer, state: dict[str, Any]) 
     for scheduler in schedulers.schedulers:
         for group, rate in zip(scheduler.optimizer.param_groups, scheduler.get_last_lr(), strict=True):
             group["lr"] = rate
+
+
+def _data_position(dataloader: BaseDataLoader) -> Any:
+    """The loader's state, or None for torchtitan's own loaders, whose state is a pickle."""
+    state = dataloader.state_dict()
+    try:
+        json.dumps(state)
+    except TypeError:
+        logger.warning("%s cannot resume: its state is no JSON", type(dataloader).__name__)
+        return None
+    return state
 
 
 def _own_data_position(positions: list[Any], checkpoint: Path) -> Any:

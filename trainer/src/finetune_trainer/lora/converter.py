@@ -8,10 +8,11 @@ from torchtitan.models.common.linear import Linear
 from torchtitan.models.common.moe import GroupedExperts, TokenChoiceTopKRouter
 from torchtitan.models.deepseek_v3 import DeepSeekV3Model
 
+from finetune_trainer.failure import ConfigurationError, Reason
 from finetune_trainer.lora.experts import LoRAGroupedExperts
 from finetune_trainer.lora.linear import LoRALinear
 from finetune_trainer.lora.settings import LoRASettings
-from finetune_trainer.lora.targets import select_weights
+from finetune_trainer.lora.targets import Adaptable, select_weights
 from finetune_trainer.model.frozen import FrozenBaseModel
 from finetune_trainer.model.router import Float32Gate
 
@@ -27,6 +28,7 @@ def with_adapters(
     Raises ConfigurationError when a target matches nothing.
     """
     selected = select_weights(model, targets)
+    _check_rank(settings.rank, selected)
     adapted = {
         weight.fqn: tuple(sorted(w.name for w in selected if w.fqn == weight.fqn)) for weight in selected
     }
@@ -41,6 +43,16 @@ def with_adapters(
     for _, router, _, _ in model.traverse(TokenChoiceTopKRouter.Config):
         router.gate = _extend(router.gate, Float32Gate.Config)
     return _extend(model, FrozenBaseModel.Config, base_dtype=base_dtype)
+
+
+def _check_rank(rank: int, selected: frozenset[Adaptable]) -> None:
+    """Grouped matrix products need rows of a multiple of 16 bytes: 8 values of bfloat16."""
+    if rank % 8 and any(weight.group == "experts" for weight in selected):
+        raise ConfigurationError(
+            f"lora.rank: {rank} is no multiple of 8, which adapters on the experts need",
+            Reason.TARGETS_INVALID,
+            remedy="Use rank 8, 16, 32 or another multiple, or leave the experts out of lora.targets",
+        )
 
 
 def _extend(config: Any, extended: type, **additions: Any) -> Any:
