@@ -158,6 +158,14 @@ class RunFolders:
     def prepared(self) -> Path:
         return self.run / "prepared.json"
 
+    @property
+    def training_tokens(self) -> Path:
+        return self.run / "tokens" / "training.safetensors"
+
+    @property
+    def validation_tokens(self) -> Path:
+        return self.run / "tokens" / "validation.safetensors"
+
 
 def load_run(path: Path) -> RunFile:
     """Read a run file.

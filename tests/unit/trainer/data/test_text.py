@@ -1,0 +1,84 @@
+"""Text documents, and all of a dataset at once."""
+
+import json
+
+import pytest
+
+from finetune_trainer.data.lines import Line
+from finetune_trainer.data.text import text_documents
+from finetune_trainer.data.tokenize import Tally, read_documents
+from finetune_trainer.data.tokenizer import load_tokenizer
+from finetune_trainer.failure import DataError
+
+
+def test_a_text_begins_and_ends_once_and_all_of_it_trains(make_tokenizer):
+    tokenizer = make_tokenizer()
+    (document,) = text_documents(Line(place="a:1", row={"text": "It is a job."}), tokenizer, 1000)
+    text = tokenizer._tokenizer.decode(document.tokens, skip_special_tokens=False)
+    assert text == "<bos>It is a job.<eos>"
+    assert all(document.trained)
+
+
+def test_a_long_text_loses_no_label(make_tokenizer):
+    tokenizer = make_tokenizer()
+    line = Line(place="a:1", row={"text": "zqx" * 30})
+    (whole,) = text_documents(line, tokenizer, 1000)
+    parts = text_documents(line, tokenizer, 8)
+    assert all(part.length <= 8 for part in parts)
+    assert [token for part in parts for token in part.tokens[1:]] == whole.tokens[1:]
+
+
+@pytest.mark.parametrize("row", [pytest.param({}, id="missing"), pytest.param({"text": " "}, id="blank")])
+def test_a_line_without_text_is_named(make_tokenizer, row):
+    with pytest.raises(DataError, match='a:1: no "text"'):
+        text_documents(Line(place="a:1", row=row), make_tokenizer(), 8)
+
+
+def test_a_dataset_is_counted(tmp_path, make_tokenizer):
+    chats = [("A?", "B"), ("zq" * 50, "B"), ("A?", "zq" * 50)]
+    file = tmp_path / "faq.jsonl"
+    file.write_text(
+        "\n".join(
+            json.dumps({"messages": [{"role": "user", "content": q}, {"role": "assistant", "content": a}]})
+            for q, a in chats
+        )
+    )
+    tally = Tally()
+    documents = list(
+        read_documents(
+            {"faq.jsonl": file}, data_format="chat", tokenizer=make_tokenizer(), longest=20, tally=tally
+        )
+    )
+    assert len(documents) == 1
+    assert (tally.lines, dict(tally.dropped)) == (3, {"promptTooLong": 1, "answerTooLong": 1})
+
+
+def test_chat_data_needs_a_template(make_tokenizer):
+    with pytest.raises(DataError, match="has no chat template"):
+        list(
+            read_documents({}, data_format="chat", tokenizer=make_tokenizer(None), longest=20, tally=Tally())
+        )
+
+
+@pytest.mark.parametrize(
+    ("breakage", "message"),
+    [
+        pytest.param(
+            lambda base: (base / "tokenizer.json").unlink(), "tokenizer.json is missing", id="missing"
+        ),
+        pytest.param(lambda base: (base / "tokenizer.json").write_text("{"), "cannot be read", id="damaged"),
+        pytest.param(
+            lambda base: (base / "tokenizer_config.json").write_text("{}"), "has no eos_token", id="no-eos"
+        ),
+        pytest.param(
+            lambda base: (base / "chat_template.jinja").write_text("{% if %}"),
+            "cannot be read",
+            id="template",
+        ),
+    ],
+)
+def test_a_broken_tokenizer_is_named(make_tokenizer, breakage, message):
+    folder = make_tokenizer().folder
+    breakage(folder)
+    with pytest.raises(DataError, match=message):
+        load_tokenizer(folder)

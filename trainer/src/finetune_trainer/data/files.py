@@ -1,0 +1,43 @@
+"""Which files of a dataset are read for a split."""
+
+import re
+from pathlib import Path
+
+from finetune_trainer.failure import DataError
+
+SUFFIX = ".jsonl"
+# As datasets on the hub name their splits, by file or folder: train.jsonl, train-00000-of-00002.jsonl, test/.
+_SPLITS = ("train", "training", "validation", "valid", "val", "dev", "test", "testing", "eval")
+
+
+def dataset_files(path: Path, split: str) -> dict[str, Path]:
+    """The files of split `split` under `path` by the name that errors call them, in a fixed order.
+
+    `path` is a file, or a folder of *.jsonl. If no file or folder is named after a split, all files are it.
+    Raises DataError if there is nothing to read.
+    """
+    if path.is_file():
+        return {path.name: path}
+    if not path.is_dir():
+        raise DataError(f"{path}: no such dataset", remedy="Put the dataset there, or correct dataset.uri")
+    found = {str(file.relative_to(path)): file for file in sorted(path.rglob(f"*{SUFFIX}"))}
+    found = {name: file for name, file in found.items() if not name.startswith(".")}
+    names = select_split(list(found), split)
+    if not names:
+        raise DataError(
+            f"{path}: no *{SUFFIX} file of split {split}",
+            remedy="Add JSON lines, or correct dataset.split: there are "
+            + (", ".join(found) or "no JSON lines at all"),
+        )
+    return {name: found[name] for name in names}
+
+
+def select_split(names: list[str], split: str) -> list[str]:
+    """Those of `names` that belong to `split`; all of them if none is named after any split."""
+    if not any(_named(name, known) for name in names for known in _SPLITS):
+        return names
+    return [name for name in names if _named(name, split)]
+
+
+def _named(name: str, split: str) -> bool:
+    return re.search(rf"(^|[/._-]){re.escape(split)}([/._-])", name) is not None

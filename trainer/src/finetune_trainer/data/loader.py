@@ -1,0 +1,102 @@
+"""The dataloader that torchtitan's trainer and validator build."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torchtitan.components.dataloader import BaseDataLoader
+from torchtitan.components.loss import IGNORE_INDEX
+from torchtitan.components.tokenizer import BaseTokenizer
+
+from finetune_trainer.data.packing import SequenceOrder
+from finetune_trainer.data.store import TokenStore
+from finetune_trainer.failure import ConfigurationError
+
+Batch = tuple[dict[str, torch.Tensor], torch.Tensor]
+
+
+class PackedDataLoader(BaseDataLoader):
+    """Yields micro-batches of packed sequences.
+
+    Call k of a rank takes `local_batch_size` sequences of the global order, side by side with the other
+    ranks' of the same call. The state is how many global sequences all ranks together have taken, so it is
+    the same on every rank and holds at any number of processes.
+    """
+
+    @dataclass(kw_only=True, slots=True)
+    class Config(BaseDataLoader.Config):
+        seed: int = 0
+        shuffle: bool = True
+        infinite: bool = True
+        """False: one pass, whose last batches are filled up with sequences that train nothing."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        dp_world_size: int,
+        dp_rank: int,
+        tokenizer: BaseTokenizer,
+        seq_len: int,
+        local_batch_size: int,
+        **_: Any,
+    ) -> None:
+        self._store = TokenStore.load(Path(config.dataset_path or ""))
+        lengths = self._store.lengths()
+        if lengths and max(lengths) > seq_len:
+            raise ConfigurationError(
+                f"training.overrides: the data is tokenized for more than seq_len {seq_len}",
+                remedy="Set training.sequenceLength instead",
+            )
+        seed = config.seed if config.shuffle else None
+        self._order = SequenceOrder(lengths, sequence_length=seq_len, seed=seed)
+        self._infinite = config.infinite
+        self._ranks, self._rank = dp_world_size, dp_rank
+        self._batch, self._length = local_batch_size, seq_len
+        self._padding = tokenizer.eos_id or 0
+        self._taken = 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        while self._infinite or self._taken < self._order.first_epoch_sequences:
+            first = self._taken + self._rank * self._batch
+            rows = [self._sequence(first + row) for row in range(self._batch)]
+            # Before the yield: what has been handed out is taken when a checkpoint follows.
+            self._taken += self._batch * self._ranks
+            tokens, positions, labels = (torch.stack(parts) for parts in zip(*rows, strict=True))
+            yield {"input": tokens, "positions": positions}, labels
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"sequences": self._taken}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._taken = int(state_dict["sequences"])
+
+    def _sequence(self, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Tokens, positions and labels of a global sequence, int64 [seq_len] each."""
+        past_the_end = not self._infinite and index >= self._order.first_epoch_sequences
+        documents = [] if past_the_end else self._order[index]
+        return pack_sequence(self._store, documents, length=self._length, padding=self._padding)
+
+
+def pack_sequence(
+    store: TokenStore, documents: list[int], *, length: int, padding: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Documents side by side, positions from 0 in each; padding is one more document that trains nothing.
+
+    Labels are the next token of the same document, so no document's end predicts the next one's beginning.
+    """
+    tokens = torch.full((length,), padding, dtype=torch.int64)
+    labels = torch.full((length,), IGNORE_INDEX, dtype=torch.int64)
+    positions = torch.zeros(length, dtype=torch.int64)
+    filled = 0
+    for index in documents:
+        own, trained = store.document(index)
+        part = slice(filled, filled + len(own) - 1)
+        tokens[part] = own[:-1].long()
+        labels[part] = torch.where(trained[1:], own[1:].long(), IGNORE_INDEX)
+        positions[part] = torch.arange(len(own) - 1)
+        filled += len(own) - 1
+    positions[filled:] = torch.arange(length - filled)
+    return tokens, positions, labels
