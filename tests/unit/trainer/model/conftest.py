@@ -1,0 +1,22 @@
+import pytest
+from torchtitan.distributed import utils as dist_utils
+
+from finetune_trainer.cpu import use_cpu
+from finetune_trainer.flavors import build_model_config
+from finetune_trainer.lora.converter import with_adapters
+from finetune_trainer.lora.settings import LoRASettings
+from finetune_trainer.model.frozen import FrozenBaseModel
+
+
+@pytest.fixture(autouse=True)
+def plain_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process group and no mesh: modules compute on the tensors they are given."""
+    use_cpu()
+    monkeypatch.setattr(dist_utils, "_spmd_backend", "partial_dtensor")
+
+
+@pytest.fixture
+def tiny() -> FrozenBaseModel.Config:
+    settings = LoRASettings(rank=16, alpha=32.0)
+    model = build_model_config("tiny_lora", device="cpu")
+    return with_adapters(model, settings, ["attention", "mlp", "experts"], "float32")
