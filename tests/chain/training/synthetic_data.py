@@ -32,6 +32,8 @@ class SyntheticDataLoader(BaseDataLoader):
     class Config(BaseDataLoader.Config):
         sequences: int | None = None
         """How many there are; None for no end."""
+        infinite: bool = False
+        """torchtitan's validator sets it."""
 
     def __init__(
         self,

@@ -17,8 +17,8 @@ from torch.distributed.tensor import DTensor
 
 from finetune_trainer import worker
 from finetune_trainer.base.loader import frozen_tensors
-from finetune_trainer.config import trainer_config
-from finetune_trainer.metrics import StepRecord
+from finetune_trainer.config import Data, trainer_config
+from finetune_trainer.metrics import StepRecord, ValidationRecord
 from finetune_trainer.model.names import CheckpointNames
 from finetune_trainer.training import LoRATrainer
 
@@ -27,8 +27,11 @@ def record_steps(trainer: LoRATrainer, file: Path) -> None:
     """Write every step to `file`, on the last rank: under pipeline parallelism only it knows the loss."""
     steps: list[dict[str, float]] = []
 
-    def record(step: StepRecord) -> None:
-        steps.append({"step": step.step, "loss": step.loss, "gradNorm": step.grad_norm})
+    def record(step: StepRecord | ValidationRecord) -> None:
+        if isinstance(step, ValidationRecord):
+            steps[-1]["validationLoss"] = step.loss
+        else:
+            steps.append({"step": step.step, "loss": step.loss, "gradNorm": step.grad_norm})
         if dist.get_rank() == dist.get_world_size() - 1:
             file.write_text(json.dumps(steps))
 
@@ -67,8 +70,12 @@ def main() -> int:
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--sequences", type=int)
     parser.add_argument("--dump", action="store_true")
+    parser.add_argument("--validate", action="store_true")
     arguments = parser.parse_args()
-    data = SyntheticDataLoader.Config(sequences=arguments.sequences)
+    data = Data(
+        training=SyntheticDataLoader.Config(sequences=arguments.sequences),
+        validation=SyntheticDataLoader.Config(sequences=8) if arguments.validate else None,
+    )
 
     def finish(trainer: LoRATrainer) -> None:
         if arguments.dump:

@@ -3,11 +3,13 @@
 import copy
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from torchtitan.components.dataloader import BaseDataLoader
 from torchtitan.components.loss import ChunkedLossWrapper, CrossEntropyLoss
 from torchtitan.components.optimizer import LRSchedulersContainer, OptimizersContainer, ParamGroupConfig
+from torchtitan.components.validate import Validator
 from torchtitan.config import CommConfig, DebugConfig, TrainingConfig
 from torchtitan.distributed.activation_checkpoint import SelectiveAC
 from torchtitan.models.common.config_utils import decoder_vocab_size
@@ -35,23 +37,29 @@ PRECISIONS: dict[str, Literal["bfloat16", "float32"]] = {"bfloat16": "bfloat16",
 T = TypeVar("T")
 
 
-def trainer_config(
-    run: RunFile, folders: RunFolders, dataloader: BaseDataLoader.Config, *, sequences: int | None = None
-) -> LoRATrainer.Config:
-    """The configuration that trains `run` on what `dataloader` yields.
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """What the run trains on. sequences: packed ones in a pass; needed where the run counts epochs."""
 
-    sequences: packed sequences in one pass over the data; needed where the run counts epochs.
+    training: BaseDataLoader.Config
+    validation: BaseDataLoader.Config | None = None
+    sequences: int | None = None
+
+
+def trainer_config(run: RunFile, folders: RunFolders, data: Data) -> LoRATrainer.Config:
+    """The configuration that trains `run` on `data`.
+
     Raises ConfigurationError for everything in the run file that cannot work, naming the field.
     """
     spec = _model_spec(run)
     check_parallelism(run, spec.model)
-    config = _configure(run, folders, spec, dataloader, total_steps(run, sequences))
+    config = _configure(run, folders, spec, data)
     return with_overrides(config, run.training.overrides)
 
 
 def check_config(run: RunFile, folders: RunFolders, dataloader: BaseDataLoader.Config) -> None:
     """Check all of the configuration without a GPU, a process group or data. Raises ConfigurationError."""
-    config = trainer_config(run, folders, dataloader, sequences=1)
+    config = trainer_config(run, folders, Data(training=dataloader, sequences=1))
     try:
         copy.deepcopy(config.model_spec.model).update_from_config(config=config)
     except (ValueError, NotImplementedError) as error:
@@ -83,9 +91,7 @@ def _model_spec(run: RunFile) -> ModelSpec:
     )
 
 
-def _configure(
-    run: RunFile, folders: RunFolders, spec: ModelSpec, dataloader: BaseDataLoader.Config, steps: int
-) -> LoRATrainer.Config:
+def _configure(run: RunFile, folders: RunFolders, spec: ModelSpec, data: Data) -> LoRATrainer.Config:
     on_cpu = run.workers.device == "cpu"
     return LoRATrainer.Config(
         model_spec=spec,
@@ -95,13 +101,14 @@ def _configure(
             loss_fn=CrossEntropyLoss.Config(global_vocab_size=decoder_vocab_size(spec))
         ),
         metrics=ProgressMetrics.Config(log_freq=1, disable_color_printing=True),
-        dataloader=dataloader,
+        dataloader=data.training,
+        validator=_validator(run, data),
         optimizer=_optimizer(run),
         lr_scheduler=LRSchedulersContainer.Config(
             warmup_steps=run.training.warmup_steps,
             **_one_of(SCHEDULES, run.training.schedule, "training.schedule"),
         ),
-        training=_training(run, steps),
+        training=_training(run, total_steps(run, data.sequences)),
         parallelism=parallelism_config(run),
         checkpoint=LoRACheckpointManager.Config(
             enable=True,
@@ -124,6 +131,15 @@ def _training(run: RunFile, steps: int) -> TrainingConfig:
         dtype="float32",  # of the adapters and the optimizer; the base has its own (model/frozen.py)
         mixed_precision_param=run.training.precision,
         disable_cuda_graphs=True,
+    )
+
+
+def _validator(run: RunFile, data: Data) -> Validator.Config:
+    """Measure the validation loss whenever a checkpoint is due: it is what tells checkpoints apart."""
+    if data.validation is None:
+        return Validator.Config()
+    return Validator.Config(
+        enable=True, freq=run.training.checkpoint.interval, steps=-1, dataloader=data.validation
     )
 
 

@@ -19,6 +19,14 @@ class StepRecord:
     tokens_per_second: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class ValidationRecord:
+    """The loss on the documents that were kept out of training."""
+
+    step: int
+    loss: float
+
+
 class ProgressMetrics(MetricsProcessor):
     """Hands each logged step to `recorders`, on every rank. Under pipeline parallelism, only the last stage's
     ranks know the loss."""
@@ -29,7 +37,7 @@ class ProgressMetrics(MetricsProcessor):
 
     def __init__(self, config: Config, **settings: Any) -> None:
         super().__init__(config, **settings)
-        self.recorders: list[Callable[[StepRecord], None]] = []
+        self.recorders: list[Callable[[StepRecord | ValidationRecord], None]] = []
 
     def log(
         self,
@@ -49,6 +57,11 @@ class ProgressMetrics(MetricsProcessor):
         for recorder in self.recorders:
             recorder(record)
         super().log(step, global_avg_loss, global_max_loss, grad_norm, extra_metrics)
+
+    def log_validation(self, loss: float, step: int, extra_metrics: dict[str, Any] | None = None) -> None:
+        for recorder in self.recorders:
+            recorder(ValidationRecord(step=step, loss=loss))
+        super().log_validation(loss, step, extra_metrics)
 
     def _tokens_per_second(self) -> float:
         seconds = time.perf_counter() - self.time_last_log

@@ -12,8 +12,9 @@ from torchtitan.tools.logging import init_logger
 from finetune_trainer.adapter_export import export_adapter
 from finetune_trainer.agreement import write_together
 from finetune_trainer.checkpoint.files import step_folder
-from finetune_trainer.config import lora_settings, trainer_config
+from finetune_trainer.config import Data, lora_settings, trainer_config
 from finetune_trainer.cpu import use_cpu
+from finetune_trainer.data import count_sequences, dataloader_config, has_validation
 from finetune_trainer.failure import Failure, Stopped, failure_of, report
 from finetune_trainer.model.names import CheckpointNames
 from finetune_trainer.run import RunFile, RunFolders, load_run
@@ -25,15 +26,19 @@ Observer = Callable[[LoRATrainer], None]
 
 def main() -> int:
     """Train the run and write its adapter; the exit code of contract/exit-codes.json."""
-    from finetune_trainer.data import dataloader_config
-
     init_logger()
     arguments = _parse_arguments()
-
-    def configure(run: RunFile, folders: RunFolders) -> LoRATrainer.Config:
-        return trainer_config(run, folders, dataloader_config(run))
-
     return run_worker(arguments.run, arguments.root, configure)
+
+
+def configure(run: RunFile, folders: RunFolders) -> LoRATrainer.Config:
+    """torchtitan's configuration for the data that prepare has tokenized."""
+    data = Data(
+        training=dataloader_config(run, folders),
+        validation=dataloader_config(run, folders, validation=True) if has_validation(folders) else None,
+        sequences=count_sequences(run, folders) if run.training.epochs is not None else None,
+    )
+    return trainer_config(run, folders, data)
 
 
 def run_worker(

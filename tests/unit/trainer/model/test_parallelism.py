@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from torchtitan.components.dataloader import BaseDataLoader
 
-from finetune_trainer.config import check_config, total_steps, trainer_config
+from finetune_trainer.config import Data, check_config, total_steps, trainer_config
 from finetune_trainer.failure import ConfigurationError
 from finetune_trainer.run import RunFile, RunFolders, load_run
 
@@ -41,7 +41,7 @@ def test_golden_runs_can_be_configured(name: str) -> None:
 
 
 def test_run_file_becomes_torchtitan_s_configuration(quickstart: RunFile) -> None:
-    config = trainer_config(quickstart, _folders(quickstart), DATA)
+    config = trainer_config(quickstart, _folders(quickstart), Data(training=DATA))
     assert (config.training.steps, config.training.seq_len) == (200, 256)
     assert (config.training.local_batch_size, config.training.global_batch_size) == (4, 8)
     assert config.parallelism.data_parallel_shard_degree == 2
@@ -54,7 +54,7 @@ def test_run_file_becomes_torchtitan_s_configuration(quickstart: RunFile) -> Non
 
 def test_671b_takes_its_overrides_and_frozen_bfloat16() -> None:
     run = load_run(GOLDEN / "671b.json")
-    config = trainer_config(run, _folders(run), DATA, sequences=6400)
+    config = trainer_config(run, _folders(run), Data(training=DATA, sequences=6400))
     assert config.compile.enable
     assert config.model_spec.model.base_dtype == "bfloat16"
     assert config.training.dtype == "float32"
