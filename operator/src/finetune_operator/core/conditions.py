@@ -21,6 +21,8 @@ class Condition:
     since: datetime | None = None
     failure: bool = False
     """Whether a change to this is worth a Warning."""
+    silent: bool = False
+    """Whether it repeats another condition and so is worth no event."""
 
 
 def timestamp(moment: datetime) -> str:
@@ -59,10 +61,10 @@ def set_conditions(
 
 
 def events_of(previous: Iterable[Mapping[str, Any]], computed: Sequence[Condition]) -> tuple[Event, ...]:
-    """Return an event for every condition that became true, or whose status or reason changed to a failure."""
+    """Return an event for every condition that became true or turned into another failure."""
     before = {condition["type"]: (condition["status"], condition["reason"]) for condition in previous}
     return tuple(
         Event(type="Warning" if c.failure else "Normal", reason=str(c.reason), message=c.message)
         for c in computed
-        if before.get(c.type) != (c.status, c.reason) and (c.failure or c.status == "True")
+        if not c.silent and before.get(c.type) != (c.status, c.reason) and (c.failure or c.status == "True")
     )

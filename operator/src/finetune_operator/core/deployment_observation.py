@@ -41,7 +41,7 @@ def observe_deployment(deployment: Manifest, pods: Iterable[Manifest]) -> Observ
 
 
 def _newest_termination(statuses: list[Manifest]) -> Termination | None:
-    """Return the newest end with an error; a crashed container waits to be started with its end in lastState."""
+    """Return the newest end with an error; lastState holds that of a container that was started again."""
     ends = [s.get(state, {}).get("terminated") for s in statuses for state in ("state", "lastState")]
     failed = [end for end in ends if end and end["exitCode"] != 0]
     if not failed:

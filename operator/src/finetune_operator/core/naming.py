@@ -2,7 +2,7 @@
 
 import hashlib
 
-# An Indexed Job's pods have the host names NAME-INDEX, which must be DNS labels (63); 1,024 nodes are the most.
+# An Indexed Job's pods have the host names NAME-INDEX: DNS labels, 63 characters; 1,024 nodes are the most.
 MAX_NAME = 63 - len("-1023")
 _HASH_DIGITS = 8
 

@@ -52,7 +52,7 @@ class Owner:
 
 
 def without_empty(fields: Manifest) -> Manifest:
-    """Drop the fields that hold None or an empty collection, so that builders can state optional ones in place.
+    """Drop fields that hold None or an empty collection, so that builders can state optional ones in place.
 
     Only at the top: deeper, an empty object may have a meaning (`emptyDir: {}`, `namespaceSelector: {}`).
     """

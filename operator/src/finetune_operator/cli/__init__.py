@@ -1,0 +1,32 @@
+"""`finetune`: run, chat, status, validate. Also installed as kubectl-finetune."""
+
+import sys
+
+import click
+
+from finetune_operator.cli.chat import chat
+from finetune_operator.cli.run import run
+from finetune_operator.cli.status import status
+from finetune_operator.cli.validate import validate
+from finetune_operator.local.errors import LocalError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="finetune-operator")
+def finetune() -> None:
+    """Fine-tune language models and serve them."""
+
+
+finetune.add_command(run)
+finetune.add_command(chat)
+finetune.add_command(status)
+finetune.add_command(validate)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line and exit code 2."""
+    try:
+        finetune()
+    except LocalError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)

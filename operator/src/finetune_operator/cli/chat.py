@@ -1,0 +1,126 @@
+"""`finetune chat`: talks to the endpoint of a deployment."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import httpx
+
+from finetune_operator.cli.lookup import find_parents
+from finetune_operator.cli.options import namespace_option, storage_option
+from finetune_operator.core.objects import Manifest
+from finetune_operator.local.errors import LocalError
+from finetune_operator.local.layout import Layout
+
+# The endpoint is on this machine: never through a proxy.
+_CLIENT = httpx.Client(timeout=httpx.Timeout(5, read=300), trust_env=False)
+
+
+@click.command()
+@click.argument("name")
+@namespace_option
+@storage_option
+@click.option("-q", "--question", "questions", multiple=True, help="Ask this and end. May be repeated.")
+@click.option("--system", help="A system message.")
+@click.option("--max-tokens", type=click.IntRange(min=1), default=256, show_default=True)
+@click.option("--temperature", type=click.FloatRange(min=0), default=0.0, show_default=True)
+def chat(
+    name: str,
+    namespace: str,
+    storage: Path,
+    questions: tuple[str, ...],
+    system: str | None,
+    max_tokens: int,
+    temperature: float,
+) -> None:
+    """Chat with the ModelDeployment of that NAME. The answer is streamed to stdout."""
+    (deployment,) = find_parents(Layout(storage=storage.absolute()), namespace, name, ("ModelDeployment",))
+    options = {"max_tokens": max_tokens, "temperature": temperature}
+    conversation = Conversation(deployment, system, options)
+    if questions:
+        for question in questions:
+            conversation.ask(question)
+        return
+    _talk(conversation)
+
+
+def _talk(conversation: "Conversation") -> None:
+    """Ask what is typed, until the input ends."""
+    prompt = "> " if sys.stdin.isatty() else ""
+    while True:
+        try:
+            question = input(prompt)
+        except (EOFError, KeyboardInterrupt):
+            click.echo()
+            return
+        if question.strip():
+            conversation.ask(question)
+
+
+class Conversation:
+    """The messages so far, and the endpoint that answers them."""
+
+    def __init__(self, deployment: Manifest, system: str | None, options: dict[str, Any]) -> None:
+        name, status = deployment["metadata"]["name"], deployment.get("status", {})
+        if "endpoint" not in status:
+            raise LocalError(
+                f"ModelDeployment {name} has no endpoint now; it is {status.get('phase', 'not started')}",
+                "start it with `finetune run -f FILE` and wait until it is Available",
+            )
+        self._url = f"{status['endpoint']}/v1/chat/completions"
+        self._model = deployment["spec"].get("servedModelName") or name
+        self._options = options
+        self._messages = [{"role": "system", "content": system}] if system else []
+
+    def ask(self, question: str) -> str:
+        """Print the answer as it comes, and return it."""
+        self._messages.append({"role": "user", "content": question})
+        answer = ""
+        for piece in self._stream():
+            click.echo(piece, nl=False)
+            answer += piece
+        click.echo()
+        self._messages.append({"role": "assistant", "content": answer})
+        return answer
+
+    def _stream(self) -> Iterator[str]:
+        body = {"model": self._model, "messages": self._messages, "stream": True, **self._options}
+        key = os.environ.get("VLLM_API_KEY")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        try:
+            with _CLIENT.stream("POST", self._url, json=body, headers=headers) as response:
+                if response.is_error:
+                    raise _refusal(response)
+                yield from _pieces(response)
+        except httpx.TransportError as error:
+            raise LocalError(
+                f"{self._url} does not answer: {error}",
+                "is `finetune run` still running? See `finetune status`",
+            ) from None
+
+
+def _pieces(response: httpx.Response) -> Iterator[str]:
+    """Yield the text of a stream of server-sent events, as OpenAI's API sends them."""
+    for line in response.iter_lines():
+        data = line.removeprefix("data: ")
+        if data == line or data == "[DONE]":
+            continue
+        event = json.loads(data)
+        if "error" in event:
+            raise LocalError(
+                f"the server failed: {event['error'].get('message', event['error'])}", "see its log"
+            )
+        for choice in event["choices"]:
+            yield choice["delta"].get("content") or ""
+
+
+def _refusal(response: httpx.Response) -> LocalError:
+    text = response.read().decode(errors="replace")
+    remedy = (
+        "export VLLM_API_KEY" if response.status_code == httpx.codes.UNAUTHORIZED else "see the server's log"
+    )
+    return LocalError(f"the server answers {response.status_code}: {text[:500]}", remedy)

@@ -1,0 +1,63 @@
+"""Progress and conditions of objects, as rows and as lines."""
+
+from datetime import timedelta
+
+from rich.table import Table
+
+from finetune_operator.core.objects import Manifest
+
+
+def progress_table(parents: list[Manifest]) -> Table:
+    """Return one row an object: where it is, and how far."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("KIND", "NAME", "PHASE"):
+        table.add_column(column)
+    for column in ("STEP", "LOSS", "TOKENS/S", "ETA"):
+        table.add_column(column, justify="right")
+    table.add_column("ENDPOINT")
+    for parent in parents:
+        status = parent.get("status", {})
+        table.add_row(
+            parent["kind"],
+            parent["metadata"]["name"],
+            status.get("phase", ""),
+            *progress_cells(status.get("progress", {})),
+            status.get("endpoint", ""),
+        )
+    return table
+
+
+def progress_cells(progress: Manifest) -> tuple[str, str, str, str]:
+    """Return step, loss, tokens a second and time left, each as text; empty where unknown."""
+    step, total = progress.get("step"), progress.get("totalSteps")
+    loss, rate, eta = progress.get("loss"), progress.get("tokensPerSecond"), progress.get("etaSeconds")
+    return (
+        "" if step is None else f"{step}/{total}" if total else str(step),
+        "" if loss is None else f"{loss:.4f}",
+        "" if rate is None else f"{rate:,.0f}",
+        "" if eta is None else str(timedelta(seconds=round(eta))),
+    )
+
+
+def progress_line(parent: Manifest) -> str:
+    """Return one line of progress; empty where there is none."""
+    progress = parent.get("status", {}).get("progress")
+    if not progress:
+        return ""
+    labels = ("step", "loss", "tokens/s", "ETA")
+    cells = zip(labels, progress_cells(progress), strict=True)
+    facts = ", ".join(f"{label} {cell}" for label, cell in cells if cell)
+    stage = progress.get("stage", "")
+    return f"{parent['kind']} {parent['metadata']['name']}: {stage}: {facts}" if facts else ""
+
+
+def conditions_table(parent: Manifest) -> Table:
+    """Return one row a condition."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("CONDITION")
+    table.add_column("STATUS")
+    table.add_column("REASON")
+    table.add_column("MESSAGE", overflow="fold")
+    for condition in parent.get("status", {}).get("conditions", []):
+        table.add_row(condition["type"], condition["status"], condition["reason"], condition["message"])
+    return table

@@ -1,0 +1,18 @@
+"""`finetune validate`: names every wrong field."""
+
+from pathlib import Path
+
+import click
+
+from finetune_operator.cli.manifests import load_valid
+from finetune_operator.cli.options import files_option, namespace_option
+
+
+@click.command()
+@files_option
+@namespace_option
+def validate(files: tuple[Path, ...], namespace: str) -> None:
+    """Check manifests without running them: every wrong field, where it is, and what to do."""
+    for manifest in load_valid(files, namespace):
+        metadata = manifest["metadata"]
+        click.echo(f"{manifest['kind']} {metadata['namespace']}/{metadata['name']}: valid")

@@ -1,0 +1,21 @@
+"""The ConfigMap that holds run.json."""
+
+import json
+
+from finetune_operator.api.job import FineTuneJob
+from finetune_operator.core.objects import Manifest
+from finetune_operator.finetune.children.names import Names, child_metadata
+
+RUN_FILE = "run.json"
+RUN_FOLDER = "/etc/finetune"
+
+
+def desired_config_map(job: FineTuneJob, names: Names, run_file: Manifest) -> Manifest:
+    """Return the ConfigMap of a run. It never changes: another run has another."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": child_metadata(job, names.config_map, "run", names.run),
+        "immutable": True,
+        "data": {RUN_FILE: json.dumps(run_file, indent=2, ensure_ascii=False) + "\n"},
+    }

@@ -1,0 +1,18 @@
+"""The inline ModelDeployment."""
+
+from finetune_operator.api import API_VERSION
+from finetune_operator.api.job import FineTuneJob
+from finetune_operator.core.objects import Manifest
+from finetune_operator.finetune.children.names import child_metadata
+
+
+def desired_model_deployment(job: FineTuneJob) -> Manifest | None:
+    """Return the deployment of this job's model, by the job's own name; it waits until there is a model."""
+    if job.spec.deployment is None:
+        return None
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "ModelDeployment",
+        "metadata": child_metadata(job, job.metadata.name, "serve"),
+        "spec": {**job.spec.deployment.to_dict(), "model": {"fineTuneJob": job.metadata.name}},
+    }

@@ -1,0 +1,120 @@
+"""The conditions of a FineTuneJob, from its course alone; and the phase, a column that nothing reads back."""
+
+from finetune_operator.core.conditions import Condition, Status
+from finetune_operator.finetune.course import BackingOff, Complete, Course, Failed, Running, Step, Suspended
+from finetune_operator.finetune.reasons import MESSAGES, Reason
+from finetune_operator.finetune.stages import TRAITS, Stage
+
+
+def conditions_of(course: Course, step: Step) -> list[Condition]:
+    """Return one condition a stage, then Complete, Failed, and kstatus' Reconciling and Stalled."""
+    return [
+        *(_stage_condition(stage, course, step) for stage in Stage),
+        _complete_condition(step),
+        _failed_condition(step),
+        _reconciling_condition(step),
+        _stalled_condition(step),
+    ]
+
+
+def phase_of(step: Step) -> str:
+    """Return the phase: what a person wants to know in one word."""
+    match step:
+        case Running(job=job) if job is None or job.started_at is None:
+            return "Pending"
+        case Running(stage=stage):
+            return TRAITS[stage].running
+        case _:
+            return str(_reason_of(step))
+
+
+def _stage_condition(stage: Stage, course: Course, step: Step) -> Condition:
+    traits = TRAITS[stage]
+    if stage not in course.stages:
+        field = "export.verify is false" if Stage.MERGE in course.stages else "export.adapterOnly is true"
+        return _condition(
+            traits.condition, "False", Reason.SKIPPED, MESSAGES[Reason.SKIPPED].format(field=field)
+        )
+    if done := course.success(stage):
+        return Condition(
+            type=traits.condition,
+            status="True",
+            reason=Reason.DONE,
+            message=traits.done,
+            since=done.finished_at,
+        )
+    if isinstance(step, Complete) or step.stage != stage:
+        before = course.stages[course.stages.index(stage) - 1]
+        message = MESSAGES[Reason.PENDING].format(stage=before)
+        return _condition(traits.condition, "False", Reason.PENDING, message)
+    return _condition(traits.condition, "False", _reason_of(step), _message_of(step))
+
+
+def _complete_condition(step: Step) -> Condition:
+    if isinstance(step, Complete):
+        message = "The model is in the volume, ready to be served"
+        return Condition(
+            type="Complete", status="True", reason=Reason.COMPLETE, message=message, since=step.since
+        )
+    return _condition("Complete", "False", _reason_of(step), _message_of(step))
+
+
+def _failed_condition(step: Step) -> Condition:
+    if isinstance(step, Failed):
+        return Condition(
+            type="Failed",
+            status="True",
+            reason=step.reason,
+            message=step.message,
+            since=step.since,
+            failure=True,
+        )
+    # A restart is worth a Warning, though the job has not failed.
+    return _condition(
+        "Failed", "False", _reason_of(step), _message_of(step), failure=isinstance(step, BackingOff)
+    )
+
+
+def _reconciling_condition(step: Step) -> Condition:
+    going_on = isinstance(step, Running | BackingOff)
+    return _condition("Reconciling", "True" if going_on else "False", _reason_of(step), _message_of(step))
+
+
+def _stalled_condition(step: Step) -> Condition:
+    status = "True" if isinstance(step, Failed) else "False"
+    return _condition("Stalled", status, _reason_of(step), _message_of(step), silent=True)
+
+
+def _condition(type_: str, status: Status, reason: str, message: str, **traits: bool) -> Condition:
+    return Condition(type=type_, status=status, reason=reason, message=message, **traits)
+
+
+def _reason_of(step: Step) -> str:
+    match step:
+        case Running(stage=stage):
+            return TRAITS[stage].running
+        case BackingOff():
+            return Reason.BACKING_OFF
+        case Suspended():
+            return Reason.SUSPENDED
+        case Failed():
+            return Reason.FAILED
+        case Complete():
+            return Reason.COMPLETE
+
+
+def _message_of(step: Step) -> str:
+    match step:
+        case Running(stage=stage, attempt=0):
+            return f"The {stage} stage runs"
+        case Running(stage=stage, attempt=attempt):
+            return f"The {stage} stage runs, attempt {attempt + 1}"
+        case BackingOff(stage=stage, after=after):
+            cause = after.termination.sentence if after.termination else "no pod left a message"
+            return f"The {stage} stage failed and is tried again soon: {cause}"
+        case Suspended():
+            return MESSAGES[Reason.SUSPENDED]
+        case Failed(message=message):
+            return message
+        case Complete():
+            return "Every stage is done"

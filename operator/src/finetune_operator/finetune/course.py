@@ -1,0 +1,154 @@
+"""Where a run stands and what comes next, from its Jobs alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from finetune_operator.api.scheduling import RestartPolicy, SchedulingSpec
+from finetune_operator.core.job_observation import JobState, ObservedJob
+from finetune_operator.finetune.reasons import Reason
+from finetune_operator.finetune.stages import Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """A stage's attempt runs, or is to be made when `job` is None."""
+
+    stage: Stage
+    attempt: int
+    job: ObservedJob | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackingOff:
+    """An attempt failed; the next one waits for its time."""
+
+    stage: Stage
+    attempt: int
+    after: ObservedJob
+    until: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suspended:
+    """The user asked for a pause before this stage was done."""
+
+    stage: Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """No further attempt is made."""
+
+    stage: Stage
+    reason: str
+    message: str
+    since: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Complete:
+    """Every stage is done."""
+
+    since: datetime | None
+
+
+Step = Running | BackingOff | Suspended | Failed | Complete
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """The stages of a run, the Jobs seen of it, and the rules about restarts and deadlines."""
+
+    stages: tuple[Stage, ...]
+    jobs: Sequence[ObservedJob]
+    scheduling: SchedulingSpec
+    restart_policy: RestartPolicy
+
+    def attempts(self, stage: Stage) -> list[ObservedJob]:
+        """Return the Jobs of a stage, oldest first."""
+        return sorted((job for job in self.jobs if job.component == stage), key=lambda job: job.attempt)
+
+    def success(self, stage: Stage) -> ObservedJob | None:
+        """Return the Job that did a stage."""
+        return next((job for job in self.attempts(stage) if job.state is JobState.SUCCEEDED), None)
+
+    @property
+    def failures(self) -> list[ObservedJob]:
+        """Attempts that count against maxRestarts."""
+        return [job for job in self.jobs if job.state is JobState.FAILED and not _is_no_fault(job)]
+
+    @property
+    def remaining_seconds(self) -> int | None:
+        """Seconds left of the deadline to an attempt made now; attempts that have ended are counted."""
+        if self.scheduling.active_deadline_seconds is None:
+            return None
+        return self.scheduling.active_deadline_seconds - int(sum(job.active_seconds for job in self.jobs))
+
+    @property
+    def _deadline_is_over(self) -> bool:
+        return self.remaining_seconds is not None and self.remaining_seconds <= 0
+
+    def next_step(self, now: datetime) -> Step:
+        """Return what the run is doing, or has come to."""
+        stage = next((s for s in self.stages if self.success(s) is None), None)
+        if stage is None:
+            last = self.success(self.stages[-1])
+            return Complete(since=last.finished_at if last else None)
+        attempts = self.attempts(stage)
+        last = attempts[-1] if attempts else None
+        if last is not None and last.state is JobState.FAILED:
+            return self._after_failure(stage, last, now)
+        if self.scheduling.suspend:
+            return Suspended(stage=stage)
+        return self._run(stage, last.attempt if last else 0, last)
+
+    def _run(self, stage: Stage, attempt: int, job: ObservedJob | None) -> Step:
+        if job is None and self._deadline_is_over:
+            return self._deadline_exceeded(stage, None)
+        return Running(stage=stage, attempt=attempt, job=job)
+
+    def _after_failure(self, stage: Stage, last: ObservedJob, now: datetime) -> Step:
+        cause = last.termination
+        if cause is not None and cause.is_final and not _is_no_fault(last):
+            return Failed(stage=stage, reason=cause.reason, message=cause.sentence, since=last.finished_at)
+        if self._deadline_is_over:
+            return self._deadline_exceeded(stage, last.finished_at)
+        if len(self.failures) > self.restart_policy.max_restarts:
+            return self._restarts_exhausted(stage, last)
+        if self.scheduling.suspend:
+            return Suspended(stage=stage)
+        until = (last.finished_at or now) + timedelta(seconds=self._backoff_seconds(last))
+        if now < until:
+            return BackingOff(stage=stage, attempt=last.attempt + 1, after=last, until=until)
+        return self._run(stage, last.attempt + 1, None)
+
+    def _backoff_seconds(self, last: ObservedJob) -> float:
+        """Return the wait after a failure, doubled for each that counts."""
+        if _is_no_fault(last):
+            return 0
+        doubled = self.restart_policy.backoff_seconds * 2.0 ** min(len(self.failures) - 1, 16)
+        return min(doubled, self.restart_policy.max_backoff_seconds)
+
+    def _restarts_exhausted(self, stage: Stage, last: ObservedJob) -> Failed:
+        cause = last.termination.sentence if last.termination else "no pod left a message"
+        allowed = self.restart_policy.max_restarts
+        times = "1 restart" if allowed == 1 else f"{allowed} restarts"
+        reason = last.termination.reason if last.termination and not allowed else Reason.RESTARTS_EXHAUSTED
+        message = cause if not allowed else f"The {stage} stage failed again after {times}: {cause}"
+        return Failed(stage=stage, reason=reason, message=message, since=last.finished_at)
+
+    def _deadline_exceeded(self, stage: Stage, since: datetime | None) -> Failed:
+        seconds = self.scheduling.active_deadline_seconds
+        return Failed(
+            stage=stage,
+            reason=Reason.DEADLINE_EXCEEDED,
+            message=f"The {stage} stage went beyond scheduling.activeDeadlineSeconds ({seconds} s). "
+            "Raise it: the job goes on from its newest checkpoint",
+            since=since,
+        )
+
+
+def _is_no_fault(job: ObservedJob) -> bool:
+    """Return whether a failed attempt says nothing about the job: disrupted, or its deadline was raised."""
+    return job.disrupted or job.failure_reason == "DeadlineExceeded"

@@ -1,0 +1,104 @@
+"""The reconcile of a FineTuneJob: pure, so that the operator and the local engine do the same."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from finetune_operator.api.job import FineTuneJob
+from finetune_operator.core.children import changed_children
+from finetune_operator.core.conditions import events_of
+from finetune_operator.core.config import Config
+from finetune_operator.core.objects import Manifest, Ref
+from finetune_operator.core.plan import Plan
+from finetune_operator.finetune.children.claim import desired_claim
+from finetune_operator.finetune.children.config_map import desired_config_map
+from finetune_operator.finetune.children.job import Attempt, desired_job
+from finetune_operator.finetune.children.model_deployment import desired_model_deployment
+from finetune_operator.finetune.children.names import Names, names_of, owner_of
+from finetune_operator.finetune.children.service import desired_service
+from finetune_operator.finetune.conditions import conditions_of
+from finetune_operator.finetune.course import BackingOff, Complete, Course, Failed, Running, Step
+from finetune_operator.finetune.observed import Observed
+from finetune_operator.finetune.run import run_file
+from finetune_operator.finetune.stages import stages_of
+from finetune_operator.finetune.status import build_status, previous_status
+
+
+def reconcile(job: FineTuneJob, observed: Observed, now: datetime, config: Config) -> Plan:
+    """Return what to make, what to delete and what to say about a job."""
+    run = run_file(job)
+    names = names_of(job, run["run"])
+    course = Course(
+        stages=stages_of(job.spec),
+        jobs=tuple(j for j in observed.jobs if j.run == names.run),
+        scheduling=job.spec.scheduling,
+        restart_policy=job.spec.restart_policy,
+    )
+    step = course.next_step(now)
+    expires_at = _expires_at(job, step)
+    if expires_at is not None and now >= expires_at:
+        return Plan(status=previous_status(job), delete=(_parent_ref(job),))
+    conditions = conditions_of(course, step)
+    return Plan(
+        status=build_status(job, run, course, step, conditions, observed, now),
+        apply=changed_children(_desired_children(job, names, run, course, step, config), observed.children),
+        delete=tuple(_superfluous(job, names, course, step, observed)),
+        events=events_of(previous_status(job).get("conditions", []), conditions),
+        requeue_after=_requeue_after(step, expires_at, now),
+    )
+
+
+def _desired_children(
+    job: FineTuneJob, names: Names, run: Manifest, course: Course, step: Step, config: Config
+) -> Iterable[Manifest]:
+    """Yield what must be there. A Job's template is immutable: one that exists is left as it is."""
+    if claim := desired_claim(job, names):
+        yield claim
+    yield desired_config_map(job, names, run)
+    yield desired_service(job, names)
+    if isinstance(step, Running) and step.job is None:
+        attempt = Attempt(stage=step.stage, number=step.attempt, deadline_seconds=course.remaining_seconds)
+        yield desired_job(job, names, attempt, config)
+    if deployment := desired_model_deployment(job):
+        yield deployment
+
+
+def _superfluous(
+    job: FineTuneJob, names: Names, course: Course, step: Step, observed: Observed
+) -> Iterable[Ref]:
+    """Yield children of other runs, a removed deployment, and unfinished Jobs that nobody waits for.
+
+    Finished Jobs of this run stay: they are the memory. So does a claim: it goes with its owner.
+    """
+    wanted = {names.config_map, names.service}
+    if job.spec.deployment is not None:
+        wanted.add(job.metadata.name)
+    current = step.job.name if isinstance(step, Running) and step.job else None
+    finished = {j.name for j in course.jobs if j.finished_at is not None}
+    deleting = {j.name for j in observed.jobs if j.deleting}
+    for ref in sorted(observed.children):
+        if ref.kind == "Job":
+            if ref.name not in finished | deleting and ref.name != current:
+                yield ref
+        elif ref.kind != "PersistentVolumeClaim" and ref.name not in wanted:
+            yield ref
+
+
+def _parent_ref(job: FineTuneJob) -> Ref:
+    owner = owner_of(job)
+    return Ref(api_version=owner.api_version, kind=owner.kind, namespace=owner.namespace, name=owner.name)
+
+
+def _expires_at(job: FineTuneJob, step: Step) -> datetime | None:
+    """Return when a finished job is to be deleted, if ever."""
+    ttl = job.spec.ttl_seconds_after_finished
+    if ttl is None or not isinstance(step, Complete | Failed) or step.since is None:
+        return None
+    return step.since + timedelta(seconds=ttl)
+
+
+def _requeue_after(step: Step, expires_at: datetime | None, now: datetime) -> float | None:
+    if isinstance(step, BackingOff):
+        return (step.until - now).total_seconds()
+    if expires_at is not None:
+        return (expires_at - now).total_seconds()
+    return None

@@ -1,0 +1,41 @@
+"""The environment by which torchrun's agents meet, under the names that users of PyTorchJob know."""
+
+from finetune_operator.api.workers import WorkersSpec
+from finetune_operator.core.objects import Manifest
+from finetune_operator.core.pod import env_from_field, env_var
+
+RENDEZVOUS_PORT = 29500
+_COMPLETION_INDEX = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
+
+
+def rendezvous_env(workers: WorkersSpec, job: str, service: str) -> tuple[Manifest, ...]:
+    """Return the variables of one attempt, whose Job and headless Service have these names.
+
+    Rank 0 hosts the store, by its index: c10d compares host names, which fails in pods. PET_RDZV_ID is the
+    attempt's own, so that a straggler of the attempt before cannot join.
+    """
+    return (
+        env_from_field("NODE_RANK", _COMPLETION_INDEX),
+        env_var("MASTER_ADDR", f"{job}-0.{service}"),
+        env_var("MASTER_PORT", RENDEZVOUS_PORT),
+        env_var("WORLD_SIZE", workers.world_size),
+        env_var("PET_NNODES", workers.nodes),
+        env_var("PET_NPROC_PER_NODE", workers.processes),
+        env_var("PET_NODE_RANK", "$(NODE_RANK)"),
+        env_var("PET_RDZV_BACKEND", "c10d"),
+        env_var("PET_RDZV_ENDPOINT", "$(MASTER_ADDR):$(MASTER_PORT)"),
+        env_var("PET_RDZV_ID", job),
+        # A failed process ends the pod, the pod ends the attempt, and the next attempt is a new Job.
+        env_var("PET_MAX_RESTARTS", 0),
+    )
+
+
+def gpu_env() -> tuple[Manifest, ...]:
+    """Return the variables of NCCL and of the CUDA allocator."""
+    return (
+        env_var("NCCL_DEBUG", "WARN"),
+        # A dead peer must end the process, and so the attempt, and not leave it waiting.
+        env_var("TORCH_NCCL_ASYNC_ERROR_HANDLING", 1),
+        # Less fragmentation where activations differ in size: https://pytorch.org/docs/stable/notes/cuda.html
+        env_var("PYTORCH_ALLOC_CONF", "expandable_segments:True"),
+    )

@@ -1,0 +1,70 @@
+"""The status of a FineTuneJob, computed from what was observed."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from finetune_operator.api.job import FineTuneJob
+from finetune_operator.core.conditions import Condition, set_conditions, timestamp
+from finetune_operator.core.objects import Manifest, without_empty
+from finetune_operator.finetune.conditions import phase_of
+from finetune_operator.finetune.course import Complete, Course, Step
+from finetune_operator.finetune.observed import Observed, ObservedProgress
+from finetune_operator.finetune.stages import Stage
+
+
+def previous_status(job: FineTuneJob) -> dict[str, Any]:
+    """Return the status that the job carries, as YAML has it."""
+    return job.status.to_dict() if job.status else {}
+
+
+def build_status(
+    job: FineTuneJob,
+    run_file: Manifest,
+    course: Course,
+    step: Step,
+    conditions: Sequence[Condition],
+    observed: Observed,
+    now: datetime,
+) -> Manifest:
+    """Return the whole status."""
+    before = previous_status(job)
+    generation = job.metadata.generation
+    started = [j.started_at for j in course.jobs if j.started_at]
+    run_folder = run_file["paths"]["run"]
+    status = {
+        "observedGeneration": generation,
+        "phase": phase_of(step),
+        "run": run_file["run"],
+        "stage": None if isinstance(step, Complete) else step.stage.value,
+        "restarts": len(course.failures),
+        "startTime": timestamp(min(started)) if started else None,
+        "completionTime": timestamp(step.since) if isinstance(step, Complete) and step.since else None,
+        "progress": _progress(observed.progress, before, run_file["run"]),
+        "adapterPath": f"{run_folder}/adapter" if course.success(Stage.TRAIN) else None,
+        "modelPath": f"{run_folder}/merged"
+        if isinstance(step, Complete) and Stage.MERGE in course.stages
+        else None,
+        "conditions": set_conditions(
+            before.get("conditions", []), conditions, generation=generation, now=now
+        ),
+    }
+    return without_empty(status)
+
+
+def _progress(progress: ObservedProgress | None, before: dict[str, Any], run: str) -> Manifest | None:
+    """Return the newest answer; between two stages the last one stays, for people: nothing reads it back."""
+    if progress is None:
+        return before.get("progress") if before.get("run") == run else None
+    return without_empty(
+        {
+            "stage": progress.stage,
+            "step": progress.step,
+            "totalSteps": progress.total_steps,
+            "loss": progress.loss,
+            "validationLoss": progress.validation_loss,
+            "tokensPerSecond": progress.tokens_per_second,
+            "etaSeconds": progress.eta_seconds,
+            "lastCheckpoint": progress.last_checkpoint,
+        }
+    )

@@ -1,0 +1,113 @@
+"""The loop of the local engine: observe, reconcile, apply, run; the same reconcile as on a cluster."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from finetune_operator.core.config import Config
+from finetune_operator.core.objects import Manifest, Ref
+from finetune_operator.core.plan import Event, Plan
+from finetune_operator.local.clock import Clock
+from finetune_operator.local.deployment_controller import DeploymentController
+from finetune_operator.local.environments import Environments
+from finetune_operator.local.failed_pod import FailedPod, newest_failed_pod
+from finetune_operator.local.job_controller import JobController
+from finetune_operator.local.kubelet import Kubelet
+from finetune_operator.local.layout import Layout
+from finetune_operator.local.observe import Surroundings
+from finetune_operator.local.parents import PARENTS
+from finetune_operator.local.progress import ProgressPoller
+from finetune_operator.local.store import Store
+
+# Their pods end first, then they are gone (foreground deletion); everything else is gone at once.
+_RUNS_PODS = ("Job", "Deployment")
+
+
+class Engine:
+    """A control plane and a node on one machine. Not thread-safe: everything happens in `tick`."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        environments: Environments,
+        *,
+        config: Config | None = None,
+        clock: Clock | None = None,
+        on_event: Callable[[Ref, Event], None] = lambda _ref, _event: None,
+    ) -> None:
+        clock = clock or Clock()
+        self._config = config or Config()
+        self._layout = layout
+        self._clock = clock
+        self._on_event = on_event
+        self._given: list[Ref] = []
+        self.store = Store(layout.objects, clock)
+        self.kubelet = Kubelet(self.store, layout, environments, clock)
+        self._jobs = JobController(self.store, self.kubelet, clock)
+        self._deployments = DeploymentController(self.store, self.kubelet, clock)
+        self._surroundings = Surroundings(
+            store=self.store, kubelet=self.kubelet, poller=ProgressPoller(self.kubelet, clock)
+        )
+        self._stopping = False
+        self._forget_what_ran()
+
+    def apply(self, manifests: Iterable[Manifest]) -> None:
+        """Take manifests of both kinds, as `kubectl apply` would. They must be valid."""
+        for manifest in manifests:
+            self._given.append(Ref.of(self.store.apply(manifest)))
+
+    @property
+    def parents(self) -> list[Manifest]:
+        """The objects that were given, and the deployments that given jobs made."""
+        return list(self._parents())
+
+    def tick(self) -> None:
+        """Go round once."""
+        for parent in self.parents:
+            self._reconcile(parent)
+        self._jobs.sync()
+        self._deployments.sync()
+        self.kubelet.sync()
+
+    def stop(self) -> None:
+        """Suspend every job and scale every deployment to nothing, from now on; `tick` does the rest."""
+        self._stopping = True
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no pod runs."""
+        return self.kubelet.is_idle
+
+    def failed_pod_of(self, parent: Manifest) -> FailedPod | None:
+        """Return the pod below a parent that failed last."""
+        owners = [c for c in self.store.owned_by(parent["metadata"]["uid"]) if c["kind"] in _RUNS_PODS]
+        pods = [pod for owner in owners for pod in self.store.owned_by(owner["metadata"]["uid"])]
+        return newest_failed_pod(pods, self._layout)
+
+    def _parents(self) -> Iterator[Manifest]:
+        for ref in self._given:
+            if parent := self.store.get(ref):
+                yield parent
+                yield from (c for c in self.store.owned_by(parent["metadata"]["uid"]) if c["kind"] in PARENTS)
+
+    def _reconcile(self, parent: Manifest) -> None:
+        kind = PARENTS[parent["kind"]]
+        asked_for = kind.paused(parent) if self._stopping else parent
+        plan = kind.reconcile(asked_for, self._surroundings, self._clock.now(), self._config)
+        self._apply(Ref.of(parent), plan)
+
+    def _apply(self, parent: Ref, plan: Plan) -> None:
+        for child in plan.apply:
+            self.store.apply(child)
+        for ref in plan.delete:
+            if ref.kind in _RUNS_PODS:
+                self.store.mark_deleted(ref)
+            else:
+                self.store.remove(ref)
+        self.store.set_status(parent, plan.status)
+        for event in plan.events:
+            self._on_event(parent, event)
+
+    def _forget_what_ran(self) -> None:
+        """Remove what an engine before this one took with it: a machine that starts has no processes."""
+        self._jobs.forget_unfinished()
+        for deployment in list(self.store.of_kind("Deployment")):
+            self.store.remove(Ref.of(deployment))

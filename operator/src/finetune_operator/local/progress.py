@@ -1,0 +1,43 @@
+"""Polls GET /progress of the pods that run, at a bounded rate."""
+
+from datetime import datetime, timedelta
+
+import httpx
+
+from finetune_operator.core.objects import Ref
+from finetune_operator.finetune.observed import ObservedProgress
+from finetune_operator.finetune.progress import parse_progress
+from finetune_operator.local.clock import Clock
+from finetune_operator.local.kubelet import Kubelet
+
+_PERIOD = timedelta(seconds=1)
+_TIMEOUT_SECONDS = 0.5
+
+
+class ProgressPoller:
+    """Remembers the newest answer of every pod, and asks again once a second."""
+
+    def __init__(self, kubelet: Kubelet, clock: Clock) -> None:
+        self._kubelet = kubelet
+        self._clock = clock
+        self._answers: dict[Ref, ObservedProgress] = {}
+        self._asked: dict[Ref, datetime] = {}
+        self._client = httpx.Client(timeout=_TIMEOUT_SECONDS, trust_env=False)
+
+    def progress_of(self, pod: Ref) -> ObservedProgress | None:
+        """Return the newest progress of a running pod; None before its first answer."""
+        now = self._clock.now()
+        port = self._kubelet.port_of(pod, "progress")
+        if port is None:
+            return None
+        if now - self._asked.get(pod, datetime.min.replace(tzinfo=now.tzinfo)) >= _PERIOD:
+            self._asked[pod] = now
+            self._ask(pod, port)
+        return self._answers.get(pod)
+
+    def _ask(self, pod: Ref, port: int) -> None:
+        try:
+            answer = self._client.get(f"http://127.0.0.1:{port}/progress")
+            self._answers[pod] = parse_progress(answer.raise_for_status().json())
+        except (httpx.HTTPError, ValueError):
+            return  # it does not listen yet, or no longer

@@ -1,0 +1,128 @@
+"""Runs the engine until everything given is done, ready or failed, or until a signal says stop."""
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from types import FrameType
+
+from finetune_operator.core.objects import Manifest
+from finetune_operator.local.engine import Engine
+
+
+class State(Enum):
+    """How everything given is, taken together."""
+
+    GOING_ON = "going on"
+    READY = "ready"
+    """Jobs are complete and deployments available."""
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """The state, and whom it is about when it is a failure."""
+
+    state: State
+    parent: Manifest | None = None
+    message: str = ""
+
+
+def verdict_of(parents: Sequence[Manifest]) -> Verdict:
+    """Return the state of all parents, by the conditions that any client could read."""
+    # Jobs first: a deployment that waits for a failed job fails of it.
+    for parent in sorted(parents, key=lambda p: p["kind"] != "FineTuneJob"):
+        stalled = _condition(parent, "Stalled")
+        if stalled.get("status") == "True":
+            return Verdict(state=State.FAILED, parent=parent, message=stalled["message"])
+    finished = {"FineTuneJob": "Complete", "ModelDeployment": "Available"}
+    if all(_condition(p, finished[p["kind"]]).get("status") == "True" for p in parents):
+        return Verdict(state=State.READY)
+    return Verdict(state=State.GOING_ON)
+
+
+def _condition(parent: Manifest, type_: str) -> Manifest:
+    conditions: list[Manifest] = parent.get("status", {}).get("conditions", [])
+    return next((c for c in conditions if c["type"] == type_), {})
+
+
+class Runner:
+    """Ticks an engine; `show` is called after every tick."""
+
+    def __init__(
+        self, engine: Engine, show: Callable[[list[Manifest]], None], period_seconds: float = 0.25
+    ) -> None:
+        self._engine = engine
+        self._period_seconds = period_seconds
+        self._show = show
+        self._signal: int | None = None
+
+    @property
+    def signal(self) -> int | None:
+        """The signal that stopped it, if one did."""
+        return self._signal
+
+    def until_settled(self) -> Verdict:
+        """Run until everything is ready or something has failed; a signal ends it too."""
+        verdict = verdict_of(self._engine.parents)
+        for parents in self._ticks():
+            verdict = verdict_of(parents)
+            if verdict.state is not State.GOING_ON:
+                break
+        return verdict
+
+    def while_running(self, command: subprocess.Popen[bytes]) -> int:
+        """Run until a command ends, and return its exit code."""
+        for _ in self._ticks():
+            if command.poll() is not None:
+                break
+        if command.poll() is None:
+            command.terminate()
+        return command.wait()
+
+    def for_ever(self) -> Verdict:
+        """Run until a signal or a failure."""
+        for parents in self._ticks():
+            verdict = verdict_of(parents)
+            if verdict.state is State.FAILED:
+                return verdict
+        return Verdict(state=State.READY)
+
+    def shut_down(self) -> None:
+        """Stop everything and wait for it; a second signal kills."""
+        self._engine.stop()
+        before = self._signal
+        self._signal = None
+        for _ in self._ticks():
+            if self._engine.is_idle:
+                break
+        if self._signal is not None:
+            self._engine.kubelet.kill_all()
+        self._signal = self._signal or before
+        self._engine.tick()  # the last pods' ends reach their Jobs, and those the status
+        self._engine.tick()
+
+    def _ticks(self) -> Iterator[list[Manifest]]:
+        while self._signal is None:
+            self._engine.tick()
+            parents = self._engine.parents
+            self._show(parents)
+            yield parents
+            time.sleep(self._period_seconds)
+
+    @contextmanager
+    def signals(self) -> Iterator[None]:
+        """Take SIGINT and SIGTERM as the wish to stop."""
+
+        def remember(number: int, _frame: FrameType | None) -> None:
+            self._signal = number
+
+        before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -1,0 +1,100 @@
+"""The Deployment of vLLM."""
+
+from finetune_operator.api.deployment import ModelDeployment
+from finetune_operator.core.config import Config
+from finetune_operator.core.objects import Manifest
+from finetune_operator.core.pod import (
+    VOLUME_ROOT,
+    ContainerSpec,
+    PodSpec,
+    build_pod_template,
+    claim_mount,
+    claim_volume,
+    env_from_secret,
+    env_var,
+    port,
+)
+from finetune_operator.serving.children.names import child_metadata, selector
+from finetune_operator.serving.cpu import CPU_ARGS, cpu_env
+from finetune_operator.serving.model import ServedModel
+from finetune_operator.serving.startup import HTTP_PORT, probes, startup_seconds
+
+_COMMAND = ("python", "-m", "vllm.entrypoints.openai.api_server")
+# Open requests may end before the server does.
+_GRACE_SECONDS = 60
+
+
+def desired_deployment(deployment: ModelDeployment, model: ServedModel, config: Config) -> Manifest:
+    """Return the Deployment that serves this model."""
+    spec = deployment.spec
+    pod = PodSpec(
+        container=_container(deployment, model, config),
+        labels=selector(deployment),
+        volumes=(claim_volume(model.claim, read_only=True),),
+        grace_seconds=_GRACE_SECONDS,
+    )
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": child_metadata(deployment),
+        "spec": {
+            "replicas": spec.replicas,
+            "selector": {"matchLabels": selector(deployment)},
+            "strategy": _strategy(deployment),
+            # Beyond the startup allowance, so that the kubelet's verdict comes first.
+            "progressDeadlineSeconds": startup_seconds(model.size_bytes, spec.gpus_per_replica) + 600,
+            "template": build_pod_template(pod, spec.pod_template),
+        },
+    }
+
+
+def _container(deployment: ModelDeployment, model: ServedModel, config: Config) -> ContainerSpec:
+    spec = deployment.spec
+    gpus = spec.gpus_per_replica
+    return ContainerSpec(
+        name="server",
+        image=config.images.server,
+        image_pull_policy=config.image_pull_policy,
+        command=_COMMAND,
+        args=_args(deployment, model),
+        env=_env(deployment),
+        ports=(port("http", HTTP_PORT),),
+        limits={spec.gpu_resource_name: gpus} if gpus else {},
+        mounts=(claim_mount(read_only=True),),
+        probes=probes(startup_seconds(model.size_bytes, gpus)),
+    )
+
+
+def _args(deployment: ModelDeployment, model: ServedModel) -> tuple[str, ...]:
+    """Return vLLM's arguments; the user's come last, so that they win."""
+    spec = deployment.spec
+    length = ("--max-model-len", str(spec.max_model_len)) if spec.max_model_len else ()
+    return (
+        *("--model", f"{VOLUME_ROOT}/{model.path}"),
+        *("--served-model-name", "$(SERVED_MODEL_NAME)"),
+        *("--port", "$(SERVING_PORT)"),
+        *("--tensor-parallel-size", str(spec.tensor_parallel_size)),
+        *("--pipeline-parallel-size", str(spec.pipeline_parallel_size)),
+        *length,
+        *(() if spec.gpus_per_replica else CPU_ARGS),
+        *spec.engine_args,
+    )
+
+
+def _env(deployment: ModelDeployment) -> tuple[Manifest, ...]:
+    spec = deployment.spec
+    key = (env_from_secret("VLLM_API_KEY", spec.api_key_secret_ref),) if spec.api_key_secret_ref else ()
+    return (
+        env_var("SERVED_MODEL_NAME", spec.served_model_name or deployment.metadata.name),
+        # Not VLLM_PORT, by which vLLM's own processes meet.
+        env_var("SERVING_PORT", HTTP_PORT),
+        env_var("HF_HUB_OFFLINE", 1),
+        env_var("VLLM_NO_USAGE_STATS", 1),
+        *(() if spec.gpus_per_replica else cpu_env(spec.tensor_parallel_size)),
+        *key,
+    )
+
+
+def _strategy(deployment: ModelDeployment) -> Manifest:
+    """Return the rollout: cards are short, so an old replica goes before a new one comes."""
+    return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}

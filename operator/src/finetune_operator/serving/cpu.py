@@ -1,0 +1,17 @@
+"""What vLLM needs to serve on a CPU: debug sizes only.
+
+Without a card vLLM takes KV cache from the host's memory (4 GiB unless told), and its CPU backend computes in
+bfloat16. FP8 blocks and --enable-lora on MoE models do not run there.
+"""
+
+from finetune_operator.core.objects import Manifest
+from finetune_operator.core.pod import env_var
+
+CPU_ARGS = ("--enforce-eager", "--dtype", "bfloat16")
+
+
+def cpu_env(tensor_parallel_size: int) -> tuple[Manifest, ...]:
+    """Return the variables of the CPU backend: KV cache in GiB, and which cores each rank is bound to."""
+    cores = "|".join(str(rank) for rank in range(tensor_parallel_size))
+    binding = (env_var("VLLM_CPU_OMP_THREADS_BIND", cores),) if tensor_parallel_size > 1 else ()
+    return (env_var("VLLM_CPU_KVCACHE_SPACE", 1), *binding)

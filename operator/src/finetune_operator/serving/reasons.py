@@ -1,0 +1,31 @@
+"""Reasons of the conditions, beside the messages that go with them."""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why a condition is as it is."""
+
+    JOB_NOT_FOUND = "FineTuneJobNotFound"
+    JOB_NOT_COMPLETE = "FineTuneJobNotComplete"
+    JOB_FAILED = "FineTuneJobFailed"
+    JOB_HAS_NO_MODEL = "FineTuneJobHasNoModel"
+    LOADING = "Loading"
+    SERVING = "Serving"
+    CRASHING = "Crashing"
+    NOT_READY_IN_TIME = "NotReadyInTime"
+    SCALED_TO_ZERO = "ScaledToZero"
+
+
+MESSAGES = {
+    Reason.JOB_NOT_FOUND: "Waits for FineTuneJob {job}, which is not there",
+    Reason.JOB_NOT_COMPLETE: "Waits for FineTuneJob {job} to be Complete; it is {phase}",
+    Reason.JOB_FAILED: "FineTuneJob {job} failed: {message}",
+    Reason.JOB_HAS_NO_MODEL: "FineTuneJob {job} has export.adapterOnly and no merged model; "
+    "serve its base with adapters, or set adapterOnly to false",
+    Reason.LOADING: "The server loads {path}; {ready} of {replicas} replicas are ready",
+    Reason.SERVING: "{ready} of {replicas} replicas answer",
+    Reason.CRASHING: "The server ends with exit code {code}: {message}",
+    Reason.NOT_READY_IN_TIME: "The server was not ready in time; see the pod's log",
+    Reason.SCALED_TO_ZERO: "replicas is 0",
+}

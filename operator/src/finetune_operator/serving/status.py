@@ -1,0 +1,39 @@
+"""The status of a ModelDeployment, computed from what was observed."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from finetune_operator.api.deployment import ModelDeployment
+from finetune_operator.core.conditions import Condition, set_conditions
+from finetune_operator.core.objects import Manifest, without_empty
+from finetune_operator.serving.conditions import phase_of
+from finetune_operator.serving.model import NoModel, ServedModel
+from finetune_operator.serving.observed import Observed
+
+
+def previous_status(deployment: ModelDeployment) -> dict[str, Any]:
+    """Return the status that the deployment carries, as YAML has it."""
+    return deployment.status.to_dict() if deployment.status else {}
+
+
+def build_status(
+    deployment: ModelDeployment,
+    model: ServedModel | NoModel,
+    conditions: Sequence[Condition],
+    observed: Observed,
+    now: datetime,
+) -> Manifest:
+    """Return the whole status."""
+    generation = deployment.metadata.generation
+    before = previous_status(deployment).get("conditions", [])
+    status = {
+        "observedGeneration": generation,
+        "phase": phase_of(list(conditions)),
+        "modelPath": model.path if isinstance(model, ServedModel) else None,
+        "endpoint": observed.endpoint,
+        "replicas": deployment.spec.replicas,
+        "readyReplicas": observed.deployment.ready if observed.deployment else 0,
+        "conditions": set_conditions(before, conditions, generation=generation, now=now),
+    }
+    return without_empty(status)

@@ -1,0 +1,141 @@
+"""What comes next, from the Jobs that were seen."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from finetune_operator.api.scheduling import RestartPolicy, SchedulingSpec
+from finetune_operator.core.job_observation import JobState, ObservedJob
+from finetune_operator.core.termination import Termination
+from finetune_operator.finetune.course import BackingOff, Complete, Course, Failed, Running, Step, Suspended
+from finetune_operator.finetune.stages import Stage
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+NOW = START + timedelta(hours=1)
+
+
+def seen(stage: Stage, attempt: int = 0, state: JobState = JobState.ACTIVE, **fields: Any) -> ObservedJob:
+    return ObservedJob(
+        name=f"faq-{stage}-{attempt}",
+        component=stage,
+        run="3f2a9c1b",
+        attempt=attempt,
+        state=state,
+        started_at=START,
+        finished_at=None if state is JobState.ACTIVE else NOW,
+        **fields,
+    )
+
+
+def done(stage: Stage) -> ObservedJob:
+    return seen(stage, state=JobState.SUCCEEDED)
+
+
+def failed(code: int, attempt: int = 0, stage: Stage = Stage.TRAIN, **fields: Any) -> ObservedJob:
+    cause = Termination(exit_code=code, reason="Broken", message="It broke", remedy="Mend it")
+    return seen(stage, attempt, JobState.FAILED, termination=cause, **fields)
+
+
+def course(*jobs: ObservedJob, restarts: int = 1, **scheduling: Any) -> Course:
+    return Course(
+        stages=tuple(Stage),
+        jobs=jobs,
+        scheduling=SchedulingSpec(**scheduling),
+        restart_policy=RestartPolicy(max_restarts=restarts, backoff_seconds=10),
+    )
+
+
+PREPARED = done(Stage.PREPARE)
+EXHAUSTED = "The train stage failed again after 1 restart: It broke. Mend it"
+OVERDUE = (
+    "The train stage went beyond scheduling.activeDeadlineSeconds (7200 s). "
+    "Raise it: the job goes on from its newest checkpoint"
+)
+
+
+@pytest.mark.parametrize(
+    ("course", "after", "step"),
+    [
+        pytest.param(course(), 0, Running(stage=Stage.PREPARE, attempt=0, job=None), id="nothing yet"),
+        pytest.param(course(PREPARED), 0, Running(stage=Stage.TRAIN, attempt=0, job=None), id="next stage"),
+        pytest.param(
+            course(PREPARED, seen(Stage.TRAIN)),
+            0,
+            Running(stage=Stage.TRAIN, attempt=0, job=seen(Stage.TRAIN)),
+            id="running",
+        ),
+        pytest.param(course(*map(done, Stage)), 0, Complete(since=NOW), id="complete"),
+        pytest.param(
+            course(PREPARED, failed(11)),
+            9,
+            BackingOff(stage=Stage.TRAIN, attempt=1, after=failed(11), until=NOW + timedelta(seconds=10)),
+            id="a failure waits",
+        ),
+        pytest.param(
+            course(PREPARED, failed(11)), 10, Running(stage=Stage.TRAIN, attempt=1, job=None), id="and is tried again"
+        ),
+        pytest.param(
+            course(PREPARED, failed(11), failed(10, 1), restarts=2),
+            19,
+            BackingOff(stage=Stage.TRAIN, attempt=2, after=failed(10, 1), until=NOW + timedelta(seconds=20)),
+            id="the second waits twice as long",
+        ),
+        pytest.param(
+            course(PREPARED, failed(11), failed(10, 1)),
+            0,
+            Failed(stage=Stage.TRAIN, reason="RestartsExhausted", message=EXHAUSTED, since=NOW),
+            id="no more restarts",
+        ),
+        pytest.param(
+            course(PREPARED, failed(11), restarts=0),
+            0,
+            Failed(stage=Stage.TRAIN, reason="Broken", message="It broke. Mend it", since=NOW),
+            id="none was allowed",
+        ),
+        pytest.param(
+            course(PREPARED, failed(3)),
+            0,
+            Failed(stage=Stage.TRAIN, reason="Broken", message="It broke. Mend it", since=NOW),
+            id="the user's data",
+        ),
+        pytest.param(
+            course(failed(11, stage=Stage.PREPARE), seen(Stage.PREPARE, 1, JobState.SUCCEEDED), failed(11)),
+            0,
+            Failed(stage=Stage.TRAIN, reason="RestartsExhausted", message=EXHAUSTED, since=NOW),
+            id="restarts are counted over all stages",
+        ),
+        pytest.param(
+            course(PREPARED, failed(143, disrupted=True), failed(143, 1, disrupted=True), restarts=0),
+            0,
+            Running(stage=Stage.TRAIN, attempt=2, job=None),
+            id="disruptions do not count and do not wait",
+        ),
+        pytest.param(course(PREPARED, suspend=True), 0, Suspended(stage=Stage.TRAIN), id="suspended before"),
+        pytest.param(
+            course(PREPARED, seen(Stage.TRAIN), suspend=True), 0, Suspended(stage=Stage.TRAIN), id="suspended while"
+        ),
+        pytest.param(
+            course(PREPARED, failed(11), suspend=True), 99, Suspended(stage=Stage.TRAIN), id="suspended after a failure"
+        ),
+        pytest.param(course(*map(done, Stage), suspend=True), 0, Complete(since=NOW), id="suspended too late"),
+        pytest.param(
+            course(PREPARED, failed(143, failure_reason="DeadlineExceeded"), active_deadline_seconds=7200),
+            0,
+            Failed(stage=Stage.TRAIN, reason="DeadlineExceeded", message=OVERDUE, since=NOW),
+            id="too late",
+        ),
+        pytest.param(
+            course(PREPARED, failed(143, failure_reason="DeadlineExceeded"), active_deadline_seconds=9000),
+            0,
+            Running(stage=Stage.TRAIN, attempt=1, job=None),
+            id="the deadline was raised",
+        ),
+    ],
+)
+def test_next_step(course: Course, after: float, step: Step) -> None:
+    assert course.next_step(NOW + timedelta(seconds=after)) == step
+
+
+def test_what_is_left_of_the_deadline() -> None:
+    assert course(PREPARED, failed(11), active_deadline_seconds=9000).remaining_seconds == 1800

@@ -1,0 +1,158 @@
+"""`finetune run` as a process: exit codes, signals, and that nothing outlives it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from finetune_operator.cli import finetune
+from finetune_operator.local.layout import Layout
+
+Job = Callable[..., dict[str, Any]]
+pytestmark = pytest.mark.usefixtures("environments")
+Launch = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def launch(layout: Layout, tmp_path: Path) -> Iterator[Launch]:
+    """Start `finetune run` on a manifest."""
+    processes = []
+
+    def launch(manifest: dict[str, Any], *command: str) -> "subprocess.Popen[str]":
+        file = tmp_path / "manifest.yaml"
+        file.write_text(yaml.safe_dump(manifest))
+        words = ["run", "-f", str(file), "--storage", str(layout.storage), "--", *command]
+        code = "from finetune_operator.cli import main; main()"
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        processes.append(process)
+        return process
+
+    yield launch
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def wait_for(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 15
+    while not done():
+        assert time.monotonic() < deadline, "it did not happen in 15 s"
+        time.sleep(0.05)
+
+
+def processes_below(folder: Path) -> list[str]:
+    """Return the command lines of processes that work in a folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.readlink(process / "cwd").startswith(str(folder)):
+                found.append((process / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return found
+
+
+def test_a_job_alone_ends_with_0(launch: Launch, job: Job) -> None:
+    process = launch(job())
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (0, "")
+    assert "FineTuneJob faq: Complete: The model is in the volume" in out
+
+
+@pytest.mark.parametrize("code", [2, 3])
+def test_a_failure_ends_with_the_stages_code_and_one_line(
+    launch: Launch, job: Job, fake: Path, code: int
+) -> None:
+    (fake / "train").write_text(str(code))
+    process = launch(job())
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert err.splitlines()[0] == "error: FineTuneJob faq: The train stage is broken. Mend it"
+    assert Path(err.splitlines()[1].removeprefix("log: ")).exists()
+
+
+def test_a_command_runs_when_ready_and_its_code_is_the_result(launch: Launch, job: Job) -> None:
+    process = launch(job(), "sh", "-c", 'echo "$FINETUNE_STORAGE"; exit 7')
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 7
+    assert out.splitlines()[-1].endswith("/storage")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_it_cleanly(launch: Launch, job: Job, fake: Path, layout: Layout, number: int) -> None:
+    (fake / "train").write_text("sleep 0")
+    process = launch(job())
+    wait_for((fake / "sleeping").exists)
+
+    process.send_signal(number)
+    process.communicate(timeout=15)
+
+    assert process.returncode == 128 + number
+    assert (fake / "saved").exists()
+    assert processes_below(layout.storage) == []
+    again = launch(job())
+    again.communicate(timeout=30)
+    assert again.returncode == 0
+
+
+def test_nothing_outlives_an_engine_that_is_killed(
+    launch: Launch, job: Job, fake: Path, layout: Layout
+) -> None:
+    (fake / "train").write_text("daemon")
+    process = launch(job())
+    wait_for((fake / "sleeping").exists)
+    assert processes_below(layout.storage) != []
+
+    process.kill()
+
+    wait_for(lambda: processes_below(layout.storage) == [])
+
+
+def test_a_storage_folder_has_one_engine(launch: Launch, job: Job, fake: Path) -> None:
+    (fake / "train").write_text("sleep")
+    first = launch(job())
+    wait_for((fake / "sleeping").exists)
+
+    second = launch(job())
+    _, err = second.communicate(timeout=15)
+
+    assert second.returncode == 2
+    assert err == (
+        f"error: another `finetune run` (process {first.pid}) uses this storage folder. "
+        "Stop it, or give this run another --storage\n"
+    )
+
+
+def test_status_prints_conditions(launch: Launch, job: Job, layout: Layout) -> None:
+    launch(job()).communicate(timeout=30)
+
+    result = CliRunner().invoke(finetune, ["status", "faq", "--storage", str(layout.storage)])
+
+    assert result.exit_code == 0
+    assert "Complete" in result.output
+    assert "Nothing runs here now" in result.output
+
+
+def test_more_gpus_than_the_machine_has(launch: Launch, job: Job) -> None:
+    process = launch(job(workers={"gpusPerNode": 64}))
+    _, err = process.communicate(timeout=15)
+    assert process.returncode == 2
+    assert "FineTuneJob faq: spec.workers.gpusPerNode asks for 64 GPUs" in err
+
+
+def test_an_environment_that_is_missing(launch: Launch, job: Job, tmp_path: Path) -> None:
+    (tmp_path / "envs/converter/bin/python").write_text("#!/bin/sh\nexit 1\n")
+    process = launch(job())
+    _, err = process.communicate(timeout=15)
+    assert process.returncode == 2
+    assert err.startswith("error: there is no environment for the converter image: ")

@@ -1,0 +1,97 @@
+"""Deployments of the local engine, with a real, small HTTP server in vLLM's place."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from finetune_operator.cli import finetune
+from finetune_operator.local import deployment_controller
+from finetune_operator.local.engine import Engine
+from finetune_operator.local.layout import Layout
+from finetune_operator.local.runner import Runner, State
+
+Start = Callable[..., tuple[Engine, Runner]]
+Job = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def deployment(layout: Layout) -> dict[str, Any]:
+    (layout.storage / "models/base").mkdir(parents=True)
+    return {
+        "apiVersion": "finetune.dev/v1alpha1",
+        "kind": "ModelDeployment",
+        "metadata": {"name": "base", "namespace": "default"},
+        "spec": {"model": {"uri": "models/base"}, "gpus": 0, "storage": {"claimName": "shared"}},
+    }
+
+
+def ask(layout: Layout, name: str, *options: str) -> Any:
+    return CliRunner().invoke(finetune, ["chat", name, "--storage", str(layout.storage), *options])
+
+
+def test_it_is_ready_after_a_generation_and_chats(start: Start, deployment: Any, layout: Layout) -> None:
+    engine, runner = start(deployment)
+    assert runner.until_settled().state is State.READY
+
+    answer = ask(layout, "base", "-q", "Why?", "-q", "How?")
+
+    assert answer.output == "You asked: Why?\nYou asked: How?\n"
+    runner.shut_down()
+    assert engine.parents[0]["status"]["phase"] == "ScaledToZero"
+    assert "endpoint" not in engine.parents[0]["status"]
+
+
+def test_health_alone_does_not_make_it_ready(start: Start, deployment: Any, fake: Path) -> None:
+    (fake / "serve").write_text("unfit")
+    engine, _ = start(deployment)
+    for _ in range(30):
+        engine.tick()
+    assert engine.parents[0]["status"]["phase"] == "Loading"
+
+
+def test_a_server_that_crashes_again_and_again_is_a_failure(
+    start: Start, deployment: Any, fake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deployment_controller, "_FIRST_BACKOFF_SECONDS", 0.0)
+    (fake / "serve").write_text("crash")
+    _, runner = start(deployment)
+
+    verdict = runner.until_settled()
+
+    assert verdict.state is State.FAILED
+    assert verdict.message == "The server ends with exit code 1: error: the model does not fit"
+
+
+def test_an_inline_deployment_waits_for_its_job(start: Start, job: Job, layout: Layout) -> None:
+    engine, runner = start(job(deployment={"gpus": 0}))
+    engine.tick()
+    waiting = {p["kind"]: p.get("status", {}).get("phase") for p in engine.parents}
+    run = engine.parents[0]["status"]["run"]
+    (layout.storage / f"runs/default/faq/{run}/merged").mkdir(parents=True)
+
+    assert runner.until_settled().state is State.READY
+
+    assert waiting["FineTuneJob"] == "Pending"
+    assert ask(layout, "faq", "-q", "Why?").output == "You asked: Why?\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        pytest.param("nobody", "there is no ModelDeployment default/nobody", id="unknown"),
+        pytest.param("base", "does not answer", id="gone"),
+    ],
+)
+def test_chat_says_what_is_wrong(
+    start: Start, deployment: Any, layout: Layout, name: str, problem: str
+) -> None:
+    engine, runner = start(deployment)
+    runner.until_settled()
+    engine.kubelet.kill_all()
+
+    result = ask(layout, name, "-q", "Why?")
+
+    assert problem in str(result.exception)
