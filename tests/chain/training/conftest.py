@@ -6,9 +6,8 @@ import pytest
 # The modules beside this file are also run as scripts and by bench/.
 sys.path.insert(0, str(Path(__file__).parent))
 
+from random_base import write_tiny_base
 from training_run import TrainingRun
-
-from tiny_base import write_tiny_base
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ from finetune_trainer.training import LoRATrainer
 
 
 def record_steps(trainer: LoRATrainer, file: Path) -> None:
-    """Write every step to `file`, on the last rank: under pipeline parallelism only it knows the loss."""
+    """Write every step to `file`, on rank 0: under pipeline parallelism it has to be told the loss."""
     steps: list[dict[str, float]] = []
 
     def record(step: StepRecord | ValidationRecord) -> None:
@@ -32,7 +32,7 @@ def record_steps(trainer: LoRATrainer, file: Path) -> None:
             steps[-1]["validationLoss"] = step.loss
         else:
             steps.append({"step": step.step, "loss": step.loss, "gradNorm": step.grad_norm})
-        if dist.get_rank() == dist.get_world_size() - 1:
+        if dist.get_rank() == 0:
             file.write_text(json.dumps(steps))
 
     trainer.metrics_processor.recorders.append(record)

@@ -105,7 +105,8 @@ class TrainingRun:
     def _environment(self) -> dict[str, str]:
         alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "localhost"}
         alone["MASTER_PORT"] = "0"
-        settings = {"OMP_NUM_THREADS": "1", "FINETUNE_TERMINATION_LOG": str(self.root / "termination.json")}
+        settings = {"OMP_NUM_THREADS": "1", "FINETUNE_PROGRESS_PORT": "0"}
+        settings["FINETUNE_TERMINATION_LOG"] = str(self.root / "termination.json")
         return os.environ | settings | (alone if self.processes == 1 else {})
 
 

@@ -26,9 +26,14 @@ def control_group() -> dist.ProcessGroup | None:
 
 def any_rank(flag: bool) -> bool:
     """Whether `flag` is set on any rank; the same answer on all."""
-    value = torch.tensor([int(flag)])
-    dist.all_reduce(value, dist.ReduceOp.MAX, group=control_group())
-    return bool(value.item())
+    return bool(greatest(float(flag)))
+
+
+def greatest(value: float) -> float:
+    """The greatest `value` of all ranks, on all."""
+    tensor = torch.tensor([value], dtype=torch.float64)
+    dist.all_reduce(tensor, dist.ReduceOp.MAX, group=control_group())
+    return float(tensor.item())
 
 
 def gather_objects(value: T) -> list[T]:

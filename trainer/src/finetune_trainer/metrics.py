@@ -7,6 +7,8 @@ from typing import Any
 
 from torchtitan.components.metrics import MetricsProcessor
 
+from finetune_trainer.agreement import greatest
+
 
 @dataclass(frozen=True, kw_only=True)
 class StepRecord:
@@ -28,8 +30,7 @@ class ValidationRecord:
 
 
 class ProgressMetrics(MetricsProcessor):
-    """Hands each logged step to `recorders`, on every rank. Under pipeline parallelism, only the last stage's
-    ranks know the loss."""
+    """Hands each logged step to `recorders`, on every rank, with the loss also where a pipeline has none."""
 
     @dataclass(kw_only=True, slots=True)
     class Config(MetricsProcessor.Config):
@@ -47,21 +48,30 @@ class ProgressMetrics(MetricsProcessor):
         grad_norm: float,
         extra_metrics: dict[str, Any] | None = None,
     ) -> None:
-        record = StepRecord(
-            step=step,
-            loss=global_avg_loss,
-            grad_norm=grad_norm,
-            learning_rate=_learning_rate(extra_metrics or {}),
-            tokens_per_second=self._tokens_per_second(),
+        global_avg_loss = self._known_loss(global_avg_loss)
+        self._tell(
+            StepRecord(
+                step=step,
+                loss=global_avg_loss,
+                grad_norm=grad_norm,
+                learning_rate=_learning_rate(extra_metrics or {}),
+                tokens_per_second=self._tokens_per_second(),
+            )
         )
-        for recorder in self.recorders:
-            recorder(record)
         super().log(step, global_avg_loss, global_max_loss, grad_norm, extra_metrics)
 
     def log_validation(self, loss: float, step: int, extra_metrics: dict[str, Any] | None = None) -> None:
-        for recorder in self.recorders:
-            recorder(ValidationRecord(step=step, loss=loss))
+        loss = self._known_loss(loss)
+        self._tell(ValidationRecord(step=step, loss=loss))
         super().log_validation(loss, step, extra_metrics)
+
+    def _tell(self, record: StepRecord | ValidationRecord) -> None:
+        for recorder in self.recorders:
+            recorder(record)
+
+    def _known_loss(self, loss: float) -> float:
+        """Only a pipeline's last stage has the loss; torchtitan logs -1, or less, on the others."""
+        return greatest(loss) if self.parallel_dims.pp_enabled else loss
 
     def _tokens_per_second(self) -> float:
         seconds = time.perf_counter() - self.time_last_log

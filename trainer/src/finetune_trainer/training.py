@@ -47,6 +47,10 @@ class LoRATrainer(Trainer):
                 raise _diverged(self.step) from error
             raise
 
+    def restore(self) -> None:
+        """Load the base and the newest checkpoint. `train` does it otherwise."""
+        self.checkpointer.load(step=self.config.checkpoint.load_step)
+
     def train(self) -> None:
         """Train to the last step, the end of the data or a requested stop, and save where that was."""
         super().train()

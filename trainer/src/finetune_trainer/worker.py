@@ -3,7 +3,9 @@
 import argparse
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch.distributed as dist
@@ -16,7 +18,9 @@ from finetune_trainer.config import Data, lora_settings, trainer_config
 from finetune_trainer.cpu import use_cpu
 from finetune_trainer.data import count_sequences, dataloader_config, has_validation
 from finetune_trainer.failure import Failure, Stopped, failure_of, report
+from finetune_trainer.metrics import StepRecord, ValidationRecord
 from finetune_trainer.model.names import CheckpointNames
+from finetune_trainer.progress import TrainingProgress, serve_progress
 from finetune_trainer.run import RunFile, RunFolders, load_run
 from finetune_trainer.training import LoRATrainer
 
@@ -53,6 +57,8 @@ def run_worker(
     try:
         run = load_run(run_file)
         folders = RunFolders(root=root.resolve(), paths=run.paths)
+        if folders.adapter.exists():
+            return 0
         if run.workers.device == "cpu":
             use_cpu()
         train(run, folders, configure(run, folders), on_start, on_end)
@@ -71,7 +77,9 @@ def train(
     signal.signal(signal.SIGTERM, lambda _signal, _frame: trainer.request_stop())
     on_start(trainer)
     try:
-        trainer.train()
+        trainer.restore()
+        with _reported_progress(trainer, folders):
+            trainer.train()
         if not trainer.stopped:
             _export(run, folders, trainer)
         on_end(trainer)
@@ -80,6 +88,36 @@ def train(
     dist.destroy_process_group()
     if trainer.stopped:
         raise Stopped(f"stopped by SIGTERM after saving step {trainer.step}")
+
+
+@contextmanager
+def _reported_progress(trainer: LoRATrainer, folders: RunFolders) -> Iterator[None]:
+    """Rank 0 serves the run's progress and writes its metrics.jsonl."""
+    if dist.get_rank() != 0:
+        yield
+        return
+    progress = TrainingProgress(
+        total_steps=trainer.config.training.steps, metrics=folders.metrics, resumed_step=trainer.step
+    )
+    if trainer.checkpointer.last_saved is not None:
+        progress.record_checkpoint(f"step-{trainer.checkpointer.last_saved}")
+    trainer.checkpointer.listeners.append(progress.record_checkpoint)
+    trainer.metrics_processor.recorders.append(partial(_record, progress))
+    with serve_progress(progress.snapshot):
+        yield
+
+
+def _record(progress: TrainingProgress, record: StepRecord | ValidationRecord) -> None:
+    if isinstance(record, ValidationRecord):
+        progress.record_validation(record.step, record.loss)
+        return
+    progress.record_step(
+        record.step,
+        loss=record.loss,
+        grad_norm=record.grad_norm,
+        learning_rate=record.learning_rate,
+        tokens_per_second=record.tokens_per_second,
+    )
 
 
 def _export(run: RunFile, folders: RunFolders, trainer: LoRATrainer) -> None:

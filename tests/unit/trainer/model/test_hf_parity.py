@@ -11,7 +11,7 @@ from finetune_trainer.model.frozen import FrozenBaseModel
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "chain/training"))
 
-from tiny_base import tiny_model, write_tiny_base
+from random_base import tiny_model, write_tiny_base
 
 
 @pytest.mark.parametrize(

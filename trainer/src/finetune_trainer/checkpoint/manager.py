@@ -5,7 +5,7 @@ torchtitan's own writes the whole model, in the training dtype, at every save: 2
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,11 +64,17 @@ class LoRACheckpointManager(BaseCheckpointManager):
         self.optimizers = optimizers
         self.lr_schedulers = lr_schedulers
         self.train_state = states["train_state"]
+        self.loaded = False
         self.last_saved: int | None = None
+        self.listeners: list[Callable[[str], None]] = []
+        """Called on every rank with the name of each checkpoint that is saved or resumed from."""
 
     # --- loading ---
 
     def _load(self, step: int = -1) -> bool:
+        if self.loaded:
+            return False
+        self.loaded = True
         if self.config.initial_load_path:
             load_base(self.model_parts, self.model_parts[0].config, Path(self.config.initial_load_path))
         checkpoint = from_rank_zero(lambda: _newest_valid(self.folder, step))
@@ -76,6 +82,7 @@ class LoRACheckpointManager(BaseCheckpointManager):
             return False
         self._restore(checkpoint)
         logger.info("resumed from %s", checkpoint)
+        self._tell(checkpoint.name)
         return True
 
     def _restore(self, checkpoint: Path) -> None:
@@ -112,7 +119,12 @@ class LoRACheckpointManager(BaseCheckpointManager):
 
         write_together(publish, staging)
         self.last_saved = curr_step
+        self._tell(files.step_folder(self.folder, curr_step).name)
         return True
+
+    def _tell(self, checkpoint: str) -> None:
+        for listener in self.listeners:
+            listener(checkpoint)
 
     def _write_layers(self, staging: Path) -> dict[str, str]:
         """Write the layers whose turn it is on this rank; the checksums of their files."""

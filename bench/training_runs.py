@@ -1,0 +1,31 @@
+"""The chain tests' training runs, for benchmarks."""
+
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests/chain/training"))
+
+from random_base import write_tiny_base
+from synthetic_data import sequence
+from training_run import TrainingRun
+
+__all__ = ["PACKAGES", "sequence", "training_run", "workshop"]
+
+PACKAGES = ("torch", "torchtitan", "transformers", "peft", "safetensors")
+
+
+@contextmanager
+def workshop() -> Iterator[Path]:
+    """A folder with a random base model in float32, removed at the end."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_tiny_base(Path(folder) / "base")
+        yield Path(folder)
+
+
+def training_run(folder: Path, name: str, settings: Mapping[str, Any]) -> TrainingRun:
+    (folder / name).mkdir()
+    return TrainingRun(folder / name, folder / "base").having(settings)
