@@ -1,0 +1,36 @@
+"""What a stage says of itself at one moment."""
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """The answer of GET /progress; None where unknown."""
+
+    stage: str
+    step: int | None = None
+    total_steps: int | None = None
+    loss: float | None = None
+    validation_loss: float | None = None
+    tokens_per_second: float | None = None
+    """Over all processes."""
+    eta_seconds: float | None = None
+    last_checkpoint: str | None = None
+    """A folder's name under checkpoints/."""
+    bytes_fetched: int | None = None
+    bytes_total: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {camel_case(field.name): finite(getattr(self, field.name)) for field in fields(self)}
+
+
+def camel_case(name: str) -> str:
+    head, *tail = name.split("_")
+    return head + "".join(word.capitalize() for word in tail)
+
+
+def finite(value: Any) -> Any:
+    """JSON has neither NaN nor infinity."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
