@@ -29,7 +29,7 @@ def test_lines_are_read(tmp_path, content):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        pytest.param(b'{}\n{"a": \n', "faq.jsonl:2: not JSON: Expecting value (column 7)", id="not-json"),
+        pytest.param(b'{}\n{"a": \n', "faq.jsonl:2: not JSON: Expecting value (column 6)", id="not-json"),
         pytest.param(b'{}\n\n{"a": 1}\n', "faq.jsonl:2: the line is empty", id="empty"),
         pytest.param(b'{}\n{"a": "\xff"}\n', "faq.jsonl:2: not UTF-8 (byte 8)", id="not-utf-8"),
         pytest.param(b"{}\n[1]\n", "faq.jsonl:2: not a JSON object", id="not-an-object"),

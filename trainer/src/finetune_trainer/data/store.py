@@ -49,6 +49,13 @@ class TokenStore:
         part = slice(start, int(self.ends[index]))
         return self.tokens[part], self.trained[part]
 
+    def select(self, documents: Iterable[int]) -> "TokenStore":
+        """A store of these documents only, in the given order."""
+        parts = [self.document(index) for index in documents]
+        lengths = torch.tensor([len(tokens) for tokens, _ in parts])
+        tokens, trained = (torch.cat(column) for column in zip(*parts, strict=True))
+        return TokenStore(tokens, trained, lengths.cumsum(0))
+
     def save(self, file: Path) -> None:
         """Write the file; it appears whole or not at all."""
         part = file.with_name(file.name + ".part")

@@ -1,0 +1,124 @@
+"""The base model: fetched or found in the volume, checked, and marked complete."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from finetune_trainer.failure import ConfigurationError, DataError, Reason
+from finetune_trainer.prepare.architecture import check_architecture, check_tensors
+from finetune_trainer.prepare.bucket import BucketSource
+from finetune_trainer.prepare.checksum import sha256_all
+from finetune_trainer.prepare.fetch import fetch
+from finetune_trainer.prepare.hub import HubSource
+from finetune_trainer.prepare.marker import MARKER, FileRecord, Marker, read_marker
+from finetune_trainer.prepare.source import Listing, RemoteFile, Source, parse_location
+from finetune_trainer.prepare.weights import SUFFIX, check_weights
+from finetune_trainer.run import Model
+
+# What a model's folder needs to be trained, merged and served. Never pickle (*.bin, *.pt), never code (*.py).
+_KEPT_SUFFIXES = (".json", ".jinja", ".model", ".txt", ".md", SUFFIX)
+_KEPT_NAMES = ("LICENSE", "LICENSE-MODEL", "NOTICE")
+
+
+def belongs_to_model(name: str) -> bool:
+    """Whether a repository's file is part of the model: beside the weights, not in a folder below."""
+    return "/" not in name and (name.endswith(_KEPT_SUFFIXES) or name in _KEPT_NAMES)
+
+
+def base_source(model: Model) -> Source | None:
+    """Where the base is fetched from; None for a path in the volume. Raises ConfigurationError."""
+    location = parse_location(model.uri, "model.uri")
+    if location.scheme == "hf":
+        if location.path:
+            raise ConfigurationError(f"model.uri: {model.uri} names a file; give the repository")
+        return HubSource(location.container, model.revision, "model")
+    if location.scheme == "s3":
+        return BucketSource(location.container, location.path)
+    return None
+
+
+def prepare_base(
+    model: Model,
+    flavor: str,
+    folder: Path,
+    *,
+    before_weights: Callable[[], None],
+    expect: Callable[[int], None],
+) -> Marker:
+    """Have the base complete in `folder`; its marker. The caller holds the folder's lock.
+
+    before_weights: called when everything but the weights is there and fits: what else can fail should fail
+    before hundreds of gigabytes are fetched.
+    expect: told how many bytes the folder will hold.
+    """
+    marker = read_marker(folder)
+    if marker is not None and marker.describes(folder):
+        check_architecture(flavor, folder)
+        before_weights()
+        return marker
+    (folder / MARKER).unlink(missing_ok=True)
+    source = base_source(model)
+    if source is None:
+        return _check_volume(model, flavor, folder, before_weights)
+    return _fetch(source, flavor, folder, before_weights, expect)
+
+
+def _check_volume(model: Model, flavor: str, folder: Path, before_weights: Callable[[], None]) -> Marker:
+    if not folder.is_dir():
+        raise DataError(
+            f"{folder}: no such folder",
+            Reason.BASE_INCOMPLETE,
+            remedy="Put the base model there, or correct model.uri",
+        )
+    check_architecture(flavor, folder)
+    before_weights()
+    files = sorted(file for file in folder.iterdir() if file.is_file() and belongs_to_model(file.name))
+    _check_contents(flavor, folder)
+    checksums = {file.name: checksum for file, checksum in sha256_all(files).items()}
+    return _mark(folder, model.uri, None, checksums)
+
+
+def _fetch(
+    source: Source,
+    flavor: str,
+    folder: Path,
+    before_weights: Callable[[], None],
+    expect: Callable[[int], None],
+) -> Marker:
+    listing = source.list_files()
+    wanted = [file for file in listing.files if belongs_to_model(file.name)]
+    expect(sum(file.size for file in wanted))
+    weights = [file for file in wanted if file.name.endswith(SUFFIX)]
+    checksums = _fetch_described(source, listing, [file for file in wanted if file not in weights], folder)
+    check_architecture(flavor, folder)
+    before_weights()
+    checksums |= fetch(source, listing, weights, folder)
+    _check_contents(flavor, folder)
+    return _mark(folder, source.uri, listing.revision, checksums)
+
+
+def _fetch_described(
+    source: Source, listing: Listing, files: Sequence[RemoteFile], folder: Path
+) -> dict[str, str]:
+    """Fetch what describes the model; a repository without it is no model in this format."""
+    if "config.json" not in {file.name for file in files}:
+        raise DataError(
+            f"{source.uri}: config.json is missing",
+            Reason.BASE_INVALID,
+            remedy="Give a model in Hugging Face format, with safetensors",
+        )
+    return fetch(source, listing, files, folder)
+
+
+def _check_contents(flavor: str, folder: Path) -> None:
+    check_weights(folder)
+    check_tensors(flavor, folder)
+
+
+def _mark(folder: Path, source: str, revision: str | None, checksums: dict[str, str]) -> Marker:
+    files = {}
+    for name, checksum in checksums.items():
+        status = (folder / name).stat()
+        files[name] = FileRecord(size=status.st_size, sha256=checksum, modified=status.st_mtime_ns)
+    marker = Marker(source=source, revision=revision, files=files)
+    marker.write(folder)
+    return marker

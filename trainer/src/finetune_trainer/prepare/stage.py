@@ -1,0 +1,47 @@
+"""The prepare stage, in the order that fails earliest: configuration, description, data, weights."""
+
+import logging
+
+from finetune_trainer.config import check_config
+from finetune_trainer.data import dataloader_config
+from finetune_trainer.prepare.base import prepare_base
+from finetune_trainer.prepare.dataset import DataReport, fetch_dataset, tokenize_dataset
+from finetune_trainer.prepare.lock import exclusive
+from finetune_trainer.prepare.marker import Marker, write_json
+from finetune_trainer.prepare.ready import is_prepared
+from finetune_trainer.progress import FetchProgress, serve_progress
+from finetune_trainer.run import RunFile, RunFolders
+
+logger = logging.getLogger(__name__)
+
+
+def prepare(run: RunFile, folders: RunFolders) -> None:
+    """Prepare the run. Returns at once if that is done already. Raises a Failure."""
+    if is_prepared(folders):
+        logger.info("%s is prepared", folders.run)
+        return
+    check_config(run, folders, dataloader_config(run, folders))
+    progress = FetchProgress(folders.base)
+    reports: list[DataReport] = []
+    with serve_progress(progress.snapshot):
+        with exclusive(folders.dataset):
+            fetch_dataset(run.dataset, folders.dataset)
+        with exclusive(folders.base):
+            marker = prepare_base(
+                run.model,
+                run.flavor,
+                folders.base,
+                before_weights=lambda: reports.append(tokenize_dataset(run, folders)),
+                expect=progress.expect,
+            )
+    write_json(folders.prepared, _content(marker, reports[0]))
+
+
+def _content(marker: Marker, report: DataReport) -> dict[str, object]:
+    base = {
+        "source": marker.source,
+        "revision": marker.revision,
+        "bytes": marker.size,
+        "files": len(marker.files),
+    }
+    return {"schemaVersion": 1, "base": base, "dataset": report.to_json()}
