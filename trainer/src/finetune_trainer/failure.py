@@ -116,10 +116,16 @@ class Stopped(Failure):
 
 
 def failure_of(error: BaseException) -> Failure:
-    """The failure that an exception stands for; a `Failure` is returned as it is."""
-    text = f"{type(error).__name__}: {error}".split("\n")[0]
+    """The failure that an exception stands for, with it as the cause; a `Failure` is returned as it is."""
     if isinstance(error, Failure):
         return error
+    failure = _classify(error)
+    failure.__cause__ = error
+    return failure
+
+
+def _classify(error: BaseException) -> Failure:
+    text = f"{type(error).__name__}: {error}".split("\n")[0]
     if isinstance(error, KeyboardInterrupt):
         return Stopped("interrupted")
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or _names(error, *_MEMORY_TEXTS):

@@ -1,0 +1,16 @@
+"""The `train` command without its checks of base and data, on the worker of these tests."""
+
+import sys
+from pathlib import Path
+
+from finetune_trainer.failure import failure_of, report
+from finetune_trainer.launch import launch
+from finetune_trainer.run import load_run
+
+run_file, root = Path(sys.argv[1]), Path(sys.argv[2])
+try:
+    launch(load_run(run_file), run_file, root, worker="failing_worker")
+except Exception as error:
+    failure = failure_of(error)
+    report(failure)
+    sys.exit(failure.exit_code)

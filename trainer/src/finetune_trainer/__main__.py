@@ -1,0 +1,71 @@
+"""The trainer image's two commands: `python -m finetune_trainer prepare|train --run FILE --root DIR`."""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+
+from finetune_trainer.failure import Stopped, failure_of, report
+from finetune_trainer.launch import launch
+from finetune_trainer.prepare.ready import require_prepared
+from finetune_trainer.run import RunFile, RunFolders, load_run
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one stage and return its exit code (contract/exit-codes.json)."""
+    parsed = _parse(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    stage: Callable[[RunFile, Path, RunFolders], None] = parsed.stage
+    try:
+        run = load_run(parsed.run)
+        stage(run, parsed.run.resolve(), RunFolders(root=parsed.root.resolve(), paths=run.paths))
+    except (Exception, KeyboardInterrupt) as error:
+        failure = failure_of(error)
+        report(failure)
+        return failure.exit_code
+    return 0
+
+
+def _prepare(run: RunFile, _run_file: Path, folders: RunFolders) -> None:
+    # torchtitan takes seconds to import, and an agent does without it.
+    from finetune_trainer.prepare.stage import prepare
+
+    for received in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(received, _stop)
+    prepare(run, folders)
+
+
+def _train(run: RunFile, run_file: Path, folders: RunFolders) -> None:
+    require_prepared(folders)
+    launch(run, run_file, folders.root)
+
+
+def _stop(received: int, _frame: FrameType | None) -> None:
+    """End at once: an exception would wait for the threads that download, and every file is crash-safe."""
+    failure = Stopped(
+        f"stopped by {signal.Signals(received).name}", remedy="The next attempt goes on from what is complete"
+    )
+    report(failure)
+    os._exit(failure.exit_code)
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m finetune_trainer", description=__doc__)
+    stages = parser.add_subparsers(required=True, metavar="STAGE")
+    for name, stage, summary in (
+        ("prepare", _prepare, "fetch and check the base model and the dataset"),
+        ("train", _train, "train the adapter: one torchrun agent, to be started on every node"),
+    ):
+        command = stages.add_parser(name, help=summary)
+        command.add_argument("--run", type=Path, required=True, help="the run file")
+        command.add_argument("--root", type=Path, required=True, help="where the volume is mounted")
+        command.set_defaults(stage=stage)
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
