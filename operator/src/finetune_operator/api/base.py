@@ -1,0 +1,58 @@
+"""What every model of the API has in common."""
+
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
+from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema, PydanticCustomError
+
+from finetune_operator.api.rules import Rule, violated
+
+
+class ApiModel(BaseModel):
+    """snake_case in Python, camelCase in YAML; unknown fields and wrong types are errors.
+
+    Strict, as the API server is: `steps: "200"` is no integer. An attribute's docstring is its description
+    in the CRD, and `rules` are its cross-field rules in CEL.
+    """
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        use_attribute_docstrings=True,
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def drop_nulls(cls, data: Any) -> Any:
+        """Take a null field for one that was not written, as the API server's defaulting does."""
+        if not isinstance(data, dict):
+            return data
+        return {name: value for name, value in data.items() if value is not None}
+
+    @model_validator(mode="after")
+    def obey_rules(self) -> Self:
+        """Refuse an object that breaks one of its rules; all those it breaks are in the error's context."""
+        if self.rules and (broken := tuple(violated(self.rules, self.to_dict()))):
+            raise PydanticCustomError("rules", "{problems}", {"problems": str(broken), "broken": broken})
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Return the schema with the rules in it."""
+        json_schema = handler(schema)
+        if cls.rules:
+            target = handler.resolve_ref_schema(json_schema)
+            target["x-kubernetes-validations"] = [rule.to_crd() for rule in cls.rules]
+        return json_schema
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the object as it stands in YAML: camelCase, defaults included, nothing that is unset."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)

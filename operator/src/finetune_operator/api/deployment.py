@@ -1,0 +1,164 @@
+"""ModelDeployment: a vLLM server of a model in the volume."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, StringConstraints
+
+from finetune_operator.api.base import ApiModel
+from finetune_operator.api.formats import LABEL_PATTERN, IntOrPercentage, ObjectName, ResourceName
+from finetune_operator.api.metadata import Metadata
+from finetune_operator.api.pod_template import PodTemplateSpec
+from finetune_operator.api.rules import Rule
+from finetune_operator.api.secrets import SecretKeyRef
+from finetune_operator.api.status import ModelDeploymentStatus
+from finetune_operator.api.storage import StorageSpec
+
+VolumePath = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^[A-Za-z0-9_@+=,-][A-Za-z0-9._@+=,-]*(/[A-Za-z0-9_@+=,-][A-Za-z0-9._@+=,-]*)*$",
+        min_length=1,
+        max_length=1024,
+    ),
+]
+ServedName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=253)]
+
+
+class ServedModelSpec(ApiModel):
+    """Which model is served: a job's, or a folder in the volume."""
+
+    fine_tune_job: ObjectName | None = None
+    """A FineTuneJob in the same namespace; the deployment waits until it is complete."""
+
+    uri: VolumePath | None = None
+    """A folder in Hugging Face format, relative to the volume's root."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            rule="has(self.fineTuneJob) != has(self.uri)",
+            problem="give either fineTuneJob or uri, and only one of them",
+            remedy="set fineTuneJob to a job's name, or uri to a folder in the volume",
+        ),
+    )
+
+
+class AdapterSpec(ApiModel):
+    """A LoRA adapter that vLLM serves beside the model, under a name of its own."""
+
+    name: Annotated[str, StringConstraints(pattern=LABEL_PATTERN, max_length=63)]
+    """The name by which requests ask for it."""
+
+    uri: VolumePath
+    """A folder in PEFT format, relative to the volume's root, such as a job's status.adapterPath."""
+
+
+class RolloutSpec(ApiModel):
+    """How new pods replace old ones."""
+
+    max_surge: IntOrPercentage = 0
+    """Pods above replicas while rolling. Default: 0, as spare GPUs are rare."""
+
+    max_unavailable: IntOrPercentage = 1
+    """Pods below replicas while rolling. Default: 1."""
+
+    progress_deadline_seconds: Annotated[int, Field(ge=60, le=2**31 - 1)] | None = None
+    """Seconds a rollout may stand still before it counts as failed. Default: 600 more than loading
+    may take."""
+
+
+class ServingSpec(ApiModel):
+    """How a model is served."""
+
+    replicas: Annotated[int, Field(ge=0, le=1024)] = 1
+    """Servers, each with the whole model. Default: 1."""
+
+    tensor_parallel_size: Annotated[int, Field(ge=1, le=64)] = 1
+    """GPUs that share every layer; 8 for DeepSeek-V3 on 8 x H200. Default: 1."""
+
+    pipeline_parallel_size: Annotated[int, Field(ge=1, le=64)] = 1
+    """Groups of layers, each on its own GPUs. Default: 1."""
+
+    gpus: Annotated[int, Field(ge=0, le=64)] | None = None
+    """GPUs of each replica; 0 serves on the CPU, which is for debug sizes. Default: tensorParallelSize x
+    pipelineParallelSize."""
+
+    gpu_resource_name: ResourceName = "nvidia.com/gpu"
+    """The resource that stands for a GPU. Default: nvidia.com/gpu."""
+
+    served_model_name: ServedName | None = None
+    """The model's name in the API. Default: the deployment's name."""
+
+    max_model_len: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    """Context length in tokens. Default: the model's own."""
+
+    engine_args: Annotated[
+        list[Annotated[str, StringConstraints(min_length=1, max_length=1024)]], Field(max_length=64)
+    ] = []
+    """More arguments of vLLM's server, such as --enable-expert-parallel. They come last, so that they win."""
+
+    api_key_secret_ref: SecretKeyRef | None = None
+    """The Secret key that requests must present. Default: the API is open to whoever reaches it."""
+
+    adapters: Annotated[list[AdapterSpec], Field(max_length=64)] = []
+    """LoRA adapters served beside the model."""
+
+    rollout: RolloutSpec = Field(default_factory=RolloutSpec)
+    """How new pods replace old ones."""
+
+    pod_template: PodTemplateSpec = Field(default_factory=PodTemplateSpec)
+    """Overrides of the pods."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            rule="!has(self.gpus) || self.gpus == 0"
+            " || self.gpus == self.tensorParallelSize * self.pipelineParallelSize",
+            problem="gpus is not tensorParallelSize x pipelineParallelSize",
+            remedy="leave it out, or set it to 0 to serve on the CPU",
+            field="gpus",
+        ),
+    )
+
+    @property
+    def gpus_per_replica(self) -> int:
+        """GPUs that a replica's pod asks for."""
+        return self.tensor_parallel_size * self.pipeline_parallel_size if self.gpus is None else self.gpus
+
+
+class ModelDeploymentSpec(ServingSpec):
+    """Which model is served, and how."""
+
+    model: ServedModelSpec
+    """The model."""
+
+    storage: StorageSpec | None = None
+    """The volume of a model given by uri. The model of a FineTuneJob is in that job's volume."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        *ServingSpec.rules,
+        Rule(
+            rule="!has(self.model.uri) || has(self.storage)",
+            problem="a model given by uri needs a volume",
+            remedy="set storage.claimName to the claim that holds it",
+            field="storage",
+        ),
+        Rule(
+            rule="!has(self.model.fineTuneJob) || !has(self.storage)",
+            problem="the model of a FineTuneJob is in that job's volume",
+            remedy="remove storage",
+            field="storage",
+        ),
+    )
+
+
+class ModelDeployment(ApiModel):
+    """Serves a model with vLLM; available only when it can generate."""
+
+    api_version: Literal["finetune.dev/v1alpha1"] = "finetune.dev/v1alpha1"
+    kind: Literal["ModelDeployment"] = "ModelDeployment"
+    metadata: Metadata
+
+    spec: ModelDeploymentSpec
+    """What is wanted."""
+
+    status: ModelDeploymentStatus | None = None
+    """What is."""

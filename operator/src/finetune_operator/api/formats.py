@@ -1,0 +1,99 @@
+"""The strings and quantities of the API, each with the sentence that explains its pattern to a user.
+
+The patterns are read by Go's RE2 in the API server and by Rust's regex here: no look-around.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, PlainSerializer, StringConstraints, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+_SEGMENT = r"[A-Za-z0-9_@+=,-][A-Za-z0-9._@+=,-]*"
+_DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_QUALIFIED_NAME = rf"({_DNS_LABEL}(\.{_DNS_LABEL})*/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
+
+SOURCE_URI_PATTERN = (
+    r"^(hf://[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*"
+    r"|s3://[a-z0-9][a-z0-9.-]*[a-z0-9](/[^\s]*)?"
+    rf"|{_SEGMENT}(/{_SEGMENT})*)$"
+)
+OBJECT_NAME_PATTERN = rf"^{_DNS_LABEL}(\.{_DNS_LABEL})*$"
+LABEL_PATTERN = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
+SECRET_KEY_PATTERN = r"^[-._A-Za-z0-9]+$"
+RESOURCE_NAME_PATTERN = rf"^{_QUALIFIED_NAME}$"
+MODULE_NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.]*$"
+REVISION_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"
+ENV_NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.-]*$"
+QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+|[KMGTPE]i|[numkMGTPE])?$"
+PERCENTAGE_PATTERN = r"^([0-9]|[1-9][0-9]|100)%$"
+RUN_ID_PATTERN = r"^[0-9a-f]{8}$"
+SHA256_PATTERN = r"^[0-9a-f]{64}$"
+
+# What a user is told instead of the pattern.
+EXPLANATIONS = {
+    SOURCE_URI_PATTERN: "hf://ORG/NAME, s3://BUCKET/PREFIX, or a path relative to the volume's root",
+    OBJECT_NAME_PATTERN: "a Kubernetes object name: lower-case letters, digits, '-' and '.'",
+    LABEL_PATTERN: "lower-case letters, digits and '-', starting with a letter and not ending with '-'",
+    SECRET_KEY_PATTERN: "a key of a Secret: letters, digits, '-', '_' and '.'",
+    RESOURCE_NAME_PATTERN: "a resource name such as nvidia.com/gpu",
+    MODULE_NAME_PATTERN: "attention, mlp, experts, or a module name such as o_proj",
+    REVISION_PATTERN: "a branch, a tag or a commit",
+    ENV_NAME_PATTERN: "an environment variable's name",
+    QUANTITY_PATTERN: "a Kubernetes quantity such as 500Gi, 4 or 250m",
+    PERCENTAGE_PATTERN: "a whole number, or a percentage such as 25%",
+    RUN_ID_PATTERN: "eight hexadecimal digits",
+    SHA256_PATTERN: "a SHA-256 digest in lower-case hexadecimal",
+}
+
+SourceUri = Annotated[str, StringConstraints(pattern=SOURCE_URI_PATTERN, min_length=1, max_length=1024)]
+ObjectName = Annotated[str, StringConstraints(pattern=OBJECT_NAME_PATTERN, min_length=1, max_length=253)]
+SecretKey = Annotated[str, StringConstraints(pattern=SECRET_KEY_PATTERN, min_length=1, max_length=253)]
+ResourceName = Annotated[str, StringConstraints(pattern=RESOURCE_NAME_PATTERN, min_length=1, max_length=316)]
+ModuleName = Annotated[str, StringConstraints(pattern=MODULE_NAME_PATTERN, min_length=1, max_length=256)]
+Revision = Annotated[str, StringConstraints(pattern=REVISION_PATTERN, min_length=1, max_length=255)]
+EnvName = Annotated[str, StringConstraints(pattern=ENV_NAME_PATTERN, min_length=1, max_length=256)]
+RunId = Annotated[str, StringConstraints(pattern=RUN_ID_PATTERN)]
+Sha256 = Annotated[str, StringConstraints(pattern=SHA256_PATTERN)]
+ShortText = Annotated[str, StringConstraints(max_length=1024)]
+LabelValue = Annotated[str, StringConstraints(max_length=63)]
+
+
+def _int_or_string(pattern: str) -> Any:
+    """Return the type of a value that is an integer or a string of that pattern, as Kubernetes has them."""
+    text = Annotated[str, StringConstraints(pattern=pattern, max_length=64)]
+    schema = {
+        "anyOf": [{"type": "integer"}, {"type": "string"}],
+        "pattern": pattern,
+        "maxLength": 64,
+        "x-kubernetes-int-or-string": True,
+    }
+    return Annotated[Annotated[int, Field(ge=0)] | text, WithJsonSchema(schema)]
+
+
+Quantity = _int_or_string(QUANTITY_PATTERN)
+IntOrPercentage = _int_or_string(PERCENTAGE_PATTERN)
+
+
+def _unique(items: list[Any]) -> list[Any]:
+    """Refuse a repeated item, as the API server does for a list of type set."""
+    for index, item in enumerate(items):
+        if item in items[:index]:
+            raise PydanticCustomError("duplicate", "{item} is there twice", {"item": item})
+    return items
+
+
+Unique = AfterValidator(_unique)
+
+# metav1.Time: RFC 3339 in UTC, whole seconds.
+Time = Annotated[
+    datetime,
+    Field(strict=False),
+    PlainSerializer(lambda t: t.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), when_used="json"),
+]
+
+# Any JSON object: Kubernetes' own schema for it is checked where the object is created.
+FreeObject = Annotated[
+    dict[str, Any],
+    WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True}),
+]

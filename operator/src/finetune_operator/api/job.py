@@ -1,0 +1,149 @@
+"""FineTuneJob: from base weights and data to a merged model."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from finetune_operator.api.base import ApiModel
+from finetune_operator.api.dataset import DatasetSpec
+from finetune_operator.api.deployment import ServingSpec
+from finetune_operator.api.export import ExportSpec
+from finetune_operator.api.lora import LoraSpec
+from finetune_operator.api.metadata import Metadata
+from finetune_operator.api.model_source import ModelSpec
+from finetune_operator.api.rules import Rule
+from finetune_operator.api.scheduling import RestartPolicy, SchedulingSpec
+from finetune_operator.api.status import FineTuneJobStatus
+from finetune_operator.api.storage import StorageSpec
+from finetune_operator.api.training import Flavor, TrainingSpec
+from finetune_operator.api.workers import WorkersSpec
+
+_MODEL_PROCESSES = (
+    "(self.training.parallelism.tensor * self.training.parallelism.pipeline"
+    " * self.training.parallelism.context)"
+)
+_WORLD_SIZE = (
+    "(self.workers.nodes * (has(self.workers.processesPerNode) ? self.workers.processesPerNode"
+    " : (self.workers.gpusPerNode > 0 ? self.workers.gpusPerNode : 1)))"
+)
+_DATA_DEGREE = f"({_WORLD_SIZE} / {_MODEL_PROCESSES})"
+
+# What decides the weights that come out, and so the run.
+_WHAT_TRAINS = ("model", "flavor", "dataset", "lora", "training", "export", "storage")
+
+
+class FineTuneJobSpec(ApiModel):
+    """What is trained, on what, where, and what comes out."""
+
+    model: ModelSpec
+    """The base model."""
+
+    flavor: Flavor
+    """Architecture and size of the model: tiny_lora and deepseek_aghilora for debugging, 16B_lora, 671B_lora."""
+
+    dataset: DatasetSpec
+    """The data to train on."""
+
+    lora: LoraSpec = Field(default_factory=LoraSpec)
+    """The adapter."""
+
+    training: TrainingSpec
+    """Steps, optimizer, batches and parallelism."""
+
+    workers: WorkersSpec = Field(default_factory=WorkersSpec)
+    """The processes that train, and their pods."""
+
+    storage: StorageSpec
+    """The volume that all stages share."""
+
+    export: ExportSpec = Field(default_factory=ExportSpec)
+    """The model that comes out."""
+
+    scheduling: SchedulingSpec = Field(default_factory=SchedulingSpec)
+    """Queue, priority, suspension and deadline."""
+
+    restart_policy: RestartPolicy = Field(default_factory=RestartPolicy)
+    """What happens when an attempt fails."""
+
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
+    """Seconds after which a finished job is deleted; what it made in the volume stays. Default: never."""
+
+    deployment: ServingSpec | None = None
+    """Serve the model when it is there, by a ModelDeployment of the job's name. Default: none."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            rule=f"{_WORLD_SIZE} % {_MODEL_PROCESSES} == 0",
+            problem="tensor x pipeline x context does not divide the number of processes, "
+            "nodes x processes of a node",
+            remedy="change a degree, or workers",
+            field="training.parallelism",
+        ),
+        Rule(
+            rule=f"!has(self.training.parallelism.data) || {_WORLD_SIZE} % {_MODEL_PROCESSES} != 0"
+            f" || self.training.parallelism.data == {_DATA_DEGREE}",
+            problem="data x tensor x pipeline x context is not the number of processes",
+            remedy="leave data out, and it is what the others leave",
+            field="training.parallelism.data",
+        ),
+        # torchtitan's ParallelDims: the expert degree is taken from data, context and tensor.
+        Rule(
+            rule=f"({_WORLD_SIZE} / self.training.parallelism.pipeline)"
+            " % self.training.parallelism.expert == 0",
+            problem="the expert degree does not divide data x context x tensor",
+            remedy="change it, or workers",
+            field="training.parallelism.expert",
+        ),
+        Rule(
+            rule=f"!has(self.training.globalBatchSize) || {_DATA_DEGREE} == 0 || "
+            f"self.training.globalBatchSize % (self.training.microBatchSize * {_DATA_DEGREE}) == 0",
+            problem="globalBatchSize is no multiple of microBatchSize times the data-parallel degree",
+            remedy="make it one, or leave it out",
+            field="training.globalBatchSize",
+        ),
+        Rule(
+            rule="!has(self.deployment) || !self.export.adapterOnly",
+            problem="there is no merged model to serve",
+            remedy="remove deployment, or set export.adapterOnly to false",
+            field="deployment",
+        ),
+    )
+
+
+class FineTuneJob(ApiModel):
+    """Fine-tunes a language model: fetch, train LoRA, merge and verify."""
+
+    api_version: Literal["finetune.dev/v1alpha1"] = "finetune.dev/v1alpha1"
+    kind: Literal["FineTuneJob"] = "FineTuneJob"
+    metadata: Metadata
+
+    spec: FineTuneJobSpec
+    """What is wanted."""
+
+    status: FineTuneJobStatus | None = None
+    """What is."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        *(
+            Rule(
+                rule="!has(oldSelf.status) || !has(oldSelf.status.startTime)"
+                f" || self.spec.{field} == oldSelf.spec.{field}",
+                problem=f"{field} cannot change once the job has started",
+                remedy="delete the job and apply it again, or give the new one another name",
+                field=f"spec.{field}",
+            )
+            for field in _WHAT_TRAINS
+        ),
+        *(
+            Rule(
+                rule="!has(oldSelf.status) || !has(oldSelf.status.startTime)"
+                f" || has(self.spec.workers.{field}) == has(oldSelf.spec.workers.{field})"
+                f" && (!has(self.spec.workers.{field})"
+                f" || self.spec.workers.{field} == oldSelf.spec.workers.{field})",
+                problem=f"{field} cannot change once the job has started",
+                remedy="delete the job and apply it again, or give the new one another name",
+                field="spec.workers",
+            )
+            for field in ("nodes", "gpusPerNode", "processesPerNode")
+        ),
+    )

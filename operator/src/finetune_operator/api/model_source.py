@@ -1,0 +1,40 @@
+"""The base model that a job starts from."""
+
+from typing import ClassVar
+
+from finetune_operator.api.base import ApiModel
+from finetune_operator.api.formats import Revision, SourceUri
+from finetune_operator.api.rules import Rule
+from finetune_operator.api.secrets import SecretKeyRef
+
+
+class ModelSource(ApiModel):
+    """A model in Hugging Face format, and where it is."""
+
+    uri: SourceUri
+    """hf://ORG/NAME on the Hugging Face hub, s3://BUCKET/PREFIX, or a path relative to the volume's root."""
+
+    revision: Revision | None = None
+    """Branch, tag or commit of an hf:// model. Default: main. A commit makes the run repeatable."""
+
+
+class ModelSpec(ModelSource):
+    """The base model, with the token that opens it."""
+
+    token_secret_ref: SecretKeyRef | None = None
+    """The Secret key that holds the hub's token, for a gated or private hf:// model."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            rule="!has(self.revision) || self.uri.startsWith('hf://')",
+            problem="only an hf:// model has revisions",
+            remedy="remove it, or name the model by hf://ORG/NAME",
+            field="revision",
+        ),
+        Rule(
+            rule="!has(self.tokenSecretRef) || self.uri.startsWith('hf://')",
+            problem="only an hf:// model takes a token",
+            remedy="remove it; credentials for s3:// come from workers.podTemplate: env or serviceAccountName",
+            field="tokenSecretRef",
+        ),
+    )

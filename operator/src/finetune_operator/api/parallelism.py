@@ -1,0 +1,37 @@
+"""How the workers divide the model and the data."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from finetune_operator.api.base import ApiModel
+
+Degree = Annotated[int, Field(ge=1, le=65536)]
+
+
+class ParallelismSpec(ApiModel):
+    """Degrees of parallelism. data x tensor x pipeline x context is the number of processes."""
+
+    data: Degree | None = None
+    """Data-parallel degree; parameters are sharded over it (FSDP). Default: what the others leave."""
+
+    tensor: Degree = 1
+    """Tensor-parallel degree. Default: 1."""
+
+    expert: Degree = 1
+    """Expert-parallel degree; it takes its processes from data, context and tensor. Default: 1."""
+
+    pipeline: Degree = 1
+    """Pipeline-parallel degree. Default: 1."""
+
+    context: Degree = 1
+    """Context-parallel degree: a sequence is divided over it. Default: 1."""
+
+    @property
+    def model_degree(self) -> int:
+        """Processes that hold one replica of the batch: tensor x pipeline x context."""
+        return self.tensor * self.pipeline * self.context
+
+    def data_degree(self, world_size: int) -> int:
+        """Return the data-parallel degree for that many processes."""
+        return self.data or world_size // self.model_degree

@@ -1,0 +1,126 @@
+"""The status of both kinds: written by the operator, read by people and by other controllers."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from finetune_operator.api.base import ApiModel
+from finetune_operator.api.formats import Time
+
+
+class ConditionStatus(ApiModel):
+    """metav1.Condition, as KEP-1623 has it."""
+
+    type: Annotated[str, Field(max_length=316)]
+    """What is said of the object, such as Complete."""
+
+    status: Literal["True", "False", "Unknown"]
+    """Whether it holds."""
+
+    observed_generation: int | None = None
+    """The generation of the spec that this was said of."""
+
+    last_transition_time: Time
+    """When status last changed."""
+
+    reason: Annotated[str, Field(max_length=1024)]
+    """Why, in one word, for programs."""
+
+    message: Annotated[str, Field(max_length=32768)]
+    """Why, for people, and what to do."""
+
+
+Conditions = Annotated[
+    list[ConditionStatus],
+    Field(json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}),
+]
+
+
+class ProgressStatus(ApiModel):
+    """How far the stage that runs has come; what is not known is left out."""
+
+    stage: str | None = None
+    """The stage that said this."""
+
+    step: int | None = None
+    """Optimizer steps done, or tensors merged."""
+
+    total_steps: int | None = None
+    """Steps in all."""
+
+    loss: float | None = None
+    """Training loss of the newest step."""
+
+    validation_loss: float | None = None
+    """Newest loss on the data held out."""
+
+    tokens_per_second: float | None = None
+    """Tokens a second, over all processes."""
+
+    eta_seconds: float | None = None
+    """Seconds that the stage still takes at this rate."""
+
+    last_checkpoint: str | None = None
+    """The newest complete checkpoint."""
+
+
+class FineTuneJobStatus(ApiModel):
+    """What a job is doing. Everything in it can be computed again; nothing in it decides anything."""
+
+    observed_generation: int | None = None
+    """The generation of the spec that this status is about."""
+
+    phase: str | None = None
+    """One word for people, computed from the conditions."""
+
+    run: str | None = None
+    """Id of the run: the hash of all that decides the weights."""
+
+    stage: str | None = None
+    """The stage that runs or waits: prepare, train, merge or verify."""
+
+    restarts: int | None = None
+    """Attempts that failed and count against restartPolicy.maxRestarts."""
+
+    start_time: Time | None = None
+    """When the first pod was started."""
+
+    completion_time: Time | None = None
+    """When the last stage was done."""
+
+    progress: ProgressStatus | None = None
+    """How far the stage that runs has come."""
+
+    adapter_path: str | None = None
+    """The adapter's folder in the volume, in PEFT format."""
+
+    model_path: str | None = None
+    """The merged model's folder in the volume, in Hugging Face format."""
+
+    conditions: Conditions = []
+    """Fits, Prepared, Trained, Converted, Verified, Complete, Failed, Reconciling and Stalled."""
+
+
+class ModelDeploymentStatus(ApiModel):
+    """What a deployment is doing."""
+
+    observed_generation: int | None = None
+    """The generation of the spec that this status is about."""
+
+    phase: str | None = None
+    """One word for people, computed from the conditions."""
+
+    model_path: str | None = None
+    """The folder in the volume that is served."""
+
+    endpoint: str | None = None
+    """Base URL of the OpenAI-compatible API."""
+
+    replicas: int | None = None
+    """Replicas asked for."""
+
+    ready_replicas: int | None = None
+    """Replicas that have generated a token and answer."""
+
+    conditions: Conditions = []
+    """Fits, Available, Progressing, Reconciling and Stalled."""

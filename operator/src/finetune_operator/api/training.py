@@ -1,0 +1,142 @@
+"""How the adapter is trained."""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
+
+from finetune_operator.api.base import ApiModel
+from finetune_operator.api.formats import FreeObject
+from finetune_operator.api.parallelism import ParallelismSpec
+from finetune_operator.api.rules import Rule
+
+Flavor = Literal["tiny_lora", "deepseek_aghilora", "16B_lora", "671B_lora"]
+Schedule = Literal["constant", "linear", "cosine"]
+Precision = Literal["float32", "bfloat16"]
+
+# Fields of torchtitan's Trainer.Config that a field of ours decides.
+DECIDED_ELSEWHERE = {
+    "training.steps": "training.steps",
+    "training.seq_len": "training.sequenceLength",
+    "training.local_batch_size": "training.microBatchSize",
+    "training.global_batch_size": "training.globalBatchSize",
+    "training.max_norm": "training.maxGradNorm",
+    "training.dtype": "training.precision",
+    "optimizer.lr": "training.learningRate",
+    "optimizer.weight_decay": "training.weightDecay",
+    "lr_scheduler.warmup_steps": "training.warmupSteps",
+    "lr_scheduler.decay_type": "training.schedule",
+    "checkpoint.interval": "training.checkpoint.interval",
+    "checkpoint.keep_latest_k": "training.checkpoint.keep",
+    "debug.seed": "training.seed",
+    "parallelism.data_parallel_shard_degree": "training.parallelism.data",
+    "parallelism.tensor_parallel_degree": "training.parallelism.tensor",
+    "parallelism.expert_parallel_degree": "training.parallelism.expert",
+    "parallelism.pipeline_parallel_degree": "training.parallelism.pipeline",
+    "parallelism.context_parallel_degree": "training.parallelism.context",
+}
+
+
+class CheckpointSpec(ApiModel):
+    """When the adapter and the optimizer are saved, so that a run can resume."""
+
+    interval: Annotated[int, Field(ge=1, le=10_000_000)] = 100
+    """Steps between two checkpoints. Default: 100."""
+
+    keep: Annotated[int, Field(ge=1, le=1000)] = 3
+    """How many of the newest checkpoints stay. Default: 3."""
+
+
+class TrainingSpec(ApiModel):
+    """Steps, optimizer, batches and parallelism."""
+
+    steps: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    """Optimizer steps. Give either steps or epochs."""
+
+    epochs: Annotated[float, Field(gt=0, le=10_000)] | None = None
+    """Passes over the training data; parts of one count. Give either steps or epochs."""
+
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-4
+    """Peak learning rate of AdamW. Default: 0.0002."""
+
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Weight decay of AdamW. Default: 0."""
+
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    """Gradients are clipped to this norm. Default: 1."""
+
+    warmup_steps: Annotated[int, Field(ge=0, le=10_000_000)] = 0
+    """Steps over which the learning rate rises from 0. Fewer than steps. Default: 0."""
+
+    schedule: Schedule = "cosine"
+    """How the learning rate falls after the warm-up: constant (not at all), linear or cosine (to 0).
+    Default: cosine."""
+
+    sequence_length: Annotated[int, Field(ge=16, le=1_048_576)] = 4096
+    """Tokens in a training sequence. Default: 4096."""
+
+    micro_batch_size: Annotated[int, Field(ge=1, le=65536)] = 1
+    """Sequences a process works on at once. Default: 1."""
+
+    global_batch_size: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    """Sequences in an optimizer step, over all processes; gradients are accumulated to reach it.
+    Default: microBatchSize times the data-parallel degree."""
+
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 1
+    """Seed of the adapter's first values, the data order and dropout. Default: 1."""
+
+    precision: Precision = "bfloat16"
+    """Data type of the frozen base and of the arithmetic. The adapter's own weights stay float32.
+    Default: bfloat16."""
+
+    checkpoint: CheckpointSpec = Field(default_factory=CheckpointSpec)
+    """When checkpoints are saved and how many stay."""
+
+    parallelism: ParallelismSpec = Field(default_factory=ParallelismSpec)
+    """How the workers divide the model and the data."""
+
+    overrides: Annotated[FreeObject, Field(max_length=256)] = {}
+    """Any other field of torchtitan's Trainer.Config, by its dotted path, such as `compile.enable: true`.
+    Checked before the run starts."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            rule="has(self.steps) != has(self.epochs)",
+            problem="give either steps or epochs, and only one of them",
+            remedy="set training.steps or training.epochs",
+        ),
+        Rule(
+            rule="!has(self.steps) || self.warmupSteps < self.steps",
+            problem="the warm-up is as long as the training",
+            remedy="make warmupSteps smaller than steps",
+            field="warmupSteps",
+        ),
+        # torchtitan's ParallelDims.seq_len_divisor: tp for sequence parallelism,
+        # 2 x cp for the load balancer.
+        Rule(
+            rule="self.sequenceLength % (self.parallelism.tensor"
+            " * (self.parallelism.context > 1 ? 2 * self.parallelism.context : 1)) == 0",
+            problem="sequenceLength cannot be divided over the tensor and context degrees",
+            remedy="make it a multiple of tensor, times 2 x context when context is more than 1",
+            field="sequenceLength",
+        ),
+    )
+
+    @field_validator("overrides")
+    @classmethod
+    def name_fields_of_trainer_config(cls, overrides: dict[str, Any]) -> dict[str, Any]:
+        """Refuse a path that is not dotted, or that a field of ours decides. (CEL cannot see free keys.)"""
+        for path in overrides:
+            if path in DECIDED_ELSEWHERE:
+                raise PydanticCustomError(
+                    "decided_elsewhere",
+                    "{path} is decided by {ours}",
+                    {"path": path, "ours": DECIDED_ELSEWHERE[path], "key": path},
+                )
+            if not all(part.isidentifier() for part in path.split(".")) or "." not in path:
+                raise PydanticCustomError(
+                    "dotted_path",
+                    "{path} is no dotted path such as compile.enable",
+                    {"path": path, "key": path},
+                )
+        return overrides
