@@ -39,7 +39,7 @@ class DatasetSpec(Dataset):
         Rule(
             rule="!has(self.tokenSecretRef) || self.uri.startsWith('hf://')",
             problem="only an hf:// dataset takes a token",
-            remedy="remove it; credentials for s3:// come from workers.podTemplate: env or serviceAccountName",
+            remedy="remove it; credentials for s3:// come from workers.podTemplate.env",
             field="tokenSecretRef",
         ),
     )

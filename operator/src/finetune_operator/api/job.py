@@ -39,7 +39,7 @@ class FineTuneJobSpec(ApiModel):
     """The base model."""
 
     flavor: Flavor
-    """Architecture and size of the model: tiny_lora and deepseek_aghilora for debugging, 16B_lora, 671B_lora."""
+    """Architecture and size: tiny_lora and deepseek_aghilora for debugging, 16B_lora, 671B_lora."""
 
     dataset: DatasetSpec
     """The data to train on."""

@@ -34,7 +34,7 @@ class ModelSpec(ModelSource):
         Rule(
             rule="!has(self.tokenSecretRef) || self.uri.startsWith('hf://')",
             problem="only an hf:// model takes a token",
-            remedy="remove it; credentials for s3:// come from workers.podTemplate: env or serviceAccountName",
+            remedy="remove it; credentials for s3:// come from workers.podTemplate.env",
             field="tokenSecretRef",
         ),
     )

@@ -26,7 +26,8 @@ class InvalidManifestsError(Exception):
 def load_manifests(files: Sequence[Path], namespace: str = "default") -> list[dict[str, Any]]:
     """Return the objects in the files, defaults filled in, in their order.
 
-    Objects without a namespace get `namespace`. Raises InvalidManifestsError with every problem of every file.
+    Objects without a namespace get `namespace`. Raises InvalidManifestsError with all
+    problems of all files.
     """
     manifests: list[dict[str, Any]] = []
     errors: list[str] = []

@@ -4,6 +4,8 @@ import sys
 
 import click
 
+from finetune_operator.api.validation import InvalidManifestsError
+from finetune_operator.api.validation import InvalidManifests
 from finetune_operator.cli.chat import chat
 from finetune_operator.cli.run import run
 from finetune_operator.cli.status import status
@@ -24,9 +26,17 @@ finetune.add_command(validate)
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one line and exit code 2."""
+    """Run the command line; every mistake of a user's is one line, and exit code 2."""
     try:
         finetune()
     except LocalError as error:
         click.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except InvalidManifests as error:
+        for line in error.errors:
+            click.echo(f"error: {line}", err=True)
+        sys.exit(2)
+    except InvalidManifestsError as invalid:
+        for problem in invalid.errors:
+            click.echo(f"error: {problem}", err=True)
         sys.exit(2)

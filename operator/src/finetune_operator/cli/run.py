@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
+from finetune_operator.api.validation import load_manifests
 from finetune_operator.cli.display import Display, open_display
-from finetune_operator.cli.manifests import load_valid
 from finetune_operator.cli.options import files_option, namespace_option, storage_option
 from finetune_operator.core.config import Config
 from finetune_operator.core.objects import Manifest
@@ -34,7 +34,7 @@ def run(files: tuple[Path, ...], namespace: str, storage: Path, command: tuple[s
 
         finetune run -f job.yaml -- finetune chat faq --question "How do I suspend a job?"
     """
-    manifests = load_valid(files, namespace)
+    manifests = load_manifests(files, namespace)
     check_capacity(manifests)
     layout = Layout(storage=storage.absolute())
     environments = Environments.find(Config().images)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from finetune_operator.cli.manifests import load_valid
+from finetune_operator.api.validation import load_manifests
 from finetune_operator.cli.options import files_option, namespace_option
 
 
@@ -13,6 +13,6 @@ from finetune_operator.cli.options import files_option, namespace_option
 @namespace_option
 def validate(files: tuple[Path, ...], namespace: str) -> None:
     """Check manifests without running them: every wrong field, where it is, and what to do."""
-    for manifest in load_valid(files, namespace):
+    for manifest in load_manifests(files, namespace):
         metadata = manifest["metadata"]
         click.echo(f"{manifest['kind']} {metadata['namespace']}/{metadata['name']}: valid")
