@@ -18,7 +18,9 @@ def save_checkpoint(model: DeepseekV3ForCausalLM, config: dict[str, Any], folder
     tensors = dict(_per_expert(model.state_dict()))
     tensors |= _mtp_layer(tensors, config)
     tensors = {
-        name: tensor.to(torch.float32 if name.endswith("e_score_correction_bias") else torch.bfloat16).contiguous()
+        name: tensor.to(
+            torch.float32 if name.endswith("e_score_correction_bias") else torch.bfloat16
+        ).contiguous()
         for name, tensor in tensors.items()
     }
     _write_shards(tensors, folder)
@@ -28,7 +30,7 @@ def save_checkpoint(model: DeepseekV3ForCausalLM, config: dict[str, Any], folder
 
 
 def _per_expert(state: Tensors) -> Iterator[tuple[str, torch.Tensor]]:
-    """Split the fused experts of transformers: gate_up_proj [experts, 2 * ffn, hidden], down_proj [experts, hidden, ffn]."""
+    """Split the experts, fused to gate_up_proj [experts, 2 * ffn, hidden] and down_proj."""
     for name, tensor in state.items():
         prefix, _, projection = name.rpartition(".")
         if not prefix.endswith(".experts"):
@@ -44,7 +46,7 @@ def _per_expert(state: Tensors) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def _mtp_layer(tensors: Tensors, config: dict[str, Any]) -> Tensors:
-    """A multi-token-prediction layer after the last one, untrained, with the names of DeepSeek-V3's layer 61."""
+    """An untrained multi-token-prediction layer after the last one, named as DeepSeek-V3's layer 61 is."""
     hidden, last = config["hidden_size"], config["num_hidden_layers"] - 1
     source, target = f"model.layers.{last}.", f"model.layers.{last + 1}."
     layer = {

@@ -1,12 +1,15 @@
 """A byte-level BPE tokenizer with DeepSeek-V3's special tokens and form of chat."""
 
+# ruff: noqa: RUF001 - the special tokens are written with a full-width bar
+
 from collections.abc import Iterable
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-BOS, EOS, USER, ASSISTANT = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>"
-SPECIAL_TOKENS = (BOS, EOS, "<｜▁pad▁｜>", USER, ASSISTANT)
+BOS, EOS, PAD = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜▁pad▁｜>"
+USER, ASSISTANT = "<｜User｜>", "<｜Assistant｜>"
+SPECIAL_TOKENS = (BOS, EOS, PAD, USER, ASSISTANT)
 
 # Rendered text already begins with BOS, so an encoder must not add another.
 CHAT_TEMPLATE = (
@@ -22,7 +25,7 @@ CHAT_TEMPLATE = (
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """Learn exactly `vocab_size` tokens, the special ones first, so that BOS is 0 and EOS is 1 as in DeepSeek-V3."""
+    """Learn exactly `vocab_size` tokens, the special ones first: as in DeepSeek-V3, BOS is 0 and EOS is 1."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -41,7 +44,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
         tokenizer_object=tokenizer,
         bos_token=BOS,
         eos_token=EOS,
-        pad_token=SPECIAL_TOKENS[2],
+        pad_token=PAD,
         chat_template=CHAT_TEMPLATE,
         clean_up_tokenization_spaces=False,
         model_max_length=4096,

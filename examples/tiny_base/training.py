@@ -20,7 +20,9 @@ def train(
     report: Callable[[int, float], None],
 ) -> None:
     """Train on the documents' tokens; `report` gets each step and its loss."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_LEARNING_RATE, betas=(0.9, 0.95), weight_decay=0.01)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=PEAK_LEARNING_RATE, betas=(0.9, 0.95), weight_decay=0.01
+    )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _learning_rate(step, steps))
     routers = [module for module in model.modules() if isinstance(module, DeepseekV3TopkRouter)]
     loads = [_record_load(router) for router in routers]
@@ -65,7 +67,9 @@ def _record_load(router: DeepseekV3TopkRouter) -> torch.Tensor:
     """A tensor [experts] that holds how many tokens of the last forward pass each expert got."""
     load = torch.zeros(router.num_experts)
 
-    def count(_module: object, _inputs: object, output: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> None:
+    def count(
+        _module: object, _inputs: object, output: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+    ) -> None:
         load.copy_(torch.bincount(output[2].flatten(), minlength=router.num_experts))
 
     router.register_forward_hook(count)
