@@ -5,7 +5,6 @@ import sys
 import click
 
 from finetune_operator.api.validation import InvalidManifestsError
-from finetune_operator.api.validation import InvalidManifests
 from finetune_operator.cli.chat import chat
 from finetune_operator.cli.run import run
 from finetune_operator.cli.status import status
@@ -31,10 +30,6 @@ def main() -> None:
         finetune()
     except LocalError as error:
         click.echo(f"error: {error}", err=True)
-        sys.exit(2)
-    except InvalidManifests as error:
-        for line in error.errors:
-            click.echo(f"error: {line}", err=True)
         sys.exit(2)
     except InvalidManifestsError as invalid:
         for problem in invalid.errors:

@@ -28,9 +28,9 @@ from finetune_operator.local.runner import Runner, State, Verdict
 def run(files: tuple[Path, ...], namespace: str, storage: Path, command: tuple[str, ...]) -> None:
     """Run manifests on this machine, each stage as a process.
 
-    Jobs run to their end; deployments serve until Ctrl-C. What was stopped goes on where it was when it is run
-    again. With a COMMAND after `--`, that is run once everything is ready; then everything is stopped, and the
-    command's exit code is the result:
+    Jobs run to their end; deployments serve until Ctrl-C. What was stopped goes on where it was when it is
+    run again. With a COMMAND after `--`, that is run once everything is ready; then everything is stopped,
+    and the command's exit code is the result:
 
         finetune run -f job.yaml -- finetune chat faq --question "How do I suspend a job?"
     """

@@ -10,7 +10,7 @@ def conditions_of(course: Course, step: Step) -> list[Condition]:
     """Return one condition a stage, then Complete, Failed, and kstatus' Reconciling and Stalled."""
     return [
         *(_stage_condition(stage, course, step) for stage in Stage),
-        _complete_condition(step),
+        _complete_condition(course, step),
         _failed_condition(step),
         _reconciling_condition(step),
         _stalled_condition(step),
@@ -50,9 +50,10 @@ def _stage_condition(stage: Stage, course: Course, step: Step) -> Condition:
     return _condition(traits.condition, "False", _reason_of(step), _message_of(step))
 
 
-def _complete_condition(step: Step) -> Condition:
+def _complete_condition(course: Course, step: Step) -> Condition:
     if isinstance(step, Complete):
-        message = "The model is in the volume, ready to be served"
+        what = "The model" if Stage.MERGE in course.stages else "The adapter"
+        message = f"{what} is in the volume, ready to be served"
         return Condition(
             type="Complete", status="True", reason=Reason.COMPLETE, message=message, since=step.since
         )
@@ -81,12 +82,16 @@ def _reconciling_condition(step: Step) -> Condition:
 
 
 def _stalled_condition(step: Step) -> Condition:
-    status = "True" if isinstance(step, Failed) else "False"
+    status: Status = "True" if isinstance(step, Failed) else "False"
     return _condition("Stalled", status, _reason_of(step), _message_of(step), silent=True)
 
 
-def _condition(type_: str, status: Status, reason: str, message: str, **traits: bool) -> Condition:
-    return Condition(type=type_, status=status, reason=reason, message=message, **traits)
+def _condition(
+    type_: str, status: Status, reason: str, message: str, *, failure: bool = False, silent: bool = False
+) -> Condition:
+    return Condition(
+        type=type_, status=status, reason=reason, message=message, failure=failure, silent=silent
+    )
 
 
 def _reason_of(step: Step) -> str:

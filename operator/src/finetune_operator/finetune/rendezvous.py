@@ -34,8 +34,6 @@ def gpu_env() -> tuple[Manifest, ...]:
     """Return the variables of NCCL and of the CUDA allocator."""
     return (
         env_var("NCCL_DEBUG", "WARN"),
-        # A dead peer must end the process, and so the attempt, and not leave it waiting.
-        env_var("TORCH_NCCL_ASYNC_ERROR_HANDLING", 1),
         # Less fragmentation where activations differ in size: https://pytorch.org/docs/stable/notes/cuda.html
         env_var("PYTORCH_ALLOC_CONF", "expandable_segments:True"),
     )

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from finetune_operator.api.deployment import ModelDeployment
 from finetune_operator.api.job import FineTuneJob
 from finetune_operator.core.objects import Manifest
 from finetune_operator.local.errors import LocalError
@@ -28,8 +29,8 @@ def check_capacity(manifests: Iterable[Manifest], available: int | None = None) 
 
 def _gpus_asked(manifest: Manifest) -> tuple[str, int]:
     """Return the field, and the GPUs that an object's pods want at once."""
-    spec = manifest["spec"]
     if manifest["kind"] == "FineTuneJob":
         workers = FineTuneJob.model_validate(manifest).spec.workers
         return "spec.workers.gpusPerNode", workers.nodes * workers.gpus_per_node
-    return "spec.gpus", spec.get("gpus", 1)
+    model_deployment = ModelDeployment.model_validate(manifest).spec
+    return "spec.gpus", model_deployment.replicas * model_deployment.gpus_per_replica

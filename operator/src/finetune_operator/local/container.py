@@ -71,7 +71,7 @@ class LocalContainer:
             return self._field(source["fieldRef"]["fieldPath"])
         name = variable["name"]
         if name in self.machine_env:
-            return self.machine_env[name]
+            return str(self.machine_env[name])
         raise LocalError(
             f"{name} comes from a Secret or a ConfigMap on a cluster, and there is none on this machine",
             f"export {name} before `finetune run`",
@@ -81,7 +81,7 @@ class LocalContainer:
         metadata = self.pod["metadata"]
         if found := _ANNOTATION.match(path):
             return str(metadata.get(found[1], {}).get(found[2], ""))
-        fields = {"metadata.name": metadata["name"], "metadata.namespace": metadata["namespace"]}
+        fields = {f"metadata.{key}": str(metadata[key]) for key in ("name", "namespace")}
         return fields.get(path, "127.0.0.1")
 
     def _localize(self, name: str, value: str) -> str:

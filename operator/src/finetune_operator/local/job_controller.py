@@ -69,7 +69,7 @@ class JobController:
         deadline, started = job["spec"].get("activeDeadlineSeconds"), _started(job)
         if deadline is None or started is None:
             return False
-        return (self._clock.now() - started).total_seconds() >= deadline
+        return (self._clock.now() - started).total_seconds() >= float(deadline)
 
     def _end_failed(self, job: Manifest, pods: list[Manifest]) -> None:
         """Stop what still runs; the Job has failed once every pod has ended."""

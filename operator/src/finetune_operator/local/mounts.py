@@ -25,9 +25,9 @@ class VolumeFolders:
         if "persistentVolumeClaim" in volume:
             return self.claims
         if "configMap" in volume:
-            return self.config_maps / volume["configMap"]["name"]
+            return self.config_maps / str(volume["configMap"]["name"])
         if "emptyDir" in volume:
-            return self.scratch / volume["name"]
+            return self.scratch / str(volume["name"])
         source = next(iter(volume.keys() - {"name"}), "no source")
         raise ValueError(f"a volume of {source} cannot be mounted on one machine")
 

@@ -58,12 +58,13 @@ class Runner:
         self._engine = engine
         self._period_seconds = period_seconds
         self._show = show
-        self._signal: int | None = None
+        self._signals: list[int] = []
+        self._heeded = 0
 
     @property
     def signal(self) -> int | None:
         """The signal that stopped it, if one did."""
-        return self._signal
+        return self._signals[0] if self._signals else None
 
     def until_settled(self) -> Verdict:
         """Run until everything is ready or something has failed; a signal ends it too."""
@@ -94,19 +95,16 @@ class Runner:
     def shut_down(self) -> None:
         """Stop everything and wait for it; a second signal kills."""
         self._engine.stop()
-        before = self._signal
-        self._signal = None
+        self._heeded = len(self._signals)
         for _ in self._ticks():
             if self._engine.is_idle:
                 break
-        if self._signal is not None:
-            self._engine.kubelet.kill_all()
-        self._signal = self._signal or before
+        self._engine.kubelet.kill_all()
         self._engine.tick()  # the last pods' ends reach their Jobs, and those the status
         self._engine.tick()
 
     def _ticks(self) -> Iterator[list[Manifest]]:
-        while self._signal is None:
+        while len(self._signals) == self._heeded:
             self._engine.tick()
             parents = self._engine.parents
             self._show(parents)
@@ -118,7 +116,7 @@ class Runner:
         """Take SIGINT and SIGTERM as the wish to stop."""
 
         def remember(number: int, _frame: FrameType | None) -> None:
-            self._signal = number
+            self._signals.append(number)
 
         before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
         try:

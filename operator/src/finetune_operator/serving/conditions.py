@@ -71,4 +71,6 @@ def _progress(
 
 
 def _kstatus(type_: str, holds: bool, reason: Reason, message: str) -> Condition:
-    return Condition(type=type_, status="True" if holds else "False", reason=reason, message=message, silent=True)
+    return Condition(
+        type=type_, status="True" if holds else "False", reason=reason, message=message, silent=True
+    )

@@ -73,7 +73,10 @@ OVERDUE = (
             id="a failure waits",
         ),
         pytest.param(
-            course(PREPARED, failed(11)), 10, Running(stage=Stage.TRAIN, attempt=1, job=None), id="and is tried again"
+            course(PREPARED, failed(11)),
+            10,
+            Running(stage=Stage.TRAIN, attempt=1, job=None),
+            id="and is tried again",
         ),
         pytest.param(
             course(PREPARED, failed(11), failed(10, 1), restarts=2),
@@ -113,12 +116,20 @@ OVERDUE = (
         ),
         pytest.param(course(PREPARED, suspend=True), 0, Suspended(stage=Stage.TRAIN), id="suspended before"),
         pytest.param(
-            course(PREPARED, seen(Stage.TRAIN), suspend=True), 0, Suspended(stage=Stage.TRAIN), id="suspended while"
+            course(PREPARED, seen(Stage.TRAIN), suspend=True),
+            0,
+            Suspended(stage=Stage.TRAIN),
+            id="suspended while",
         ),
         pytest.param(
-            course(PREPARED, failed(11), suspend=True), 99, Suspended(stage=Stage.TRAIN), id="suspended after a failure"
+            course(PREPARED, failed(11), suspend=True),
+            99,
+            Suspended(stage=Stage.TRAIN),
+            id="suspended after a failure",
         ),
-        pytest.param(course(*map(done, Stage), suspend=True), 0, Complete(since=NOW), id="suspended too late"),
+        pytest.param(
+            course(*map(done, Stage), suspend=True), 0, Complete(since=NOW), id="suspended too late"
+        ),
         pytest.param(
             course(PREPARED, failed(143, failure_reason="DeadlineExceeded"), active_deadline_seconds=7200),
             0,

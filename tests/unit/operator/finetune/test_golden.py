@@ -29,7 +29,7 @@ CONFIG = Config(images=Images(trainer="trainer:test", converter="converter:test"
 class PlainDumper(yaml.SafeDumper):
     """Writes no aliases, and strings of several lines as blocks."""
 
-    def ignore_aliases(self, data: object) -> bool:
+    def ignore_aliases(self, _data: object) -> bool:
         return True
 
 
@@ -41,7 +41,9 @@ PlainDumper.add_representer(str, _block)
 
 
 def load(name: str) -> FineTuneJob:
-    return FineTuneJob.model_validate(yaml.safe_load((GOLDEN / "children" / f"{name}.manifest.yaml").read_text()))
+    return FineTuneJob.model_validate(
+        yaml.safe_load((GOLDEN / "children" / f"{name}.manifest.yaml").read_text())
+    )
 
 
 def all_children(job: FineTuneJob) -> list[Manifest]:

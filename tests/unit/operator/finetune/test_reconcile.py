@@ -64,7 +64,12 @@ class FakeCluster:
         """End the Job that runs."""
         job = self.active
         assert job is not None
-        condition = {"type": "Failed" if code else "Complete", "status": "True", "reason": "R", "lastTransitionTime": END}
+        condition = {
+            "type": "Failed" if code else "Complete",
+            "status": "True",
+            "reason": "R",
+            "lastTransitionTime": END,
+        }
         job["status"] = {"startTime": END, "conditions": [condition]}
         ended = {"exitCode": code, "message": "It broke", "finishedAt": END}
         conditions = [{"type": "DisruptionTarget", "status": "True"}] if disrupted else []
@@ -216,7 +221,7 @@ HAPPENINGS = st.lists(
 )
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(happenings=HAPPENINGS)
 def test_an_applied_plan_leaves_nothing_to_do(job: JobBuilder, happenings: list[str]) -> None:
     cluster, now = FakeCluster(job(storage={"size": "1Gi"})), NOW

@@ -1,4 +1,4 @@
-"""Plans of a ModelDeployment: it waits for its job, loads, serves, crashes, and keeps the old model meanwhile."""
+"""Plans of a ModelDeployment: it waits for its job, loads, serves, crashes, keeps the old model meanwhile."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -66,8 +66,17 @@ def server_of(plan: Plan) -> Manifest:
             "FineTuneJob faq failed: It broke",
             id="the job failed",
         ),
-        pytest.param(READY, None, "Loading", "False", f"The server loads {PATH}; 0 of 1 replicas are ready", id="ready"),
-        pytest.param(READY, ObservedDeployment(updated=1, ready=1), "Available", "False", "1 of 1 replicas answer", id="up"),
+        pytest.param(
+            READY, None, "Loading", "False", f"The server loads {PATH}; 0 of 1 replicas are ready", id="ready"
+        ),
+        pytest.param(
+            READY,
+            ObservedDeployment(updated=1, ready=1),
+            "Available",
+            "False",
+            "1 of 1 replicas answer",
+            id="up",
+        ),
         pytest.param(
             READY,
             ObservedDeployment(updated=1, restarts=1, termination=CRASH),
@@ -125,9 +134,9 @@ def test_nothing_is_served_before_there_is_a_model(deployment: Builder) -> None:
     assert kinds(ready) == ["Deployment"]
     seen |= {Ref.of(child): spec_hash_of(child) for child in ready.apply}
     assert plan(deployment(), model=READY, children=seen).apply == ()
-    assert kinds(plan(deployment(), model=ObservedModel(**{**vars(READY), "path": "runs/x/merged"}), children=seen)) == [
-        "Deployment"
-    ]
+    assert kinds(
+        plan(deployment(), model=ObservedModel(**{**vars(READY), "path": "runs/x/merged"}), children=seen)
+    ) == ["Deployment"]
 
 
 def test_the_command_on_gpus(deployment: Builder) -> None:

@@ -41,8 +41,7 @@ def desired_deployment(deployment: ModelDeployment, model: ServedModel, config: 
             "replicas": spec.replicas,
             "selector": {"matchLabels": selector(deployment)},
             "strategy": _strategy(deployment),
-            # Beyond the startup allowance, so that the kubelet's verdict comes first.
-            "progressDeadlineSeconds": startup_seconds(model.size_bytes, spec.gpus_per_replica) + 600,
+            "progressDeadlineSeconds": _progress_deadline(deployment, model),
             "template": build_pod_template(pod, spec.pod_template),
         },
     }
@@ -76,9 +75,16 @@ def _args(deployment: ModelDeployment, model: ServedModel) -> tuple[str, ...]:
         *("--tensor-parallel-size", str(spec.tensor_parallel_size)),
         *("--pipeline-parallel-size", str(spec.pipeline_parallel_size)),
         *length,
+        *_adapters(deployment),
         *(() if spec.gpus_per_replica else CPU_ARGS),
         *spec.engine_args,
     )
+
+
+def _adapters(deployment: ModelDeployment) -> tuple[str, ...]:
+    """Return the adapters that are served beside the model, each under its own name."""
+    modules = [f"{adapter.name}={VOLUME_ROOT}/{adapter.uri}" for adapter in deployment.spec.adapters]
+    return ("--enable-lora", "--lora-modules", *modules) if modules else ()
 
 
 def _env(deployment: ModelDeployment) -> tuple[Manifest, ...]:
@@ -96,5 +102,12 @@ def _env(deployment: ModelDeployment) -> tuple[Manifest, ...]:
 
 
 def _strategy(deployment: ModelDeployment) -> Manifest:
-    """Return the rollout: cards are short, so an old replica goes before a new one comes."""
-    return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
+    rollout = deployment.spec.rollout
+    limits = {"maxSurge": rollout.max_surge, "maxUnavailable": rollout.max_unavailable}
+    return {"type": "RollingUpdate", "rollingUpdate": limits}
+
+
+def _progress_deadline(deployment: ModelDeployment, model: ServedModel) -> int:
+    """Return seconds beyond the startup allowance, so that the kubelet's verdict comes first."""
+    allowance = startup_seconds(model.size_bytes, deployment.spec.gpus_per_replica)
+    return deployment.spec.rollout.progress_deadline_seconds or allowance + 600
