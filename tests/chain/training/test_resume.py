@@ -1,6 +1,7 @@
 """Interruptions: nothing that was saved is lost, and the run goes on as if it had not been interrupted."""
 
 import json
+import shutil
 import time
 from pathlib import Path
 
@@ -79,3 +80,15 @@ def _wait_for_step(run: TrainingRun, step: int) -> None:
             return
         time.sleep(0.02)
     raise AssertionError(f"step {step} was not reached")
+
+
+def test_volume_that_refuses_a_checkpoint_leaves_the_earlier_ones(
+    run: TrainingRun, trained: TrainingRun
+) -> None:
+    saved = run.folder / "checkpoints/step-2"
+    shutil.copytree(trained.folder / "checkpoints/step-6", saved)
+    result = run.execute("--largest-file", "200000", expect=13)
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert f"{run.folder}/checkpoints/.step-8.partial cannot be written" in line
+    assert "Traceback" not in result.stderr
+    assert run.checkpoints == [".step-8.partial", "step-2"]

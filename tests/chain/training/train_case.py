@@ -6,6 +6,7 @@ names in the base, and the logits of the trained model on sequence 0.
 
 import argparse
 import json
+import resource
 import sys
 from pathlib import Path
 
@@ -71,7 +72,10 @@ def main() -> int:
     parser.add_argument("--sequences", type=int)
     parser.add_argument("--dump", action="store_true")
     parser.add_argument("--validate", action="store_true")
+    parser.add_argument("--largest-file", type=int, help="bytes; a volume that is full")
     arguments = parser.parse_args()
+    if arguments.largest_file:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (arguments.largest_file, arguments.largest_file))
     data = Data(
         training=SyntheticDataLoader.Config(sequences=arguments.sequences),
         validation=SyntheticDataLoader.Config(sequences=8) if arguments.validate else None,
