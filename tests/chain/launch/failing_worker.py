@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 
 from finetune_trainer.failure import OutOfMemory, Stopped, StorageError, failure_of, report
+from finetune_trainer.launch import stop_with_agent
 from finetune_trainer.run import load_run
 
 
@@ -47,6 +48,7 @@ def main() -> int:
     parser.add_argument("--run", type=Path)
     parser.add_argument("--root", type=Path)
     arguments = parser.parse_args()
+    stop_with_agent()
     try:
         load_run(arguments.run)
         dist.init_process_group("gloo")

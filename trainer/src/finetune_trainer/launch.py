@@ -1,5 +1,6 @@
 """One torchrun agent a node: starts the node's workers and ends with the first worker's true failure."""
 
+import ctypes
 import json
 import os
 import signal
@@ -31,6 +32,8 @@ WORKER = "finetune_trainer.worker"
 # Saving ends when it ends; the kubelet's grace period or the user's second Ctrl-C is the real limit.
 SECONDS_TO_STOP = 3600
 SECONDS_TO_MEET = 900
+# prctl(2), linux/prctl.h
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +69,15 @@ def launch(run: RunFile, run_file: Path, root: Path, *, worker: str = WORKER) ->
             raise lost_agents(read_records(Path(records)), rendezvous) from error
         except SignalException as error:
             raise stopped_failure(read_records(Path(records)), error.sigval) from error
+
+
+def stop_with_agent() -> None:
+    """Have this worker receive SIGTERM when its agent dies, so that it does not train on alone (Linux).
+
+    torchrun starts workers in sessions of their own: nothing else reaches them then.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def observe_rendezvous(run: RunFile, environment: Mapping[str, str]) -> Rendezvous:
