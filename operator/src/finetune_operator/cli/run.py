@@ -50,10 +50,12 @@ def _run(engine: Engine, display: Display, command: tuple[str, ...], layout: Lay
     runner = Runner(engine, display.show)
     with runner.signals():
         try:
-            return _exit_code(engine, runner, display, command, layout)
+            code = _exit_code(engine, runner, display, command, layout)
         finally:
             runner.shut_down()
-            display.show(engine.parents)
+        if code == 128 + (runner.signal or 0):
+            display.note("Stopped. Run it again to go on from here.")
+        return code
 
 
 def _exit_code(
@@ -70,7 +72,6 @@ def _exit_code(
     if verdict.state is State.FAILED:
         return _failure(engine, display, verdict)
     if verdict.state is State.GOING_ON and runner.signal is not None:
-        display.note("Stopped. Run it again to go on from here.")
         return 128 + runner.signal
     return 0
 

@@ -19,6 +19,6 @@ class Reason(StrEnum):
 
 MESSAGES = {
     Reason.PENDING: "Waits for the {stage} stage",
-    Reason.SUSPENDED: "scheduling.suspend is true: the pods are gone, checkpoints stay in the volume",
+    Reason.SUSPENDED: "Stopped: the pods are gone, what was saved stays in the volume",
     Reason.SKIPPED: "Not asked for: {field}",
 }

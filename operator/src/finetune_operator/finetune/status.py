@@ -40,7 +40,7 @@ def build_status(
         "restarts": len(course.failures),
         "startTime": timestamp(min(started)) if started else None,
         "completionTime": timestamp(step.since) if isinstance(step, Complete) and step.since else None,
-        "progress": _progress(observed.progress, before, run_file["run"]),
+        "progress": _progress(observed.progress, before, run_file["run"], step),
         "adapterPath": f"{run_folder}/adapter" if course.success(Stage.TRAIN) else None,
         "modelPath": f"{run_folder}/merged"
         if isinstance(step, Complete) and Stage.MERGE in course.stages
@@ -52,10 +52,14 @@ def build_status(
     return without_empty(status)
 
 
-def _progress(progress: ObservedProgress | None, before: dict[str, Any], run: str) -> Manifest | None:
-    """Return the newest answer; between two stages the last one stays, for people: nothing reads it back."""
+def _progress(
+    progress: ObservedProgress | None, before: dict[str, Any], run: str, step: Step
+) -> Manifest | None:
+    """Return the newest answer. What a stage said last stays until the next one speaks: it is for people."""
     if progress is None:
-        return before.get("progress") if before.get("run") == run else None
+        said: Manifest = before.get("progress", {}) if before.get("run") == run else {}
+        is_over = isinstance(step, Complete) or said.get("stage") != step.stage
+        return said if is_over else None
     return without_empty(
         {
             "stage": progress.stage,

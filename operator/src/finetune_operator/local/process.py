@@ -27,6 +27,7 @@ class Process:
     """A running command. Start it on the main thread: the shim dies with the thread that made it."""
 
     def __init__(self, command: Command) -> None:
+        self._asked_to_stop = False
         command.log.parent.mkdir(parents=True, exist_ok=True)
         with command.log.open("ab") as log:
             self._popen = subprocess.Popen(
@@ -57,8 +58,13 @@ class Process:
         return self._popen.poll()
 
     def terminate(self) -> None:
-        """Ask it to stop; the shim kills it after the grace period."""
-        self._signal(signal.SIGTERM)
+        """Ask it to stop, once, however often this is called; the shim kills it after the grace period.
+
+        A second SIGTERM means haste to some: torchrun's agent leaves its workers in the middle of saving.
+        """
+        if not self._asked_to_stop:
+            self._asked_to_stop = True
+            self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """Kill it and everything below it now."""

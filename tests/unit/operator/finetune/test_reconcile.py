@@ -193,9 +193,13 @@ def test_a_finished_job_is_deleted_when_its_time_is_over(job: JobBuilder) -> Non
 
 def test_progress_is_told_and_stays_between_stages(job: JobBuilder) -> None:
     cluster = FakeCluster(job())
-    told = cluster.reconcile(progress=ObservedProgress(stage="train", step=3, total_steps=10, loss=1.5))
-    assert told.status["progress"] == {"stage": "train", "step": 3, "totalSteps": 10, "loss": 1.5}
-    assert cluster.reconcile().status["progress"] == told.status["progress"]
+    cluster.reconcile()
+    told = cluster.reconcile(progress=ObservedProgress(stage="prepare", step=3, total_steps=10))
+    assert told.status["progress"] == {"stage": "prepare", "step": 3, "totalSteps": 10}
+    assert "progress" not in cluster.reconcile().status
+    cluster.reconcile(progress=ObservedProgress(stage="prepare", step=10))
+    cluster.end(0)
+    assert cluster.reconcile().status["progress"] == {"stage": "prepare", "step": 10}
 
 
 @pytest.mark.parametrize(
