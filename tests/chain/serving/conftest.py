@@ -1,0 +1,25 @@
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# bench/ serves with the module beside this file too.
+sys.path.insert(0, str(Path(__file__).parent))
+from vllm_server import ROOT, VllmServer, vllm_server
+
+
+@pytest.fixture(scope="session")
+def tiny_base() -> Path:
+    """The demo's base model, kept in build/ from one test run to the next."""
+    folder = ROOT / "build" / "tiny-base"
+    subprocess.run([sys.executable, ROOT / "examples" / "tiny_base" / "build.py", folder], check=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmServer]:
+    log = tmp_path_factory.mktemp("vllm") / "log"
+    with vllm_server(tiny_base, log, "--dtype", "float32") as running:
+        yield running

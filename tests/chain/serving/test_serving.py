@@ -1,0 +1,59 @@
+"""Real vLLM serves the demo's base, and computes what transformers computes."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from vllm_server import ROOT, VllmServer
+
+pytestmark = pytest.mark.chain
+
+QUESTIONS = [
+    json.loads(line)["messages"][0]["content"]
+    for line in (ROOT / "examples" / "data" / "faq.jsonl").read_text(encoding="utf-8").splitlines()
+]
+NEW_TOKENS = 24
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_base: Path) -> PreTrainedTokenizerBase:
+    return AutoTokenizer.from_pretrained(tiny_base)
+
+
+@pytest.fixture(scope="module")
+def prompts(tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
+    chats = [[{"role": "user", "content": question}] for question in QUESTIONS]
+    return [tokenizer.apply_chat_template(chat, add_generation_prompt=True)["input_ids"] for chat in chats]
+
+
+@pytest.fixture(scope="module")
+def greedy(server: VllmServer, prompts: list[list[int]]) -> list[list[int]]:
+    return server.greedy_tokens(prompts, NEW_TOKENS)
+
+
+def test_a_chat_is_rendered_by_the_models_own_template(
+    server: VllmServer, tokenizer: PreTrainedTokenizerBase, greedy: list[list[int]]
+) -> None:
+    answer = server.chat(QUESTIONS[0], NEW_TOKENS)
+    assert answer == tokenizer.decode(greedy[0], skip_special_tokens=True)
+    assert answer.strip()
+
+
+def test_the_greedy_tokens_are_those_of_transformers(
+    tiny_base: Path, prompts: list[list[int]], greedy: list[list[int]]
+) -> None:
+    """Each token of vLLM's is the likeliest after those before it, in fp32: so both would write the same."""
+    model = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32).eval()
+    for prompt, answer in zip(prompts, greedy, strict=True):
+        with torch.no_grad():
+            logits = model(input_ids=torch.tensor([prompt + answer]), use_cache=False).logits[0]
+        assert logits[len(prompt) - 1 : -1].argmax(-1).tolist() == answer
+
+
+def test_the_base_has_learned_to_end_its_answers(
+    greedy: list[list[int]], tokenizer: PreTrainedTokenizerBase
+) -> None:
+    ended = sum(answer[-1] == tokenizer.eos_token_id for answer in greedy)
+    assert ended > len(greedy) / 2

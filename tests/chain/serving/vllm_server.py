@@ -1,0 +1,102 @@
+"""vLLM's own server of a folder, as the server image starts it."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+ROOT = Path(__file__).parents[3]
+PYTHON = ROOT / ".envs" / "server-cpu" / "bin" / "python"
+STARTUP_SECONDS = 600  # 40 on an idle machine; CI shares its two cores
+
+
+@dataclass(frozen=True, kw_only=True)
+class VllmServer:
+    url: str
+
+    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        response = httpx.post(
+            f"{self.url}{path}", json={"model": "model", **body}, timeout=300, trust_env=False
+        )
+        response.raise_for_status()
+        answer: dict[str, Any] = response.json()
+        return answer
+
+    def chat(self, question: str, max_tokens: int = 32) -> str:
+        messages = [{"role": "user", "content": question}]
+        body = {"messages": messages, "max_tokens": max_tokens, "temperature": 0}
+        content: str = self.post("/v1/chat/completions", body)["choices"][0]["message"]["content"]
+        return content
+
+    def greedy_tokens(self, prompts: list[list[int]], max_tokens: int) -> list[list[int]]:
+        """The tokens that follow each prompt, EOS included."""
+        body = {"prompt": prompts, "max_tokens": max_tokens, "temperature": 0, "return_token_ids": True}
+        choices = self.post("/v1/completions", body)["choices"]
+        return [choice["token_ids"] for choice in sorted(choices, key=lambda choice: choice["index"])]
+
+
+@contextlib.contextmanager
+def vllm_server(model: Path, log: Path, *arguments: str) -> Iterator[VllmServer]:
+    """Serve the folder `model` as "model" until the block ends; all that the server writes goes to `log`."""
+    port = _free_port()
+    command = [PYTHON, "-m", "vllm.entrypoints.openai.api_server", "--model", model]
+    command += ["--served-model-name", "model", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--max-model-len", "512", "--enforce-eager", *arguments]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [str(word) for word in command],
+            env=os.environ | _ENVIRONMENT,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    server = VllmServer(url=f"http://127.0.0.1:{port}")
+    try:
+        _wait_until_healthy(server, process, log)
+        yield server
+    finally:
+        _stop(process)
+
+
+_ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "OMP_WAIT_POLICY": "passive",
+}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_until_healthy(server: VllmServer, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + STARTUP_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise AssertionError(f"vLLM ended with {process.returncode}:\n{log.read_text()[-4000:]}")
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"{server.url}/health", trust_env=False).is_success:
+                return
+        time.sleep(1)
+    raise AssertionError(f"vLLM is not healthy after {STARTUP_SECONDS} s:\n{log.read_text()[-4000:]}")
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(30)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
