@@ -1,0 +1,99 @@
+"""One function a way to compute: tokens in, logits [tokens, vocabulary] in float32 out."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from finetune_trainer.base.loader import load_base
+from finetune_trainer.flavors import build_model_config
+from finetune_trainer.lora.converter import with_adapters
+from finetune_trainer.lora.settings import LoRASettings
+from finetune_trainer.model.frozen import is_adapter
+from finetune_trainer.model.names import CheckpointNames
+
+Logits = Callable[[list[int]], torch.Tensor]
+PREFIX = "base_model.model."
+
+
+def adapter_on_base(base: Path, run: Path) -> Logits:
+    """The trainer's torchtitan model, with the exported adapter beside the base as in training."""
+    asked = _run_file(run)
+    settings = LoRASettings(
+        rank=asked["lora"]["rank"], alpha=asked["lora"]["alpha"], use_rslora=asked["lora"]["useRslora"]
+    )
+    config = build_model_config(asked["flavor"], device="cpu")
+    config = with_adapters(config, settings, asked["lora"]["targets"], "float32")
+    model = config.build().eval()
+    load_base([model], config, base)
+    _load_adapter(model, CheckpointNames.of(config), load_file(run / "adapter/adapter_model.safetensors"))
+
+    @torch.no_grad()
+    def logits(tokens: list[int]) -> torch.Tensor:
+        positions = torch.arange(len(tokens)).unsqueeze(0)
+        masks = model.get_attention_masks(positions)
+        return model(torch.tensor([tokens]), positions=positions, attention_masks=masks)[0].float()
+
+    return logits
+
+
+def merged(folder: Path, dtype: torch.dtype) -> Logits:
+    """transformers on a folder in Hugging Face format."""
+    return _transformers(AutoModelForCausalLM.from_pretrained(folder, dtype=dtype))
+
+
+def added_in_float32(base: Path, adapter: Path) -> Logits:
+    """transformers on the base with B @ A added to its weights in float32: merging without rounding."""
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    rank, alpha = config["r"], config["lora_alpha"]
+    scaling = LoRASettings(rank=rank, alpha=alpha, use_rslora=config["use_rslora"]).scaling
+    tensors = load_file(adapter / "adapter_model.safetensors")
+    for name, tensor in tensors.items():
+        module, side = name.removeprefix(PREFIX).removesuffix(".weight").rsplit(".", 1)
+        if side == "lora_A":
+            delta = scaling * tensors[f"{PREFIX}{module}.lora_B.weight"] @ tensor
+            _weight(model, module).data.add_(delta)
+    return _transformers(model)
+
+
+def _transformers(model: torch.nn.Module) -> Logits:
+    model.eval()
+
+    @torch.no_grad()
+    def logits(tokens: list[int]) -> torch.Tensor:
+        result: torch.Tensor = model(input_ids=torch.tensor([tokens]), use_cache=False).logits[0]
+        return result.float()
+
+    return logits
+
+
+def _weight(model: torch.nn.Module, module: str) -> torch.Tensor:
+    """The weight by its name in the checkpoint; transformers keeps an expert's in tensors of all experts."""
+    if ".experts." not in module:
+        return model.get_parameter(f"{module}.weight")
+    prefix, rest = module.split(".experts.")
+    expert, projection = rest.split(".")
+    experts = model.get_submodule(f"{prefix}.experts")
+    if projection == "down_proj":
+        return experts.down_proj[int(expert)]
+    gate, up = experts.gate_up_proj[int(expert)].chunk(2)
+    return gate if projection == "gate_proj" else up
+
+
+@torch.no_grad()
+def _load_adapter(model: torch.nn.Module, names: CheckpointNames, tensors: dict[str, torch.Tensor]) -> None:
+    for name, parameter in model.named_parameters():
+        if not is_adapter(name):
+            continue
+        modules = names.adapter_modules(name, num_experts=parameter.shape[0])
+        parts = [tensors[f"{PREFIX}{module}.{side}.weight"] for module, side in modules]
+        parameter.copy_(parts[0] if parameter.dim() == 2 else torch.stack(parts))
+
+
+def _run_file(run: Path) -> dict[str, object]:
+    content: dict[str, object] = json.loads((run / "run.json").read_text())
+    return content
