@@ -27,7 +27,7 @@ class BucketSource:
         self.uri = f"s3://{bucket}/{prefix}"
         self.bucket = bucket
         self.prefix = prefix.rstrip("/")
-        self._client = boto3.client("s3")
+        self._client = boto3.Session().client("s3")
         self._keys: dict[str, str] = {}
 
     def list_files(self) -> Listing:

@@ -1,6 +1,7 @@
 """The Hugging Face hub as a source. HF_ENDPOINT and HF_TOKEN are honoured."""
 
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +56,8 @@ class HubSource:
                 endpoint=self._endpoint,
                 token=self._token,
             )
+        # The client's notes for resuming; a model's folder holds the model only.
+        shutil.rmtree(folder / ".cache", ignore_errors=True)
 
     @contextmanager
     def _failures(self) -> Iterator[None]:

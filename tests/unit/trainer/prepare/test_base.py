@@ -1,0 +1,244 @@
+"""A base in the volume: accepted whole, refused with the file and the cause otherwise."""
+
+import json
+import os
+import re
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from finetune_trainer.__main__ import main
+from finetune_trainer.failure import DataError
+from finetune_trainer.prepare.marker import MARKER, read_marker, require_complete
+
+SHARD = "model-00001-of-00002.safetensors"
+
+
+def termination(volume):
+    return json.loads((volume.root.parent / "termination-log").read_text())
+
+
+def test_a_whole_base_is_marked_and_the_data_reported(volume, copy_base, checksum):
+    base = copy_base()
+    assert main(["prepare", *volume.arguments]) == 0
+    marker = read_marker(base)
+    assert marker.files[SHARD].sha256 == checksum(base / SHARD)
+    assert set(marker.files) == {file.name for file in base.iterdir()} - {MARKER}
+    report = json.loads((volume.run / "prepared.json").read_text())
+    assert report["base"]["source"] == "models/tiny-base"
+    assert report["dataset"] == {
+        "files": ["faq.jsonl"],
+        "lines": 3,
+        "documents": 3,
+        "tokens": 21,
+        "trainedTokens": 6,
+        "sequences": 1,
+        "validationDocuments": 0,
+        "dropped": {},
+    }
+
+
+def test_what_is_prepared_is_left_alone(volume, copy_base):
+    base = copy_base()
+    assert main(["prepare", *volume.arguments]) == 0
+    before = {file: file.stat().st_mtime_ns for file in [base / MARKER, *volume.run.rglob("*.*")]}
+    volume.dataset.write_text("not JSON")  # it would fail if it were read
+    assert main(["prepare", *volume.arguments]) == 0
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+
+
+def test_a_changed_base_is_checked_again(volume, copy_base):
+    base = copy_base()
+    assert main(["prepare", *volume.arguments]) == 0
+    os.truncate(base / SHARD, 1000)
+    assert main(["prepare", *volume.arguments]) == 3
+    assert not (base / MARKER).exists()
+
+
+def drop_tensor(base, name):
+    tensors = load_file(base / SHARD)
+    del tensors[name]
+    save_file(tensors, base / SHARD)
+
+
+def reshape_tensor(base):
+    tensors = load_file(base / SHARD)
+    name = next(name for name in tensors if name.endswith("o_proj.weight"))
+    tensors[name] = torch.zeros(8, 8, dtype=torch.bfloat16)
+    save_file(tensors, base / SHARD)
+
+
+def change_config(**fields):
+    def change(base):
+        config = json.loads((base / "config.json").read_text())
+        (base / "config.json").write_text(json.dumps(config | fields))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("damage", "exit_code", "reason", "message"),
+    [
+        pytest.param(
+            lambda base: os.truncate(base / SHARD, (base / SHARD).stat().st_size - 1),
+            3,
+            "BaseIncomplete",
+            f"{SHARD}: .* bytes long, its header says .*: truncated or damaged",
+            id="truncated",
+        ),
+        pytest.param(
+            lambda base: os.truncate(base / SHARD, 100),
+            3,
+            "BaseIncomplete",
+            f"{SHARD}: 100 bytes long, its header alone needs .*: truncated",
+            id="truncated-in-the-header",
+        ),
+        pytest.param(
+            lambda base: os.truncate(base / SHARD, 0),
+            3,
+            "BaseIncomplete",
+            f"{SHARD}: 0 bytes long",
+            id="empty",
+        ),
+        pytest.param(
+            lambda base: (base / SHARD).write_bytes(b"<html>" * 100),
+            3,
+            "BaseIncomplete",
+            f"{SHARD}: not a safetensors file",
+            id="not-safetensors",
+        ),
+        pytest.param(
+            lambda base: (base / SHARD).unlink(),
+            3,
+            "BaseIncomplete",
+            f"{SHARD}: missing, the index names it",
+            id="missing-shard",
+        ),
+        pytest.param(
+            lambda base: drop_tensor(base, "lm_head.weight"),
+            3,
+            "BaseIncomplete",
+            f"{SHARD}: lm_head.weight is missing, the index says it is there",
+            id="missing-tensor",
+        ),
+        pytest.param(reshape_tensor, 3, "BaseInvalid", r"o_proj.weight has shape \[8, 8\]", id="wrong-shape"),
+        pytest.param(
+            lambda base: (base / "model.safetensors.index.json").write_text('{"weight_map": {"a": "../b"}}'),
+            3,
+            "BaseIncomplete",
+            r"names '../b'",
+            id="index-leaves-the-folder",
+        ),
+        pytest.param(
+            lambda base: (base / "config.json").write_text("{"),
+            3,
+            "BaseIncomplete",
+            "config.json",
+            id="no-config",
+        ),
+        pytest.param(
+            change_config(hidden_size=7168),
+            2,
+            "FlavorInvalid",
+            "flavor tiny_lora does not fit .*config.json: hidden_size is 7168, the flavor needs 256",
+            id="another-model",
+        ),
+        pytest.param(
+            change_config(num_hidden_layers=61),
+            2,
+            "FlavorInvalid",
+            "num_hidden_layers is 61",
+            id="more-layers",
+        ),
+        pytest.param(
+            lambda base: (base / "tokenizer.json").unlink(),
+            3,
+            "BaseInvalid",
+            "tokenizer.json is missing",
+            id="no-tokenizer",
+        ),
+        pytest.param(shutil.rmtree, 3, "BaseIncomplete", "no such folder", id="no-folder"),
+    ],
+)
+def test_a_wrong_base_is_named(volume, copy_base, damage, exit_code, reason, message, capsys):
+    base = copy_base()
+    damage(base)
+    assert main(["prepare", *volume.arguments]) == exit_code
+    told = termination(volume)
+    assert told["reason"] == reason
+    assert re.search(message, told["message"])
+    assert "Traceback" not in capsys.readouterr().err
+    assert not (base / MARKER).exists()
+    assert not (volume.run / "prepared.json").exists()
+
+
+def test_the_flavor_that_fits_is_named(volume, copy_base):
+    copy_base()
+    volume.document["flavor"] = "deepseek_aghilora"
+    assert main(["prepare", *volume.arguments]) == 2
+    assert termination(volume)["remedy"] == "Use flavor tiny_lora"
+
+
+def test_pickled_weights_are_not_weights(volume, copy_base):
+    base = copy_base()
+    for file in [*base.glob("*.safetensors"), base / "model.safetensors.index.json"]:
+        file.unlink()
+    (base / "pytorch_model.bin").write_bytes(b"pickle")
+    assert main(["prepare", *volume.arguments]) == 3
+    assert "weights in pickle" in termination(volume)["message"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(lambda document: document["lora"].update(targets=["nothing"]), "nothing", id="target"),
+        pytest.param(
+            lambda document: document["training"].update(overrides={"no.such": 1}), "no.such", id="override"
+        ),
+        pytest.param(
+            lambda document: document.update(flavor="405B"), "flavor: 405B does not exist", id="flavor"
+        ),
+        pytest.param(
+            lambda document: document["model"].update(uri="gs://a/b"),
+            "model.uri: gs://a/b is neither",
+            id="uri",
+        ),
+        pytest.param(
+            lambda document: document["model"].update(uri="hf://a"), "has not the form", id="hub-uri"
+        ),
+    ],
+)
+def test_a_wrong_configuration_is_told_before_anything_is_read(volume, change, message):
+    change(volume.document)
+    assert main(["prepare", *volume.arguments]) == 2
+    assert message in termination(volume)["message"]
+
+
+def test_training_refuses_a_base_without_its_marker(volume, copy_base):
+    copy_base()
+    assert main(["train", *volume.arguments]) == 3
+    assert termination(volume)["reason"] == "BaseIncomplete"
+    assert MARKER in termination(volume)["message"]
+
+
+def test_training_refuses_a_run_that_is_not_prepared(volume, copy_base):
+    copy_base()
+    assert main(["prepare", *volume.arguments]) == 0
+    (volume.run / "prepared.json").unlink()
+    assert main(["train", *volume.arguments]) == 3
+    assert "has not been prepared" in termination(volume)["message"]
+
+
+def test_a_file_that_is_gone_since_is_named(volume, copy_base):
+    base = copy_base()
+    assert main(["prepare", *volume.arguments]) == 0
+    (base / SHARD).unlink()
+    with pytest.raises(DataError, match=SHARD):
+        require_complete(base)
+
+
+def test_a_damaged_marker_is_none(tmp_path):
+    (tmp_path / MARKER).write_text('{"files": []}')
+    assert read_marker(tmp_path) is None

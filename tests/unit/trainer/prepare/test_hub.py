@@ -1,0 +1,201 @@
+"""A base and a dataset from the hub, over real HTTP: resumed, checked, shared, refused."""
+
+import json
+import multiprocessing
+import socket
+import urllib.request
+
+import pytest
+from hub_server import COMMIT
+
+from finetune_trainer.__main__ import main
+from finetune_trainer.prepare import fetch as fetch_module
+from finetune_trainer.prepare.marker import MARKER, read_marker
+
+SHARD = "model-00001-of-00002.safetensors"
+
+
+def termination(volume):
+    return json.loads((volume.root.parent / "termination-log").read_text())
+
+
+def test_a_snapshot_is_fetched_without_pickle_or_code(volume, hub_base, pristine_base):
+    assert main(["prepare", *volume.arguments]) == 0
+    assert {file.name for file in volume.base.iterdir()} == {
+        file.name for file in pristine_base.iterdir()
+    } | {MARKER}
+    marker = read_marker(volume.base)
+    assert (marker.source, marker.revision) == ("hf://acme/tiny", COMMIT)
+    assert hub_base.tokens == {"Bearer hf_token"}
+
+
+def test_the_second_job_finds_it_done(volume, hub_base):
+    assert main(["prepare", *volume.arguments]) == 0
+    hub_base.fetched.clear()
+    volume.document["paths"]["run"] = "runs/default/other/1"
+    assert main(["prepare", *volume.arguments]) == 0
+    assert hub_base.fetched == []
+
+
+def test_an_interrupted_download_is_resumed(volume, hub_base, checksum, pristine_base, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 2**20)
+    hub_base.faults.cut_after[SHARD] = 3_000_000
+    assert main(["prepare", *volume.arguments]) == 0
+    assert (SHARD, "bytes=2097152-") in hub_base.ranges
+    assert checksum(volume.base / SHARD) == checksum(pristine_base / SHARD)
+
+
+def test_an_earlier_attempts_files_are_kept(volume, hub_base):
+    hub_base.faults.corrupt[SHARD] = 9
+    assert main(["prepare", *volume.arguments]) == 11
+    hub_base.fetched.clear()
+    hub_base.faults.corrupt.clear()
+    assert main(["prepare", *volume.arguments]) == 0
+    assert hub_base.fetched == [SHARD]
+
+
+@pytest.mark.parametrize("name", [SHARD, "tokenizer.json"], ids=["lfs", "git"])
+def test_a_corrupted_file_is_fetched_again(volume, hub_base, checksum, pristine_base, name):
+    hub_base.faults.corrupt[name] = 1
+    assert main(["prepare", *volume.arguments]) == 0
+    assert hub_base.fetched.count(name) == 2
+    assert checksum(volume.base / name) == checksum(pristine_base / name)
+
+
+def test_a_file_that_stays_corrupted_is_named_and_removed(volume, hub_base):
+    hub_base.faults.corrupt[SHARD] = 9
+    assert main(["prepare", *volume.arguments]) == 11
+    assert termination(volume)["reason"] == "SourceCorrupted"
+    assert SHARD in termination(volume)["message"]
+    assert not (volume.base / SHARD).exists()
+    assert not (volume.base / MARKER).exists()
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "exit_code", "reason", "message"),
+    [
+        pytest.param(401, "RepoNotFound", 2, "SourceNotFound", "not found, or private (401)", id="private"),
+        pytest.param(404, "RepoNotFound", 2, "SourceNotFound", "not found, or private (404)", id="missing"),
+        pytest.param(
+            404, "RevisionNotFound", 2, "SourceNotFound", "there is no revision main", id="revision"
+        ),
+        pytest.param(403, "GatedRepo", 2, "SourceForbidden", "this token may not read it", id="gated"),
+        pytest.param(401, "", 2, "SourceNotFound", "not found, or private (401)", id="bad-token"),
+        pytest.param(500, "", 11, "SourceUnreachable", "the hub cannot be reached", id="server-error"),
+    ],
+)
+def test_a_refusal_is_clear(volume, hub_base, status, code, exit_code, reason, message, capsys):
+    hub_base.faults.status, hub_base.faults.error_code = status, code
+    assert main(["prepare", *volume.arguments]) == exit_code
+    told = termination(volume)
+    assert told["reason"] == reason
+    assert told["message"].startswith("hf://acme/tiny: ")
+    assert message in told["message"]
+    assert capsys.readouterr().err.count("error: hf://acme/tiny") == 1
+
+
+@pytest.mark.usefixtures("hub_base")
+def test_a_hub_that_does_not_answer_is_retried_later(volume, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    assert main(["prepare", *volume.arguments]) == 11
+    assert termination(volume)["reason"] == "SourceUnreachable"
+
+
+def test_the_description_is_checked_before_the_weights_are_fetched(volume, hub_base):
+    volume.document["flavor"] = "16B_lora"
+    assert main(["prepare", *volume.arguments]) == 2
+    assert not [name for name in hub_base.fetched if name.endswith(".safetensors")]
+
+
+def test_the_data_is_checked_before_the_weights_are_fetched(volume, hub_base):
+    volume.dataset.write_text("{\n")
+    assert main(["prepare", *volume.arguments]) == 3
+    assert termination(volume)["message"].startswith("faq.jsonl:1: not JSON")
+    assert not [name for name in hub_base.fetched if name.endswith(".safetensors")]
+
+
+@pytest.mark.usefixtures("hub_base")
+def test_a_full_volume_is_told_with_the_bytes(volume, monkeypatch):
+    usage = type("Usage", (), {"free": 5_000_000})
+    monkeypatch.setattr(fetch_module.shutil, "disk_usage", lambda _folder: usage)
+    assert main(["prepare", *volume.arguments]) == 13
+    told = termination(volume)
+    assert told["reason"] == "StorageFull"
+    assert "the volume has 5,000,000 free" in told["message"]
+
+
+def test_a_repository_without_a_model_is_refused(volume, hub_base):
+    hub_base.add("acme/tiny", {"README.md": b"hello"})
+    assert main(["prepare", *volume.arguments]) == 3
+    assert termination(volume)["message"] == "hf://acme/tiny: config.json is missing"
+
+
+def _prepare_in_a_process(arguments, results):
+    results.put(main(["prepare", *arguments]))
+
+
+def test_two_jobs_at_once_fetch_it_once(volume, hub_base, checksum, pristine_base):
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    jobs = []
+    for number in range(2):
+        volume.document["paths"]["run"] = f"runs/default/job-{number}/1"
+        file = volume.root / f"run-{number}.json"
+        file.write_text(json.dumps(volume.document))
+        arguments = ["--run", str(file), "--root", str(volume.root)]
+        jobs.append(context.Process(target=_prepare_in_a_process, args=(arguments, results)))
+    for job in jobs:
+        job.start()
+    assert [results.get(timeout=120) for _ in jobs] == [0, 0]
+    for job in jobs:
+        job.join()
+    assert hub_base.fetched.count(SHARD) == 1
+    assert checksum(volume.base / SHARD) == checksum(pristine_base / SHARD)
+
+
+@pytest.mark.parametrize(
+    ("uri", "lines"),
+    [
+        pytest.param("hf://acme/chats", 2, id="split-of-a-repository"),
+        pytest.param("hf://acme/chats/extra/more.jsonl", 1, id="one-file"),
+    ],
+)
+def test_a_dataset_is_fetched(volume, hub, copy_base, uri, lines):
+    copy_base()
+    line = volume.dataset.read_bytes().splitlines(keepends=True)[0]
+    files = {"train.jsonl": line * 2, "test.jsonl": line, "extra/more.jsonl": line, "README.md": b""}
+    hub.add("datasets/acme/chats", files)
+    volume.document["dataset"]["uri"] = uri
+    volume.document["paths"]["dataset"] = "datasets/acme--chats@main"
+    assert main(["prepare", *volume.arguments]) == 0
+    assert json.loads((volume.run / "prepared.json").read_text())["dataset"]["lines"] == lines
+
+
+def test_a_dataset_without_json_lines_is_refused(volume, hub, copy_base):
+    copy_base()
+    hub.add("datasets/acme/chats", {"train.csv": b""})
+    volume.document["dataset"]["uri"] = "hf://acme/chats"
+    assert main(["prepare", *volume.arguments]) == 3
+    assert "no *.jsonl file of split train" in termination(volume)["message"]
+
+
+@pytest.mark.usefixtures("hub_base")
+def test_progress_is_served_while_it_fetches(volume, monkeypatch):
+    answers = []
+    original = fetch_module.check_space
+
+    def look(folder, needed, uri):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/progress", timeout=5) as answer:
+            answers.append(json.load(answer))
+        original(folder, needed, uri)
+
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        port = probe.getsockname()[1]
+    monkeypatch.setenv("FINETUNE_PROGRESS_PORT", str(port))
+    monkeypatch.setattr(fetch_module, "check_space", look)
+    assert main(["prepare", *volume.arguments]) == 0
+    total = read_marker(volume.base).size
+    assert [answer["stage"] for answer in answers] == ["prepare", "prepare"]
+    assert [answer["bytesTotal"] for answer in answers] == [total, total]
+    assert answers[0]["bytesFetched"] < answers[1]["bytesFetched"] < total
