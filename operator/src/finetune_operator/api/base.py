@@ -22,6 +22,8 @@ class ApiModel(BaseModel):
         extra="forbid",
         strict=True,
         frozen=True,
+        # JSON, and so the API server, knows neither NaN nor infinity.
+        allow_inf_nan=False,
         use_attribute_docstrings=True,
     )
 
@@ -46,12 +48,28 @@ class ApiModel(BaseModel):
     def __get_pydantic_json_schema__(
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        """Return the schema with the rules in it."""
+        """Return the schema with the rules in it, and the defaults that they read."""
         json_schema = handler(schema)
+        target = handler.resolve_ref_schema(json_schema)
+        for name, default in cls._default_objects().items():
+            target["properties"][name]["default"] = default
         if cls.rules:
-            target = handler.resolve_ref_schema(json_schema)
             target["x-kubernetes-validations"] = [rule.to_crd() for rule in cls.rules]
         return json_schema
+
+    @classmethod
+    def _default_objects(cls) -> dict[str, dict[str, Any]]:
+        """Return the objects that stand in for fields left out, which pydantic's schema does not show.
+
+        In full: the API server fills in no field of an object that is not there, a rule that reads one ends
+        in "no such key", and a default must itself obey the rules.
+        """
+        factories = {f.alias or name: f.default_factory for name, f in cls.model_fields.items()}
+        return {
+            alias: factory().to_dict()
+            for alias, factory in factories.items()
+            if isinstance(factory, type) and issubclass(factory, ApiModel)
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """Return the object as it stands in YAML: camelCase, defaults included, nothing that is unset."""

@@ -15,6 +15,7 @@ _TYPES = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
     "float_type": "a number",
+    "finite_number": "a finite number",
     "string_type": "a string",
     "bool_type": "true or false",
     "list_type": "a list",
@@ -66,7 +67,9 @@ def dotted(path: Path) -> str:
 def _translate(model: type[ApiModel], details: ErrorDetails) -> Iterator[FieldError]:
     path, context, kind = _without_union_tags(details["loc"]), details.get("ctx", {}), details["type"]
     name = path[-1] if path else ""
-    if kind == "rules":
+    if "key" in context:
+        yield FieldError(path=(*path, context["key"]), problem=details["msg"], remedy=context["remedy"])
+    elif kind == "rules":
         for rule in context["broken"]:
             parts = rule.field.split(".") if rule.field else []
             yield FieldError(path=(*path, *parts), problem=rule.problem, remedy=rule.remedy)

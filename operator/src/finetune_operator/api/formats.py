@@ -83,7 +83,7 @@ def _unique(items: list[Any]) -> list[Any]:
     return items
 
 
-Unique = AfterValidator(_unique)
+Unique = (AfterValidator(_unique), Field(json_schema_extra={"uniqueItems": True}))
 
 # metav1.Time: RFC 3339 in UTC, whole seconds.
 Time = Annotated[

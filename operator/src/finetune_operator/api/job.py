@@ -102,6 +102,13 @@ class FineTuneJobSpec(ApiModel):
             field="training.globalBatchSize",
         ),
         Rule(
+            rule="self.workers.nodes == 1 || !has(self.storage.accessModes)"
+            " || 'ReadWriteMany' in self.storage.accessModes",
+            problem="pods on several nodes cannot share this claim",
+            remedy="add ReadWriteMany, or leave accessModes out",
+            field="storage.accessModes",
+        ),
+        Rule(
             rule="!has(self.deployment) || !self.export.adapterOnly",
             problem="there is no merged model to serve",
             remedy="remove deployment, or set export.adapterOnly to false",

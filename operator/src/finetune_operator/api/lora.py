@@ -21,7 +21,7 @@ class LoraSpec(ApiModel):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Probability of dropping an adapter's input while training, 0 to below 1. Default: 0."""
 
-    targets: Annotated[list[ModuleName], Unique, Field(min_length=1, max_length=64)] = ["attention"]
+    targets: Annotated[list[ModuleName], *Unique, Field(min_length=1, max_length=64)] = ["attention"]
     """What gets an adapter: attention (the MLA projections), mlp (dense and shared experts), experts (routed
     experts), or module names such as o_proj. Default: [attention]."""
 

@@ -23,7 +23,7 @@ class StorageSpec(ApiModel):
     storage_class_name: ObjectName | None = None
     """Storage class of the claim to be made. Default: the cluster's default class."""
 
-    access_modes: Annotated[list[AccessMode], Unique, Field(min_length=1, max_length=3)] | None = None
+    access_modes: Annotated[list[AccessMode], *Unique, Field(min_length=1, max_length=3)] | None = None
     """Access modes of the claim to be made. Default: [ReadWriteMany], which pods on several nodes need."""
 
     rules: ClassVar[tuple[Rule, ...]] = (

@@ -95,7 +95,7 @@ class TrainingSpec(ApiModel):
     parallelism: ParallelismSpec = Field(default_factory=ParallelismSpec)
     """How the workers divide the model and the data."""
 
-    overrides: Annotated[FreeObject, Field(max_length=256)] = {}
+    overrides: Annotated[FreeObject, Field(max_length=256, json_schema_extra={"maxProperties": 256})] = {}
     """Any other field of torchtitan's Trainer.Config, by its dotted path, such as `compile.enable: true`.
     Checked before the run starts."""
 
@@ -130,13 +130,13 @@ class TrainingSpec(ApiModel):
             if path in DECIDED_ELSEWHERE:
                 raise PydanticCustomError(
                     "decided_elsewhere",
-                    "{path} is decided by {ours}",
-                    {"path": path, "ours": DECIDED_ELSEWHERE[path], "key": path},
+                    "is decided by spec.{ours}",
+                    {"ours": DECIDED_ELSEWHERE[path], "key": path, "remedy": "set that field instead"},
                 )
             if not all(part.isidentifier() for part in path.split(".")) or "." not in path:
                 raise PydanticCustomError(
                     "dotted_path",
-                    "{path} is no dotted path such as compile.enable",
-                    {"path": path, "key": path},
+                    "is no dotted path",
+                    {"key": path, "remedy": "write it as torchtitan does, such as compile.enable"},
                 )
         return overrides
