@@ -1,0 +1,1 @@
+"""LoRA adapters as PEFT writes them, read without PEFT and without pickle."""

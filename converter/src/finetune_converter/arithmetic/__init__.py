@@ -1,0 +1,1 @@
+"""Numbers: block FP8, LoRA updates, rounding. Pure functions of tensors."""

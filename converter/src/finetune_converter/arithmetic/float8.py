@@ -1,0 +1,65 @@
+"""DeepSeek-V3's FP8: e4m3 values with one scale for every block of 128 x 128, W = q * weight_scale_inv.
+
+Source: DeepSeek-V3 technical report (arXiv 2412.19437), section 3.3, and the model's config.json:
+`quantization_config` {quant_method fp8, fmt e4m3, weight_block_size [128, 128]}. The last block of a ragged
+matrix (576 rows) is smaller.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+E4M3_MAX = 448.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockFormat:
+    """Rows and columns of a block; whether scales are powers of two (`scale_fmt: ue8m0`, DeepSeek-V3.1)."""
+
+    rows: int = 128
+    columns: int = 128
+    power_of_two: bool = False
+
+    def scale_shape(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        return -(-shape[0] // self.rows), -(-shape[1] // self.columns)
+
+
+def dequantize(values: torch.Tensor, scales: torch.Tensor, block: BlockFormat) -> torch.Tensor:
+    """fp32 [rows, columns] from e4m3 values of the same shape and scales [ceil(rows/128), ceil(columns/128)].
+
+    The first row must be the first row of a block.
+    """
+    result = values.float()
+    for index, wide in enumerate(_by_column(scales.float(), result.shape[1], block)):
+        result[index * block.rows : (index + 1) * block.rows].mul_(wide)
+    return result
+
+
+def block_scales(matrix: torch.Tensor, block: BlockFormat) -> torch.Tensor:
+    """fp32 scales of fp32 [rows, columns]: the block's greatest magnitude / 448; 1 for a block of zeros.
+
+    A NaN or an infinity in a block makes its scale NaN or infinite: the caller checks.
+    """
+    by_row = [part.abs().amax(0) for part in torch.split(matrix, block.rows)]
+    largest = torch.stack(by_row)
+    padding = -largest.shape[1] % block.columns
+    largest = torch.nn.functional.pad(largest, (0, padding))
+    largest = largest.reshape(len(by_row), -1, block.columns).amax(2)
+    scales = largest / E4M3_MAX
+    # A subnormal quotient would lose bits, and zero would divide by zero.
+    scales = torch.where(
+        scales == 0, torch.ones_like(scales), scales.clamp(min=torch.finfo(torch.float32).tiny)
+    )
+    return torch.exp2(torch.ceil(torch.log2(scales))) if block.power_of_two else scales
+
+
+def quantize(matrix: torch.Tensor, scales: torch.Tensor, block: BlockFormat) -> torch.Tensor:
+    """e4m3 [rows, columns] of fp32 [rows, columns], rounded to nearest even. Overwrites `matrix`."""
+    for index, wide in enumerate(_by_column(scales.float(), matrix.shape[1], block)):
+        matrix[index * block.rows : (index + 1) * block.rows].div_(wide)
+    return matrix.clamp_(-E4M3_MAX, E4M3_MAX).to(torch.float8_e4m3fn)
+
+
+def _by_column(scales: torch.Tensor, columns: int, block: BlockFormat) -> torch.Tensor:
+    """Each row of scales stretched to one scale a column: [block rows, columns]."""
+    return scales.repeat_interleave(block.columns, dim=1)[:, :columns]

@@ -1,0 +1,78 @@
+"""Which dtype every tensor of the merged model has, and the config.json that says so."""
+
+import re
+from enum import StrEnum
+from typing import Any
+
+from finetune_converter.arithmetic.float8 import BlockFormat
+from finetune_converter.checkpoint.dtypes import FLOAT8
+from finetune_converter.checkpoint.header import TensorEntry
+from finetune_converter.failure import Failure, Reason
+
+SCALE = "_scale_inv"
+"""DeepSeek-V3 names the scales of `x.weight` `x.weight_scale_inv`."""
+
+# As DeepSeek-V3 is published: every projection of attention, MLPs and experts is FP8; embeddings, head,
+# norms, the router and the MTP layer's eh_proj are not.
+_FLOAT8_WEIGHTS = re.compile(r".+\.(self_attn|mlp)\..*(_proj|kv_a_proj_with_mqa)\.weight")
+# The router's bias decides between experts that are close: 8 bits of mantissa would decide otherwise.
+_KEPT = re.compile(r".+\.e_score_correction_bias")
+
+
+class Dtype(StrEnum):
+    """`export.dtype` of the run file."""
+
+    BASE = "base"
+    BFLOAT16 = "bfloat16"
+    FLOAT8 = "float8"
+    FLOAT16 = "float16"
+
+
+_PLAIN = {Dtype.BFLOAT16: "BF16", Dtype.FLOAT16: "F16"}
+_FLOATS = ("F32", "F16", "BF16", FLOAT8)
+
+
+def target_dtype(entry: TensorEntry, dtype: Dtype) -> str:
+    """The safetensors dtype of a tensor in the merged model."""
+    if dtype is Dtype.BASE or entry.dtype not in _FLOATS or _KEPT.fullmatch(entry.name):
+        return entry.dtype
+    if dtype is Dtype.FLOAT8:
+        if len(entry.shape) == 2 and _FLOAT8_WEIGHTS.fullmatch(entry.name):
+            return FLOAT8
+        return entry.dtype if entry.dtype != "F32" else "BF16"
+    return _PLAIN[dtype]
+
+
+def block_format(config: dict[str, Any]) -> BlockFormat:
+    """The base's FP8 blocks; DeepSeek-V3's when it has none. Raises Failure(BaseInvalid)."""
+    quantization = config.get("quantization_config")
+    if quantization is None:
+        return BlockFormat()
+    size = quantization.get("weight_block_size")
+    if quantization.get("quant_method") != "fp8" or not isinstance(size, list) or len(size) != 2:
+        raise Failure(
+            Reason.BASE_INVALID,
+            f"config.json: quantization_config is {quantization!r}; only fp8 in blocks can be merged",
+            "Use the base in FP8 blocks or in bfloat16",
+        )
+    return BlockFormat(rows=size[0], columns=size[1], power_of_two=quantization.get("scale_fmt") == "ue8m0")
+
+
+def merged_config(config: dict[str, Any], dtype: Dtype, block: BlockFormat) -> dict[str, Any]:
+    """config.json of the merged model.
+
+    quantization_config beside bf16 weights breaks every loader, and without it FP8 weights are read as noise.
+    """
+    if dtype is Dtype.BASE:
+        return config
+    merged = {name: value for name, value in config.items() if name != "quantization_config"}
+    name = "dtype" if "dtype" in config else "torch_dtype"
+    merged[name] = "float16" if dtype is Dtype.FLOAT16 else "bfloat16"
+    if dtype is Dtype.FLOAT8:
+        merged["quantization_config"] = config.get("quantization_config") or {
+            "activation_scheme": "dynamic",
+            "fmt": "e4m3",
+            "quant_method": "fp8",
+            "weight_block_size": [block.rows, block.columns],
+        }
+    return merged

@@ -1,0 +1,60 @@
+"""MANIFEST.json: the sha256 of every file, and what they were made of."""
+
+import hashlib
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from finetune_converter.checkpoint.hashed_writer import FileDigest
+from finetune_converter.checkpoint.strict_json import read_json_object
+from finetune_converter.failure import Failure, Reason
+from finetune_converter.merge.companions import write_json
+
+NAME = "MANIFEST.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lineage:
+    """Where the merged weights come from."""
+
+    base: str
+    base_revision: str | None
+    base_marker_sha256: str | None
+    """Of the base's completion marker, which holds the sha256 of every file of the base."""
+    adapter_sha256: str
+    dtype: str
+    run: dict[str, Any] | None
+    """The run file; None outside a run."""
+
+
+def write_manifest(folder: Path, lineage: Lineage, files: dict[str, FileDigest]) -> None:
+    """Written last: a folder that has it is whole."""
+    content = {
+        "schemaVersion": 1,
+        "tool": {"name": "finetune-convert", "version": version("finetune-converter")},
+        "lineage": {
+            "base": {
+                "uri": lineage.base,
+                "revision": lineage.base_revision,
+                "markerSha256": lineage.base_marker_sha256,
+            },
+            "adapterSha256": lineage.adapter_sha256,
+            "dtype": lineage.dtype,
+            "run": lineage.run,
+        },
+        "files": {name: asdict(digest) for name, digest in sorted(files.items())},
+    }
+    write_json(folder / NAME, content)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Raises Failure(MergeMissing) when the merge has not finished."""
+    if not (folder / NAME).is_file():
+        raise Failure(Reason.MERGE_MISSING, f"{folder / NAME}: no such file", "Let the merge finish first")
+    return read_json_object(folder / NAME, Reason.VERIFICATION_FAILED, "Delete the folder and merge again")
+
+
+def sha256_of(path: Path) -> str | None:
+    """Of a small file; None when it is not there."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None

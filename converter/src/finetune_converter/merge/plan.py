@@ -1,0 +1,134 @@
+"""What the merged model will hold: every file and tensor, and where each comes from. Nothing is read yet."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from finetune_converter.adapter.adapter import Adapter
+from finetune_converter.adapter.updates import Replacement, Update
+from finetune_converter.arithmetic.float8 import BlockFormat
+from finetune_converter.checkpoint.dtypes import FLOAT8, TORCH
+from finetune_converter.checkpoint.header_bytes import TensorSpec
+from finetune_converter.checkpoint.model_folder import Located, ModelFolder
+from finetune_converter.failure import Failure, Reason
+from finetune_converter.merge.dtypes import SCALE, Dtype, block_format, merged_config, target_dtype
+
+
+@dataclass(frozen=True, kw_only=True)
+class Carry:
+    """The base's bytes as they are."""
+
+    spec: TensorSpec
+    source: Located
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weight:
+    """A computed weight: the base's, dequantised with `scales`, plus `update`, in the dtype of `spec`."""
+
+    spec: TensorSpec
+    source: Located
+    scales: Located | None = None
+    update: Update | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scales:
+    """The block scales of a computed FP8 weight."""
+
+    spec: TensorSpec
+    weight: Weight
+
+
+Output = Carry | Weight | Scales
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergePlan:
+    """The merged model, file by file in the order of the base."""
+
+    files: Mapping[str, tuple[Output, ...]]
+    untouched: frozenset[str]
+    """Files whose every byte is the base's."""
+    block: BlockFormat
+    config: dict[str, Any]
+
+    @property
+    def outputs(self) -> Iterator[Output]:
+        """All tensors."""
+        for outputs in self.files.values():
+            yield from outputs
+
+    @property
+    def total_size(self) -> int:
+        """Bytes of all tensors, as the index's metadata counts them."""
+        return sum(output.spec.nbytes for output in self.outputs)
+
+
+def plan_merge(base: ModelFolder, adapter: Adapter | None, dtype: Dtype) -> MergePlan:
+    """Raises Failure for an FP8 tensor without scales, or an update of a dtype that cannot be added to."""
+    block = block_format(base.config)
+    updates = adapter.updates if adapter else {}
+    files: dict[str, tuple[Output, ...]] = {}
+    for name, file in base.files.items():
+        entries = file.header.tensors.values()
+        files[name] = tuple(
+            output for entry in entries for output in _outputs(base, entry.name, updates, dtype, block)
+        )
+    untouched = frozenset(
+        name
+        for name, outputs in files.items()
+        if len(outputs) == len(base.files[name].header.tensors)
+        and all(isinstance(output, Carry) for output in outputs)
+    )
+    return MergePlan(
+        files=files, untouched=untouched, block=block, config=merged_config(base.config, dtype, block)
+    )
+
+
+def _outputs(
+    base: ModelFolder, name: str, updates: Mapping[str, Update], dtype: Dtype, block: BlockFormat
+) -> Iterator[Output]:
+    """What one tensor of the base becomes: itself, a computed weight with or without scales, or nothing."""
+    weight_name = name.removesuffix(SCALE)
+    if weight_name != name and weight_name in base.tensors:
+        weight = _weight(base, weight_name, updates, dtype)
+        if isinstance(weight, Carry):
+            yield _carry(base.tensors[name])
+        elif weight.spec.dtype == FLOAT8:
+            entry = base.tensors[name].entry
+            yield Scales(spec=TensorSpec(name=name, dtype=entry.dtype, shape=entry.shape), weight=weight)
+        return
+    output = _weight(base, name, updates, dtype)
+    yield output
+    if isinstance(output, Weight) and output.spec.dtype == FLOAT8 and name + SCALE not in base.tensors:
+        shape = block.scale_shape(output.spec.shape)
+        yield Scales(spec=TensorSpec(name=name + SCALE, dtype="F32", shape=shape), weight=output)
+
+
+def _weight(base: ModelFolder, name: str, updates: Mapping[str, Update], dtype: Dtype) -> Carry | Weight:
+    source, update = base.tensors[name], updates.get(name)
+    entry = source.entry
+    target = target_dtype(entry, dtype)
+    if update is None and target == entry.dtype:
+        return _carry(source)
+    if entry.dtype not in TORCH and not isinstance(update, Replacement):
+        raise Failure(
+            Reason.BASE_INVALID,
+            f"{source.file}: tensor {name!r}: {entry.dtype} cannot be computed with",
+            "Use the base in FP8 blocks or in bfloat16",
+        )
+    scales = base.tensors.get(name + SCALE)
+    if entry.dtype == FLOAT8 and scales is None:
+        raise Failure(
+            Reason.BASE_INVALID,
+            f"{source.file}: tensor {name!r} is FP8 and has no {name + SCALE!r}",
+            "Fetch the base again: its scales are missing",
+        )
+    spec = TensorSpec(name=name, dtype=target, shape=entry.shape)
+    return Weight(spec=spec, source=source, scales=scales if entry.dtype == FLOAT8 else None, update=update)
+
+
+def _carry(source: Located) -> Carry:
+    entry = source.entry
+    return Carry(spec=TensorSpec(name=entry.name, dtype=entry.dtype, shape=entry.shape), source=source)

@@ -1,0 +1,97 @@
+"""GET /progress (JSON) and GET /metrics (Prometheus) while a stage runs (contract/README.md)."""
+
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
+logger = logging.getLogger(__name__)
+
+
+class Progress:
+    """How far a stage is; safe to read from the server's thread."""
+
+    def __init__(self, stage: str) -> None:
+        self._stage = stage
+        self._done: int | None = None
+        self._total: int | None = None
+        self._start = (0, 0.0)
+        registry = CollectorRegistry()
+        self.registry = registry
+        self._step = Gauge("finetune_stage_step", "Steps done", ["stage"], registry=registry).labels(stage)
+        self._steps = Gauge("finetune_stage_steps", "Steps in all", ["stage"], registry=registry).labels(
+            stage
+        )
+
+    def advance(self, done: int, total: int) -> None:
+        """Say how many steps are done, of how many."""
+        if self._done is None:
+            self._start = (done, time.monotonic())
+        self._done, self._total = done, total
+        self._step.set(done)
+        self._steps.set(total)
+
+    def to_json(self) -> dict[str, Any]:
+        """The answer of GET /progress."""
+        unknown = ("loss", "validationLoss", "tokensPerSecond", "lastCheckpoint")
+        return {
+            "stage": self._stage,
+            "step": self._done,
+            "totalSteps": self._total,
+            "etaSeconds": self._eta_seconds(),
+            **dict.fromkeys(unknown),
+        }
+
+    def _eta_seconds(self) -> float | None:
+        first, then = self._start
+        if self._done is None or self._total is None or self._done <= first:
+            return None
+        return (self._total - self._done) * (time.monotonic() - then) / (self._done - first)
+
+
+@contextmanager
+def serve_progress(progress: Progress) -> Iterator[int | None]:
+    """Serve on $FINETUNE_PROGRESS_PORT; yields the port. One that cannot be had must not stop a merge."""
+    port = os.environ.get("FINETUNE_PROGRESS_PORT", "9400")
+    try:
+        server = ThreadingHTTPServer(("", int(port)), _handler(progress))
+    except (OSError, ValueError, OverflowError) as error:
+        logger.warning("progress is not served: FINETUNE_PROGRESS_PORT %s: %s", port, error)
+        yield None
+        return
+    threading.Thread(target=server.serve_forever, name="progress", daemon=True).start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def _handler(progress: Progress) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path == "/progress":
+                self._answer(json.dumps(progress.to_json()).encode(), "application/json")
+            elif self.path == "/metrics":
+                self._answer(generate_latest(progress.registry), "text/plain; version=0.0.4; charset=utf-8")
+            else:
+                self.send_error(404)
+
+        def _answer(self, body: bytes, content_type: str) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class's name)
+            pass
+
+    return Handler

@@ -1,0 +1,71 @@
+"""What the converter reads of the run file, and the run's folders (contract/README.md)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from finetune_converter.checkpoint.strict_json import read_json_object
+from finetune_converter.failure import Failure, Reason
+from finetune_converter.merge.dtypes import Dtype
+
+_REMEDY = "Write the run file again with this version of the operator"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Folders are absolute."""
+
+    document: dict[str, Any]
+    base: Path
+    dataset: Path
+    dataset_format: str
+    folder: Path
+    dtype: Dtype
+    processes: int
+    verify: bool
+
+    @property
+    def adapter(self) -> Path:
+        return self.folder / "adapter"
+
+    @property
+    def merging(self) -> Path:
+        return self.folder / "merging"
+
+    @property
+    def merged(self) -> Path:
+        return self.folder / "merged"
+
+
+def load_run(file: Path, root: Path) -> Run:
+    """Raises Failure(RunFileInvalid) naming the field."""
+    document = read_json_object(file, Reason.RUN_FILE_INVALID, _REMEDY)
+    version = _field(document, file, "schemaVersion", int)
+    if version != 1:
+        raise Failure(Reason.RUN_FILE_INVALID, f"{file}: schemaVersion is {version}, not 1", _REMEDY)
+    dtype = _field(document, file, "export.dtype", str)
+    if dtype not in list(Dtype):
+        raise Failure(
+            Reason.RUN_FILE_INVALID, f"{file}: export.dtype is {dtype!r}, not one of {list(Dtype)}", _REMEDY
+        )
+    return Run(
+        document=document,
+        base=root / _field(document, file, "paths.base", str),
+        dataset=root / _field(document, file, "paths.dataset", str),
+        dataset_format=_field(document, file, "dataset.format", str),
+        folder=root / _field(document, file, "paths.run", str),
+        dtype=Dtype(dtype),
+        processes=_field(document, file, "export.shards", int),
+        verify=_field(document, file, "export.verify", bool),
+    )
+
+
+def _field(document: dict[str, Any], file: Path, path: str, kind: type) -> Any:
+    value: Any = document
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    if type(value) is not kind:
+        raise Failure(
+            Reason.RUN_FILE_INVALID, f"{file}: {path} is {value!r}, not of type {kind.__name__}", _REMEDY
+        )
+    return value

@@ -1,0 +1,1 @@
+"""The gate: proves that the merged model is the base with the adapter, before anyone serves it."""

@@ -1,0 +1,12 @@
+"""What the gate's checks have in common."""
+
+from finetune_converter.failure import Failure, Reason
+
+
+def failed(message: str) -> Failure:
+    """A check that did not hold: nothing is published."""
+    return Failure(
+        Reason.VERIFICATION_FAILED,
+        message,
+        "Nothing was published. Delete the folder of the merge and merge again",
+    )

@@ -1,0 +1,42 @@
+"""The verify stage, of a run or of folders given one by one: the gate that publishes."""
+
+import json
+import logging
+from pathlib import Path
+
+from finetune_converter.checkpoint.strict_json import read_json_object
+from finetune_converter.failure import Reason
+from finetune_converter.marker import require_marker
+from finetune_converter.merge.companions import write_json
+from finetune_converter.merge.dtypes import Dtype
+from finetune_converter.merge.merge import MergeJob, publish
+from finetune_converter.progress import Progress, serve_progress
+from finetune_converter.run import load_run
+from finetune_converter.verify.prompts import random_prompts, training_prompts
+from finetune_converter.verify.verify import verify
+
+logger = logging.getLogger(__name__)
+
+
+def verify_run(run_file: Path, root: Path) -> None:
+    """The gate: check the run's merging/ and rename it to merged/."""
+    run = load_run(run_file, root)
+    if run.merged.exists():
+        return
+    require_marker(run.base)
+    progress = Progress("verify")
+    with serve_progress(progress):
+        config = read_json_object(run.base / "config.json", Reason.BASE_INVALID, "Fetch the base again")
+        prompts = training_prompts(run.dataset, run.dataset_format, run.base, config["vocab_size"])
+        job = MergeJob(base=run.base, adapter=run.adapter, out=run.merging, dtype=run.dtype)
+        measured = verify(job, prompts, progress.advance)
+    write_json(run.folder / "verification.json", measured)
+    publish(run.merging, run.merged)
+    logger.info("verified: %s", json.dumps(measured["logits"]))
+
+
+def verify_folders(*, base: Path, adapter: Path, merged: Path, dtype: Dtype) -> str:
+    """Check a merged folder; what was measured, as JSON."""
+    config = read_json_object(base / "config.json", Reason.BASE_INVALID, "Fetch the base again")
+    job = MergeJob(base=base, adapter=adapter, out=merged, dtype=dtype)
+    return json.dumps(verify(job, random_prompts(config["vocab_size"])), indent=2)
