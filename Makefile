@@ -45,11 +45,22 @@ lint: $(ENVS)/dev/.installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m finetune_operator.api.generate --check
 	$(BIN)/hadolint images/*/Dockerfile
 
 format: $(ENVS)/dev/.installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+demo: $(foreach env,operator trainer converter server-cpu,$(ENVS)/$(env)/.installed)
+	$(ENVS)/operator/bin/python examples/demo.py --storage $(DEMO) \
+	  --finetune $(ENVS)/operator/bin/finetune --python $(ENVS)/converter/bin/python
+
+generate: $(ENVS)/dev/.installed
+	$(BIN)/python -m finetune_operator.api.generate
+
+bench: envs
+	$(BIN)/python bench/run.py
 
 test: unit chain
 
