@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch.distributed.elastic.rendezvous import RendezvousConnectionError
 
 from finetune_trainer import failure as failures
@@ -72,6 +73,18 @@ def test_every_code_of_the_contract_has_its_failure():
         pytest.param(ConnectionResetError(), CommunicationError, Reason.PEER_LOST, id="socket"),
         pytest.param(OSError(errno.ENOSPC, "full", "/v/x"), StorageError, Reason.STORAGE_FULL, id="full"),
         pytest.param(OSError(errno.EDQUOT, "quota", "/v/x"), StorageError, Reason.STORAGE_FULL, id="quota"),
+        pytest.param(
+            SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+            StorageError,
+            Reason.STORAGE_FULL,
+            id="full-to-safetensors",
+        ),
+        pytest.param(
+            SafetensorError("Io(Os { code: 28, kind: StorageFull })"),
+            StorageError,
+            Reason.STORAGE_FULL,
+            id="full-to-older-safetensors",
+        ),
         pytest.param(OSError(errno.EIO, "I/O error", "/v/x"), StorageError, Reason.STORAGE_FAILED, id="io"),
         pytest.param(
             PermissionError(errno.EACCES, "no"), StorageError, Reason.STORAGE_FAILED, id="permission"

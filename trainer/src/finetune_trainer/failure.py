@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import sys
 import time
 import traceback
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from safetensors import SafetensorError
 from torch.distributed.elastic.rendezvous import RendezvousError
 
 TERMINATION_LOG = "FINETUNE_TERMINATION_LOG"
@@ -134,8 +136,8 @@ def _classify(error: BaseException) -> Failure:
         return CommunicationError(text)
     if _names(error, *_PEER_TEXTS):
         return CommunicationError(text)
-    if isinstance(error, OSError):
-        return _storage_failure(error)
+    if isinstance(error, OSError) or (isinstance(error, SafetensorError) and _errno(error)):
+        return storage_failure(error)
     if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
         return DataError(f"a file could not be read: {text}")
     return Failure(text)
@@ -150,17 +152,28 @@ def _names(error: BaseException, *texts: str) -> bool:
     return isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
 
 
-def _storage_failure(error: OSError) -> Failure:
-    where = f"{error.filename}: " if error.filename else ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+def storage_failure(error: OSError | SafetensorError, place: Path | None = None) -> Failure:
+    """The failure of reading or writing a file of the volume, at `place` if the error does not say."""
+    where = (error.filename if isinstance(error, OSError) else None) or place
+    prefix = f"{where}: " if where else ""
+    number = _errno(error)
+    if number in (errno.ENOSPC, errno.EDQUOT):
         return StorageError(
-            f"{where}no space left on the volume",
+            f"{prefix}no space left on the volume",
             Reason.STORAGE_FULL,
             remedy="Free space or enlarge the volume; the next attempt goes on from what is complete",
         )
-    if error.errno == errno.ENOMEM:
-        return OutOfMemory(f"{where}the host ran out of memory")
-    return StorageError(f"{where}{error.strerror or error}")
+    if number == errno.ENOMEM:
+        return OutOfMemory(f"{prefix}the host ran out of memory")
+    return StorageError(f"{prefix}{os.strerror(number) if number else error}")
+
+
+def _errno(error: OSError | SafetensorError) -> int | None:
+    """safetensors tells the number in its text only: "I/O error: ... (os error 28)", "Os { code: 28, ..."."""
+    if isinstance(error, OSError):
+        return error.errno
+    found = re.search(r"(?:os error|code:) (\d+)", str(error))
+    return int(found[1]) if found else None
 
 
 def report(failure: Failure) -> None:

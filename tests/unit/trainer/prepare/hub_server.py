@@ -72,8 +72,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._serve(with_body=True)
 
     def _serve(self, *, with_body: bool) -> None:
-        self.server.tokens.add(self.headers.get("Authorization"))
         path = unquote(urlparse(self.path).path)
+        if any(name in path for name in self.server.repositories):
+            self.server.tokens.add(self.headers.get("Authorization"))
         if self.server.faults.status:
             return self._refuse(self.server.faults.status, self.server.faults.error_code)
         if api := re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+?)(?:/revision/(.+))?", path):

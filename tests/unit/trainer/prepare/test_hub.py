@@ -1,5 +1,6 @@
 """A base and a dataset from the hub, over real HTTP: resumed, checked, shared, refused."""
 
+import errno
 import json
 import multiprocessing
 import socket
@@ -7,6 +8,7 @@ import urllib.request
 
 import pytest
 from hub_server import COMMIT
+from safetensors import SafetensorError
 
 from finetune_trainer.__main__ import main
 from finetune_trainer.prepare import fetch as fetch_module
@@ -122,6 +124,38 @@ def test_a_full_volume_is_told_with_the_bytes(volume, monkeypatch):
     told = termination(volume)
     assert told["reason"] == "StorageFull"
     assert "the volume has 5,000,000 free" in told["message"]
+
+
+@pytest.mark.parametrize(
+    ("place", "error", "message"),
+    [
+        pytest.param(
+            "finetune_trainer.prepare.hub.snapshot_download",
+            OSError(errno.ENOSPC, "No space left on device"),
+            "no space left on the volume",
+            id="fetching",
+        ),
+        pytest.param(
+            "finetune_trainer.data.store.save_file",
+            SafetensorError("I/O error: No space left on device (os error 28)"),
+            "training.safetensors: no space left on the volume",
+            id="tokenizing",
+        ),
+    ],
+)
+def test_a_volume_that_becomes_full_loses_nothing(volume, hub_base, monkeypatch, place, error, message):
+    def fail(*_arguments, **_named):
+        raise error
+
+    with monkeypatch.context() as full:
+        full.setattr(place, fail)
+        assert main(["prepare", *volume.arguments]) == 13
+    assert termination(volume)["reason"] == "StorageFull"
+    assert termination(volume)["message"].endswith(message)
+    fetched = set(hub_base.fetched)
+    hub_base.fetched.clear()
+    assert main(["prepare", *volume.arguments]) == 0
+    assert not fetched & set(hub_base.fetched)
 
 
 def test_a_repository_without_a_model_is_refused(volume, hub_base):

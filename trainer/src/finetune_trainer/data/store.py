@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from finetune_trainer.data.document import Document
-from finetune_trainer.failure import DataError, Reason
+from finetune_trainer.failure import DataError, Reason, storage_failure
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,11 @@ class TokenStore:
         """Write the file; it appears whole or not at all."""
         part = file.with_name(file.name + ".part")
         file.parent.mkdir(parents=True, exist_ok=True)
-        save_file({"tokens": self.tokens, "trained": self.trained, "ends": self.ends}, part)
+        try:
+            save_file({"tokens": self.tokens, "trained": self.trained, "ends": self.ends}, part)
+        except SafetensorError as error:
+            part.unlink(missing_ok=True)
+            raise storage_failure(error, file) from error
         part.replace(file)
 
     @classmethod
