@@ -59,7 +59,7 @@ demo: $(foreach env,operator trainer converter server-cpu,$(ENVS)/$(env)/.instal
 generate: $(ENVS)/dev/.installed
 	$(BIN)/python -m finetune_operator.api.generate
 
-bench: envs
+bench: envs demo
 	$(BIN)/python bench/run.py
 
 test: unit chain
