@@ -33,6 +33,7 @@ _BOUNDS = {
     "string_too_short": "of at least {min_length} characters",
     "string_too_long": "of at most {max_length} characters",
 }
+_INT_OR_STRING = "make it a whole number, or put it in quotes"
 Path = tuple[str | int, ...]
 
 
@@ -54,8 +55,18 @@ def field_errors(model: type[ApiModel], document: dict[str, Any]) -> list[FieldE
         model.model_validate(document)
     except ValidationError as error:
         found = [translated for details in error.errors() for translated in _translate(model, details)]
-        return list({(e.path, e.problem): e for e in found}.values())
+        return _one_a_problem(found)
     return []
+
+
+def _one_a_problem(found: list[FieldError]) -> list[FieldError]:
+    """Keep of the members of a union that failed the one that says most."""
+    kept: dict[tuple[Path, str], FieldError] = {}
+    for error in found:
+        place = (error.path, error.problem)
+        if place not in kept or kept[place].remedy == _INT_OR_STRING:
+            kept[place] = error
+    return list(kept.values())
 
 
 def dotted(path: Path) -> str:
@@ -66,6 +77,7 @@ def dotted(path: Path) -> str:
 
 def _translate(model: type[ApiModel], details: ErrorDetails) -> Iterator[FieldError]:
     path, context, kind = _without_union_tags(details["loc"]), details.get("ctx", {}), details["type"]
+    of_union = len(path) < len(details["loc"])
     name = path[-1] if path else ""
     if "key" in context:
         yield FieldError(path=(*path, context["key"]), problem=details["msg"], remedy=context["remedy"])
@@ -84,6 +96,8 @@ def _translate(model: type[ApiModel], details: ErrorDetails) -> Iterator[FieldEr
     elif kind == "string_pattern_mismatch":
         meaning = EXPLANATIONS.get(context["pattern"], f"a string that matches {context['pattern']}")
         yield FieldError(path=path, problem=f"is {details['input']!r}", remedy=f"use {meaning}")
+    elif of_union and kind in _TYPES:
+        yield FieldError(path=path, problem=f"is {details['input']!r}", remedy=_INT_OR_STRING)
     elif kind in _TYPES:
         yield FieldError(path=path, problem=f"is {details['input']!r}", remedy=f"make it {_TYPES[kind]}")
     elif kind in _BOUNDS:

@@ -11,6 +11,7 @@ from finetune_operator.api.base import ApiModel
 from finetune_operator.api.deployment import ModelDeployment
 from finetune_operator.api.field_errors import field_errors
 from finetune_operator.api.job import FineTuneJob
+from finetune_operator.api.manifest_yaml import documents, line_of
 
 KINDS: dict[str, type[ApiModel]] = {"FineTuneJob": FineTuneJob, "ModelDeployment": ModelDeployment}
 
@@ -30,17 +31,19 @@ def load_manifests(files: Sequence[Path], namespace: str = "default") -> list[di
     problems of all files.
     """
     manifests: list[dict[str, Any]] = []
+    places: list[str] = []
     errors: list[str] = []
     for file in files:
         try:
-            for node, document in _documents(file):
+            for node, document in documents(file.read_text(encoding="utf-8")):
                 problems = list(_problems(file, node, document))
                 errors += problems
                 if not problems:
                     manifests.append(_with_defaults(document, namespace))
-        except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+                    places.append(f"{file}:{line_of(node, ('metadata', 'name'))}")
+        except (yaml.YAMLError, UnicodeDecodeError, RecursionError, OSError) as error:
             errors.append(_unreadable(file, error))
-    errors += _repeated(manifests)
+    errors += _repeated(places, manifests)
     if not manifests and not errors:
         errors.append(
             f"{', '.join(map(str, files))}: holds no object; write a FineTuneJob or a ModelDeployment"
@@ -50,27 +53,19 @@ def load_manifests(files: Sequence[Path], namespace: str = "default") -> list[di
     return manifests
 
 
-def _documents(file: Path) -> Iterator[tuple[yaml.Node, Any]]:
-    """Yield every document that is not empty: as nodes, which know their lines, and as data."""
-    text = file.read_text(encoding="utf-8")
-    for node in yaml.compose_all(text, Loader=yaml.SafeLoader):
-        if node is not None and node.tag != "tag:yaml.org,2002:null":
-            yield node, yaml.SafeLoader("").construct_document(node)
-
-
 def _problems(file: Path, node: yaml.Node, document: Any) -> Iterator[str]:
     start = node.start_mark.line + 1
     if not isinstance(document, dict):
         yield f"{file}:{start}: is no object; write apiVersion, kind, metadata and spec"
         return
     kind, version = document.get("kind"), document.get("apiVersion")
-    if kind not in KINDS:
-        yield f"{file}:{_line(node, ('kind',))}: kind: is {kind!r}; use one of {', '.join(KINDS)}"
+    if not isinstance(kind, str) or kind not in KINDS:
+        yield f"{file}:{line_of(node, ('kind',))}: kind: is {kind!r}; use one of {', '.join(KINDS)}"
     elif version != API_VERSION:
-        yield f"{file}:{_line(node, ('apiVersion',))}: apiVersion: is {version!r}; use {API_VERSION}"
+        yield f"{file}:{line_of(node, ('apiVersion',))}: apiVersion: is {version!r}; use {API_VERSION}"
     else:
         for error in field_errors(KINDS[kind], document):
-            yield f"{file}:{_line(node, error.path)}: {error}"
+            yield f"{file}:{line_of(node, error.path)}: {error}"
 
 
 def _with_defaults(document: dict[str, Any], namespace: str) -> dict[str, Any]:
@@ -78,30 +73,14 @@ def _with_defaults(document: dict[str, Any], namespace: str) -> dict[str, Any]:
     return KINDS[document["kind"]].model_validate({**document, "metadata": metadata}).to_dict()
 
 
-def _repeated(manifests: Sequence[dict[str, Any]]) -> Iterator[str]:
-    seen = set()
-    for manifest in manifests:
+def _repeated(places: Sequence[str], manifests: Sequence[dict[str, Any]]) -> Iterator[str]:
+    seen: dict[tuple[str, str, str], str] = {}
+    for place, manifest in zip(places, manifests, strict=True):
         identity = (manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"])
         if identity in seen:
-            yield f"metadata.name: {identity[0]} {identity[1]}/{identity[2]} is there twice; rename one"
-        seen.add(identity)
-
-
-def _line(node: yaml.Node, path: Sequence[str | int]) -> int:
-    """Return the line of a field, or of the innermost object that is there."""
-    line = node.start_mark.line
-    for part in path:
-        if isinstance(node, yaml.MappingNode):
-            found = next(((k, v) for k, v in node.value if k.value == part), None)
-            if found is None:
-                break
-            line, node = found[0].start_mark.line, found[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line
-        else:
-            break
-    return line + 1
+            kind, namespace, name = identity
+            yield f"{place}: metadata.name: {kind} {namespace}/{name} is in {seen[identity]} too; rename one"
+        seen[identity] = place
 
 
 def _unreadable(file: Path, error: Exception) -> str:
@@ -109,4 +88,6 @@ def _unreadable(file: Path, error: Exception) -> str:
         return f"{file}: cannot be read ({error.strerror}); check the path"
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         return f"{file}:{error.problem_mark.line + 1}: is no YAML ({error.problem}); correct this line"
+    if isinstance(error, RecursionError):
+        return f"{file}: is nested too deeply; correct the brackets"
     return f"{file}: is no YAML in UTF-8; correct the file"
