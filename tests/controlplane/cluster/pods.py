@@ -1,0 +1,120 @@
+"""What a test decides about pods: how those with some labels start and end."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from cluster import stages
+from cluster.stages import ALIVE, NOT_READY, NOT_STARTED, POD, READY, RUNNING, Each, status_step, where
+from kubernetes import client
+
+# Makes the stages of one script; the argument is `stages.stage` with the pods' selector filled in.
+Script = Callable[[Callable[..., dict[str, Any]]], list[dict[str, Any]]]
+
+
+def succeed(*, after: float = 0, message: str = "") -> Script:
+    """Runs for `after` seconds, then exits with 0."""
+    return lambda stage: [stage("succeed", [READY], stages.ended_status(0, message=message), after=after)]
+
+
+def fail(exit_code: int, *, message: str = "", reason: str = "", after: float = 0) -> Script:
+    """Runs for `after` seconds, then exits; `message` is the termination log."""
+    end = stages.ended_status(exit_code, reason=reason, message=message)
+    return lambda stage: [stage("fail", [RUNNING], end, after=after)]
+
+
+def out_of_memory(*, after: float = 0) -> Script:
+    """The kernel kills the container for its memory limit."""
+    return fail(137, reason="OOMKilled", after=after)
+
+
+def never_ready() -> Script:
+    """Runs, but its readiness probe does not pass."""
+    return lambda stage: [stage("start", NOT_STARTED, stages.running_status(ready=False))]
+
+
+def ready_after(seconds: float) -> Script:
+    """Runs, and its readiness probe passes `seconds` later."""
+    return lambda stage: [
+        stage("start", NOT_STARTED, stages.running_status(ready=False)),
+        stage("ready", [RUNNING, NOT_READY], stages.running_status(ready=True), after=seconds),
+    ]
+
+
+def waiting(reason: str, message: str = "") -> Script:
+    """Never starts: ImagePullBackOff, CreateContainerConfigError and the like."""
+    state = {"waiting": {"reason": reason, "message": stages.text(message)}}
+    status = {
+        "phase": "Pending",
+        "containerStatuses": Each({"ready": False, "started": False, "state": state}),
+    }
+    return lambda stage: [stage("wait", NOT_STARTED, status)]
+
+
+def crash_loop(exit_code: int, *, message: str = "", restarts: int = 5) -> Script:
+    """Starts and exits over and over, as a container of a Deployment does."""
+    container = {
+        "ready": False,
+        "started": False,
+        "restartCount": restarts,
+        "state": {
+            "waiting": {"reason": "CrashLoopBackOff", "message": "back-off restarting failed container"}
+        },
+        "lastState": stages.terminated(exit_code, "Error", message),
+    }
+    status = stages.running_status(ready=False) | {"containerStatuses": Each(container)}
+    return lambda stage: [stage("crash", NOT_STARTED, status)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pods:
+    """The pods of one namespace."""
+
+    api: client.ApiClient
+    namespace: str
+
+    def play(self, labels: dict[str, str], script: Script) -> None:
+        """From now on pods with `labels`, those that exist included, follow `script`.
+
+        Two scripts must not fit the same pod: kwok would choose one at random.
+        """
+        prefix = f"{self.namespace}.{uuid4().hex[:8]}"
+
+        def stage(
+            name: str, when: list[dict[str, Any]], status: dict[str, Any], *, after: float = 0
+        ) -> dict[str, Any]:
+            here = where(".metadata.namespace", "In", self.namespace)
+            return stages.stage(
+                f"{prefix}.{name}",
+                POD,
+                [here, ALIVE, *when],
+                status_step(status),
+                labels=labels,
+                after=after,
+                weight=stages.SCRIPTED_WEIGHT,
+            )
+
+        for each in script(stage):
+            stages.create(self.api, each)
+        self._show_again(labels)
+
+    def forget(self) -> None:
+        """Every script of this namespace ends."""
+        custom = client.CustomObjectsApi(self.api)
+        known = custom.list_cluster_custom_object(stages.GROUP, stages.VERSION, stages.PLURAL)
+        for item in known["items"]:
+            if (name := item["metadata"]["name"]).startswith(f"{self.namespace}."):
+                custom.delete_cluster_custom_object(stages.GROUP, stages.VERSION, stages.PLURAL, name)
+
+    def _show_again(self, labels: dict[str, str]) -> None:
+        """kwok looks at a pod when the pod changes, not when a Stage does."""
+        core = client.CoreV1Api(self.api)
+        selector = ",".join(f"{key}={value}" for key, value in labels.items())
+        existing = core.list_namespaced_pod(self.namespace, label_selector=selector).items
+        if existing:
+            time.sleep(0.2)  # kwok's watch brings the Stage within milliseconds, but says so to nobody
+        for pod in existing:
+            shown = {"metadata": {"annotations": {"finetune.dev/shown": uuid4().hex}}}
+            core.patch_namespaced_pod(pod.metadata.name, self.namespace, shown)

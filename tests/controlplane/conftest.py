@@ -1,0 +1,67 @@
+"""One control plane for the session, one namespace for each test."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from kubernetes import client
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from cluster import binaries
+from cluster.commands import Run, runner
+from cluster.controlplane import ControlPlane, running
+from cluster.pods import Pods
+from cluster.waiting import until
+
+CRDS = Path(__file__).parents[2] / "crds"
+
+
+@pytest.fixture(scope="session")
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    with running(tmp_path_factory.mktemp("control-plane")) as plane:
+        yield plane
+
+
+@pytest.fixture(scope="session")
+def api(control_plane: ControlPlane) -> client.ApiClient:
+    """The administrator's."""
+    return control_plane.api_client()
+
+
+@pytest.fixture(scope="session")
+def kubectl(control_plane: ControlPlane) -> Run:
+    return runner(binaries.find("kubectl"), control_plane.kubeconfig)
+
+
+@pytest.fixture(scope="session")
+def helm(control_plane: ControlPlane) -> Run:
+    return runner(binaries.find("helm"), control_plane.kubeconfig)
+
+
+@pytest.fixture(scope="session")
+def crds(kubectl: Run) -> None:
+    """Both kinds are installed and served."""
+    kubectl("apply", "--server-side", "--filename", str(CRDS))
+    kubectl("wait", "--for=condition=Established", "--timeout=60s", "--filename", str(CRDS))
+
+
+@pytest.fixture
+def namespace(api: client.ApiClient) -> Iterator[str]:
+    """A new one, at the restricted pod-security level, whose default service account is there."""
+    core = client.CoreV1Api(api)
+    name = f"test-{uuid4().hex[:8]}"
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    core.create_namespace({"metadata": {"name": name, "labels": labels}})
+    until("a service account", lambda: core.list_namespaced_service_account(name).items)
+    yield name
+    core.delete_namespace(name)
+
+
+@pytest.fixture
+def pods(api: client.ApiClient, namespace: str) -> Iterator[Pods]:
+    player = Pods(api=api, namespace=namespace)
+    yield player
+    player.forget()
