@@ -25,6 +25,8 @@ class ApiModel(BaseModel):
         # JSON, and so the API server, knows neither NaN nor infinity.
         allow_inf_nan=False,
         use_attribute_docstrings=True,
+        # What is written has every field, and the run contract's schema says so.
+        json_schema_serialization_defaults_required=True,
     )
 
     rules: ClassVar[tuple[Rule, ...]] = ()

@@ -21,7 +21,7 @@ def generated_files() -> dict[Path, str]:
     for resource in RESOURCES:
         definition = yaml.safe_dump(custom_resource_definition(resource), sort_keys=False, width=110)
         files[Path(f"crds/{resource.plural}.{GROUP}.yaml")] = _HEADER + definition
-    schema = RunFile.model_json_schema(by_alias=True)
+    schema = RunFile.model_json_schema(by_alias=True, mode="serialization")
     files[Path("contract/run.schema.json")] = json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
     return files
 
