@@ -13,7 +13,7 @@ from finetune_operator.cli.progress_table import progress_line, progress_table
 from finetune_operator.core.objects import Manifest, Ref
 from finetune_operator.core.plan import Event
 
-_SECONDS_BETWEEN_LINES = 5.0
+_SECONDS_BETWEEN_LINES = 10.0
 
 
 class Display(Protocol):
