@@ -14,6 +14,7 @@ from finetune_trainer.failure import ConfigurationError, DataError
 from finetune_trainer.prepare.bucket import BucketSource
 from finetune_trainer.prepare.fetch import fetch
 from finetune_trainer.prepare.hub import HubSource
+from finetune_trainer.prepare.lock import exclusive
 from finetune_trainer.prepare.source import Source, parse_location
 from finetune_trainer.run import Dataset, RunFile, RunFolders
 
@@ -58,7 +59,8 @@ def fetch_dataset(dataset: Dataset, target: Path) -> None:
             f"{dataset.uri}: no *{SUFFIX} file of split {dataset.split}",
             remedy="Correct dataset.uri or dataset.split; the dataset has to be JSON lines",
         )
-    fetch(source, listing, [file for file in listing.files if file.name in wanted], target)
+    with exclusive(target):
+        fetch(source, listing, [file for file in listing.files if file.name in wanted], target)
 
 
 def _source(dataset: Dataset) -> Source | None:

@@ -24,8 +24,7 @@ def prepare(run: RunFile, folders: RunFolders) -> None:
     progress = FetchProgress(folders.base)
     reports: list[DataReport] = []
     with serve_progress(progress.snapshot):
-        with exclusive(folders.dataset):
-            fetch_dataset(run.dataset, folders.dataset)
+        fetch_dataset(run.dataset, folders.dataset)
         with exclusive(folders.base):
             marker = prepare_base(
                 run.model,

@@ -1,0 +1,120 @@
+"""The trainer image's two commands as a container runs them: prepare, train, stop, resume."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
+
+from random_base import write_tiny_base
+
+pytestmark = pytest.mark.chain
+GOLDEN = Path(__file__).parents[2] / "golden" / "run" / "quickstart.json"
+STEPS = 20
+
+
+class Container:
+    """Runs the image's commands on one volume."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "volume"
+        self.log = folder / "termination-log"
+        self.run_file = folder / "run.json"
+        self.document: dict[str, Any] = json.loads(GOLDEN.read_text())
+        self.document["training"] |= {
+            "steps": STEPS,
+            "sequenceLength": 64,
+            "checkpoint": {"interval": 10, "keep": 2},
+        }
+        self.document["dataset"] |= {"format": "text", "validationShare": 0.1}
+        self.run_file.write_text(json.dumps(self.document))
+        self.run = self.root / self.document["paths"]["run"]
+        self.port = free_port()
+
+    def start(self, stage: str) -> "subprocess.Popen[str]":
+        environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "FINETUNE_TERMINATION_LOG": str(self.log),
+            "FINETUNE_PROGRESS_PORT": str(self.port),
+        }
+        command = [sys.executable, "-m", "finetune_trainer", stage]
+        arguments = ["--run", str(self.run_file), "--root", str(self.root)]
+        return subprocess.Popen([*command, *arguments], env=environment, stderr=subprocess.PIPE, text=True)
+
+    def progress(self) -> dict[str, Any]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/progress", timeout=2) as answer:
+                content: dict[str, Any] = json.load(answer)
+                return content
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            return {}
+
+    def logged_steps(self) -> list[int]:
+        lines = [json.loads(line) for line in (self.run / "metrics.jsonl").read_text().splitlines()]
+        return [line["step"] for line in lines if "loss" in line]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def container(tmp_path_factory):
+    container = Container(tmp_path_factory.mktemp("container"))
+    write_tiny_base(container.root / container.document["paths"]["base"])
+    dataset = container.root / container.document["paths"]["dataset"]
+    dataset.parent.mkdir(parents=True)
+    texts = [" ".join(f"t{(line * 31 + word * 7) % 4000}" for word in range(20)) for line in range(40)]
+    dataset.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    return container
+
+
+def finish(process, seconds=300):
+    _, error = process.communicate(timeout=seconds)
+    return process.returncode, error
+
+
+def wait_for_step(container, process, step):
+    deadline = time.monotonic() + 240
+    while (told := container.progress()).get("step", -1) < step:
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    return told
+
+
+def test_prepare_then_train_stopped_and_resumed(container):
+    code, error = finish(container.start("prepare"))
+    assert code == 0, error
+    report = json.loads((container.run / "prepared.json").read_text())["dataset"]
+    assert (report["lines"], report["validationDocuments"]) == (40, 4)
+
+    training = container.start("train")
+    told = wait_for_step(container, training, 3)
+    assert told["stage"] == "train"
+    assert told["totalSteps"] == STEPS
+    assert told["loss"] > 0
+    training.send_signal(signal.SIGTERM)
+    code, error = finish(training)
+    assert code == 143, error
+    assert json.loads(container.log.read_text())["reason"] == "Stopped"
+    stopped_after = container.logged_steps()[-1]
+    assert (container.run / "checkpoints" / f"step-{stopped_after}").is_dir()
+
+    code, error = finish(container.start("train"))
+    assert code == 0, error
+    assert container.logged_steps() == list(range(1, STEPS + 1))
+    assert (container.run / "adapter" / "adapter_model.safetensors").exists()
