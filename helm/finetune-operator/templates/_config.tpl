@@ -1,0 +1,25 @@
+{{/* An image with its digest, or else its tag. Call with (dict "image" IMAGE "chart" .Chart). */}}
+{{- define "finetune-operator.image" -}}
+{{- if .image.digest -}}
+{{ .image.repository }}@{{ .image.digest }}
+{{- else -}}
+{{ .image.repository }}:{{ default .chart.AppVersion .image.tag }}
+{{- end -}}
+{{- end }}
+
+{{/* What the operator is told, as the file that it reads at its start. */}}
+{{- define "finetune-operator.config" -}}
+images:
+{{- range $role := list "trainer" "converter" "server" }}
+  {{ $role }}: {{ include "finetune-operator.image" (dict "image" (get $.Values.images $role) "chart" $.Chart) }}
+{{- end }}
+imagePullPolicy: {{ .Values.imagePullPolicy }}
+# None: all of them.
+namespaces: {{ include "finetune-operator.namespaces" . }}
+ports:
+  health: {{ .Values.ports.health }}
+  metrics: {{ .Values.ports.metrics }}
+log:
+  level: {{ .Values.log.level }}
+  format: {{ .Values.log.format }}
+{{- end }}
