@@ -1,0 +1,80 @@
+"""The statuses that the operator itself writes have the health that a person would give them."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from argocd import health
+
+from finetune_operator.api.deployment import ModelDeployment
+from finetune_operator.api.job import FineTuneJob
+from finetune_operator.core.config import Config
+from finetune_operator.core.deployment_observation import ObservedDeployment
+from finetune_operator.core.termination import Termination
+from finetune_operator.finetune import Observed as JobObserved
+from finetune_operator.finetune.reconcile import reconcile as reconcile_job
+from finetune_operator.serving import Observed, ObservedModel
+from finetune_operator.serving.reconcile import reconcile as reconcile_deployment
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+CONFIG = Config()
+MODEL = ObservedModel(phase="Complete", claim="models", path="runs/faq/merged", complete=True)
+CRASH = Termination(exit_code=1, reason="Failed", message="no memory")
+
+
+def parent(kind: str, spec: dict[str, Any]) -> dict[str, Any]:
+    metadata = {"name": "faq", "namespace": "default", "uid": "u-1", "generation": 1}
+    return {"apiVersion": "finetune.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}
+
+
+@pytest.mark.parametrize(
+    ("scheduling", "expected"),
+    [
+        pytest.param({}, "Progressing", id="new"),
+        pytest.param({"suspend": True}, "Suspended", id="suspended"),
+    ],
+)
+def test_health_of_a_job_as_reconciled(scheduling: dict[str, Any], expected: str) -> None:
+    spec = {
+        "model": {"uri": "models/tiny"},
+        "flavor": "tiny_lora",
+        "dataset": {"uri": "datasets/faq.jsonl"},
+        "training": {"steps": 10},
+        "storage": {"claimName": "models"},
+        "scheduling": scheduling,
+    }
+    job = parent("FineTuneJob", spec)
+    plan = reconcile_job(FineTuneJob.model_validate(job), JobObserved(), NOW, CONFIG)
+    assert health({**job, "status": plan.status})[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("replicas", "observed", "expected"),
+    [
+        pytest.param(1, Observed(), "Progressing", id="no job"),
+        pytest.param(1, Observed(model=MODEL), "Progressing", id="no server yet"),
+        pytest.param(
+            1,
+            Observed(model=MODEL, deployment=ObservedDeployment(updated=1, ready=1)),
+            "Healthy",
+            id="serves",
+        ),
+        pytest.param(
+            1,
+            Observed(model=MODEL, deployment=ObservedDeployment(up_to_date=False, updated=1, ready=1)),
+            "Progressing",
+            id="rolls",
+        ),
+        pytest.param(
+            1,
+            Observed(model=MODEL, deployment=ObservedDeployment(updated=1, restarts=3, termination=CRASH)),
+            "Degraded",
+            id="crashes",
+        ),
+        pytest.param(0, Observed(model=MODEL), "Healthy", id="no replicas wanted"),
+    ],
+)
+def test_health_of_a_deployment_as_reconciled(replicas: int, observed: Observed, expected: str) -> None:
+    deployment = parent("ModelDeployment", {"model": {"fineTuneJob": "faq"}, "replicas": replicas})
+    plan = reconcile_deployment(ModelDeployment.model_validate(deployment), observed, NOW, CONFIG)
+    assert health({**deployment, "status": plan.status})[0] == expected
