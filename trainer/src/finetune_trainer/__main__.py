@@ -40,6 +40,8 @@ def _prepare(run: RunFile, _run_file: Path, folders: RunFolders) -> None:
 
 
 def _train(run: RunFile, run_file: Path, folders: RunFolders) -> None:
+    if folders.adapter.exists():
+        return
     require_prepared(folders)
     launch(run, run_file, folders.root)
 

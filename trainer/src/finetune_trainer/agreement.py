@@ -1,6 +1,5 @@
 """Ranks act as one: what one of them fails at, all of them fail at."""
 
-import errno
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ import torch
 import torch.distributed as dist
 from safetensors import SafetensorError
 
-from finetune_trainer.failure import Failure, Reason, StorageError
+from finetune_trainer.failure import Failure
 
 T = TypeVar("T")
 
@@ -61,24 +60,12 @@ def from_rank_zero(compute: Callable[[], T]) -> T:
 def write_together(write: Callable[[], T], folder: Path) -> list[T]:
     """Run `write` on every rank and return all results; StorageError on every rank if it failed on one."""
     result: T | None = None
-    problem: StorageError | None = None
+    problem: Failure | None = None
     try:
         result = write()
     except (OSError, SafetensorError) as error:
-        problem = _storage_error(error, folder)
+        problem = storage_failure(error, folder)
     outcomes = gather_objects((result, problem))
     if problems := [problem for _, problem in outcomes if problem is not None]:
         raise problems[0]
     return [result for result, _ in outcomes]  # type: ignore[misc]
-
-
-def _storage_error(error: OSError | SafetensorError, folder: Path) -> StorageError:
-    """safetensors tells of an errno in its text only."""
-    number = error.errno if isinstance(error, OSError) else None
-    if number == errno.ENOSPC or f"code: {errno.ENOSPC}," in str(error):
-        return StorageError(
-            f"{folder}: no space left on the volume",
-            Reason.STORAGE_FULL,
-            remedy="Free space or enlarge the volume; the next attempt goes on from the last checkpoint",
-        )
-    return StorageError(f"{folder} cannot be written: {error}")

@@ -18,6 +18,7 @@ from finetune_trainer.config import Data, lora_settings, trainer_config
 from finetune_trainer.cpu import use_cpu
 from finetune_trainer.data import count_sequences, dataloader_config, has_validation
 from finetune_trainer.failure import Failure, Stopped, failure_of, report
+from finetune_trainer.launch import stop_with_agent
 from finetune_trainer.metrics import StepRecord, ValidationRecord
 from finetune_trainer.model.names import CheckpointNames
 from finetune_trainer.progress import TrainingProgress, serve_progress
@@ -30,6 +31,7 @@ Observer = Callable[[LoRATrainer], None]
 
 def main() -> int:
     """Train the run and write its adapter; the exit code of contract/exit-codes.json."""
+    stop_with_agent()
     init_logger()
     arguments = _parse_arguments()
     return run_worker(arguments.run, arguments.root, configure)
