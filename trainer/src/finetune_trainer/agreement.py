@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from safetensors import SafetensorError
 
-from finetune_trainer.failure import Failure
+from finetune_trainer.failure import Failure, storage_failure
 
 T = TypeVar("T")
 
