@@ -58,6 +58,8 @@ demo: $(foreach env,operator trainer converter server-cpu,$(ENVS)/$(env)/.instal
 
 generate: $(ENVS)/dev/.installed
 	$(BIN)/python -m finetune_operator.api.generate
+	$(BIN)/python helm/copy_crds.py
+	$(BIN)/python gitops/generate.py
 
 bench: envs demo
 	$(BIN)/python bench/run.py
