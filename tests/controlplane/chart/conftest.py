@@ -1,6 +1,36 @@
-"""rendered.py is beside the tests."""
+"""A control plane of its own: other tests apply the CRDs themselves, and helm does not take over theirs."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+from cluster import binaries
+from cluster.commands import Run, runner
+from cluster.controlplane import ControlPlane, running
+
 sys.path.insert(0, str(Path(__file__).parent))
+
+from rendered import NAMESPACE
+
+
+@pytest.fixture(scope="session")
+def chart_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    with running(tmp_path_factory.mktemp("chart"), gpu_nodes=0) as plane:
+        yield plane
+
+
+@pytest.fixture(scope="session")
+def kubectl(chart_plane: ControlPlane) -> Run:
+    """As the administrator, in a cluster with a restricted namespace for the operator."""
+    run = runner(binaries.find("kubectl"), chart_plane.kubeconfig)
+    run("create", "namespace", NAMESPACE)
+    run("label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted")
+    return run
+
+
+@pytest.fixture(scope="session")
+def helm(chart_plane: ControlPlane, kubectl: Run) -> Run:
+    """As the administrator, once the namespace is there."""
+    assert kubectl("get", "namespace", NAMESPACE)
+    return runner(binaries.find("helm"), chart_plane.kubeconfig)

@@ -70,6 +70,11 @@ def test_the_objects(settings: tuple[str, ...], changes: dict[str, int]) -> None
     assert kinds(render(*settings)) == +Counter(DEFAULT | changes)
 
 
+def test_rendering_again_changes_nothing() -> None:
+    """Or Argo CD would sync for ever."""
+    assert render(*EVERYTHING) == render(*EVERYTHING)
+
+
 def test_scope_namespaced_is_the_release_s_namespace_by_default() -> None:
     objects = render("scope=namespaced")
     assert one(objects, "Role")["metadata"]["namespace"] == NAMESPACE

@@ -3,12 +3,15 @@
 import json
 from collections.abc import Iterator
 from copy import deepcopy
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
+
+from finetune_operator.core.config import Images
 
 CHART = Path(__file__).parents[3] / "helm/finetune-operator"
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
@@ -117,6 +120,13 @@ def test_namespaces_go_with_scope_namespaced() -> None:
 def test_a_named_service_account_may_exist_already() -> None:
     values = with_value("serviceAccount", {"create": False, "name": "own"})
     assert errors(values) == []
+
+
+def test_the_images_are_those_that_the_operator_takes_by_default() -> None:
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
+    by_role = {role: f"{image['repository']}:{version}" for role, image in VALUES["images"].items()}
+    assert by_role.pop("operator")
+    assert by_role == asdict(Images())
 
 
 def test_chart_and_operator_have_one_version() -> None:
