@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from jsonschema import Draft202012Validator
+from jsonschema import Draft7Validator
 
 from finetune_operator.core.config import Images
 
@@ -29,7 +29,7 @@ def with_value(path: str, value: Any) -> dict[str, Any]:
 
 
 def errors(values: dict[str, Any]) -> list[str]:
-    found = Draft202012Validator(SCHEMA).iter_errors(values)
+    found = Draft7Validator(SCHEMA).iter_errors(values)
     return [f"{'.'.join(map(str, error.absolute_path))}: {error.message}" for error in found]
 
 
@@ -39,12 +39,12 @@ def objects(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[
         yield path, schema
     for name, inner in schema.get("properties", {}).items():
         yield from objects(inner, f"{path}.{name}")
-    for name, inner in schema.get("$defs", {}).items():
+    for name, inner in schema.get("definitions", {}).items():
         yield from objects(inner, name)
 
 
 def test_the_schema_is_one() -> None:
-    Draft202012Validator.check_schema(SCHEMA)
+    Draft7Validator.check_schema(SCHEMA)
 
 
 def test_the_defaults_are_valid() -> None:
