@@ -7,6 +7,7 @@ FINETUNE is the command of the operator's environment, PYTHON that of the conver
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -60,7 +61,8 @@ def _answers() -> dict[str, str]:
 def _run(*command: object) -> int:
     words = [str(word) for word in command]
     print("$", *words, flush=True)
-    code = subprocess.run(words).returncode
+    # Threads that spin while they wait lose most of their time where other programs run too.
+    code = subprocess.run(words, env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ}).returncode
     if code:
         sys.exit(code)
     return code
