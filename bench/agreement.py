@@ -30,12 +30,13 @@ def main() -> None:
     run = max(
         (storage / "runs" / "default" / job).glob("*/merged"), key=lambda path: path.stat().st_mtime
     ).parent
-    prompts = read_prompts(storage / "models" / "tiny-base", storage / "datasets" / "faq.jsonl")
+    base, adapter = storage / "models" / "tiny-base", run / "adapter"
+    reference = adapter_on_base(base, adapter)
+    prompts = read_prompts(base, storage / "datasets" / "faq.jsonl")
     answers = {dtype: _vllm_answers(run / "merged", prompts, dtype, run) for dtype in ("float32", "bfloat16")}
     texts = [Continued(prompt, answer) for prompt, answer in zip(prompts, answers["float32"], strict=True)]
-    reference = adapter_on_base(storage / "models" / "tiny-base", run)
     models = {
-        "adapterAddedInFloat32": added_in_float32(storage / "models" / "tiny-base", run / "adapter"),
+        "adapterAddedInFloat32": added_in_float32(base, adapter),
         "mergedInFloat32": merged(run / "merged", torch.float32),
         "mergedInBfloat16": merged(run / "merged", torch.bfloat16),
     }
@@ -64,9 +65,14 @@ def _compare(one: Logits, other: Logits, texts: Sequence[Continued]) -> dict[str
     differences, equal = [], []
     for text in texts:
         a, b = text.answering(one(text.tokens)), text.answering(other(text.tokens))
-        differences.append(float((a - b).abs().max()))
+        differences.append((a - b).abs().amax(-1))
         equal.append(a.argmax(-1) == b.argmax(-1))
-    return {"greatestLogitDifference": max(differences), **_shares(equal)}
+    greatest = torch.cat(differences)
+    return {
+        "greatestLogitDifference": float(greatest.max()),
+        "medianOverTokensOfTheGreatest": float(greatest.median()),
+        **_shares(equal),
+    }
 
 
 def _compare_answers(

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -19,17 +20,14 @@ Logits = Callable[[list[int]], torch.Tensor]
 PREFIX = "base_model.model."
 
 
-def adapter_on_base(base: Path, run: Path) -> Logits:
+def adapter_on_base(base: Path, adapter: Path) -> Logits:
     """The trainer's torchtitan model, with the exported adapter beside the base as in training."""
-    asked = _run_file(run)
-    settings = LoRASettings(
-        rank=asked["lora"]["rank"], alpha=asked["lora"]["alpha"], use_rslora=asked["lora"]["useRslora"]
-    )
-    config = build_model_config(asked["flavor"], device="cpu")
-    config = with_adapters(config, settings, asked["lora"]["targets"], "float32")
+    written = json.loads((adapter / "adapter_config.json").read_text())
+    config = build_model_config("tiny_lora", device="cpu")
+    config = with_adapters(config, _settings(written), written["target_modules"], "float32")
     model = config.build().eval()
     load_base([model], config, base)
-    _load_adapter(model, CheckpointNames.of(config), load_file(run / "adapter/adapter_model.safetensors"))
+    _load_adapter(model, CheckpointNames.of(config), load_file(adapter / "adapter_model.safetensors"))
 
     @torch.no_grad()
     def logits(tokens: list[int]) -> torch.Tensor:
@@ -48,9 +46,7 @@ def merged(folder: Path, dtype: torch.dtype) -> Logits:
 def added_in_float32(base: Path, adapter: Path) -> Logits:
     """transformers on the base with B @ A added to its weights in float32: merging without rounding."""
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    config = json.loads((adapter / "adapter_config.json").read_text())
-    rank, alpha = config["r"], config["lora_alpha"]
-    scaling = LoRASettings(rank=rank, alpha=alpha, use_rslora=config["use_rslora"]).scaling
+    scaling = _settings(json.loads((adapter / "adapter_config.json").read_text())).scaling
     tensors = load_file(adapter / "adapter_model.safetensors")
     for name, tensor in tensors.items():
         module, side = name.removeprefix(PREFIX).removesuffix(".weight").rsplit(".", 1)
@@ -94,6 +90,9 @@ def _load_adapter(model: torch.nn.Module, names: CheckpointNames, tensors: dict[
         parameter.copy_(parts[0] if parameter.dim() == 2 else torch.stack(parts))
 
 
-def _run_file(run: Path) -> dict[str, object]:
-    content: dict[str, object] = json.loads((run / "run.json").read_text())
-    return content
+def _settings(adapter_config: dict[str, Any]) -> LoRASettings:
+    return LoRASettings(
+        rank=adapter_config["r"],
+        alpha=adapter_config["lora_alpha"],
+        use_rslora=adapter_config["use_rslora"],
+    )
