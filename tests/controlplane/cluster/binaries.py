@@ -99,9 +99,10 @@ def _module_version(module: str) -> str:
 
 
 def _fingerprint() -> str:
-    """Changes with any pinned version and with how they are built (this file)."""
-    pinned = [TOOLS / "go.mod", TOOLS / "go.sum", Path(__file__)]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in pinned)).hexdigest()[:12]
+    """Changes with any pinned version and with what is built, and how."""
+    digest = hashlib.sha256((TOOLS / "go.mod").read_bytes() + (TOOLS / "go.sum").read_bytes())
+    digest.update(repr((PACKAGES, _ldflags())).encode())
+    return digest.hexdigest()[:12]
 
 
 def _go() -> str:
