@@ -1,4 +1,3 @@
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,15 +6,7 @@ import pytest
 
 # bench/ serves with the module beside this file too.
 sys.path.insert(0, str(Path(__file__).parent))
-from vllm_server import ROOT, VllmServer, vllm_server
-
-
-@pytest.fixture(scope="session")
-def tiny_base() -> Path:
-    """The demo's base model, kept in build/ from one test run to the next."""
-    folder = ROOT / "build" / "tiny-base"
-    subprocess.run([sys.executable, ROOT / "examples" / "tiny_base" / "build.py", folder], check=True)
-    return folder
+from vllm_server import VllmServer, vllm_server
 
 
 @pytest.fixture(scope="session")
