@@ -1,16 +1,18 @@
 """`finetune-convert`: merge, verify, debug-assets."""
 
 import logging
+import re
+import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from finetune_converter.debug_assets import LAYERS, write_debug_assets
 from finetune_converter.failure import Failure, Reason, failure_of, report
 from finetune_converter.merge.dtypes import Dtype
-from finetune_converter.merge.merge import default_workers
+from finetune_converter.merge.merge import Part, default_workers
 from finetune_converter.merge.stage import merge_folders, merge_run
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -41,13 +43,27 @@ def convert() -> None:
 @click.option("--out", type=_FOLDER, help="The merged model: a new folder.")
 @_dtype
 @click.option("--workers", type=click.IntRange(1), help="Files side by side. Default: one a core.")
-def merge(run_file: Path | None, root: Path | None, workers: int | None, dtype: str, **folders: Any) -> None:
+@click.option(
+    "--shard",
+    "part",
+    metavar="I/N",
+    callback=lambda _context, _option, value: _part(value),
+    help="Write only the files of process I of N, from 0. A merge without --shard completes the folder.",
+)
+def merge(
+    run_file: Path | None,
+    root: Path | None,
+    workers: int | None,
+    dtype: str,
+    part: Part | None,
+    **folders: Any,
+) -> None:
     """Merge base and adapter: either --run and --root, or --base, --adapter and --out."""
     if run_file and root:
-        merge_run(run_file, root)
+        merge_run(run_file, root, part)
     else:
         _require(folders)
-        merge_folders(**folders, dtype=Dtype(dtype), workers=workers or default_workers())
+        merge_folders(**folders, dtype=Dtype(dtype), workers=workers or default_workers(), part=part)
 
 
 @convert.command()
@@ -79,6 +95,17 @@ def debug_assets(source: Path, flavor: str, out: Path) -> None:
         click.echo(out / name)
 
 
+def _part(value: str | None) -> Part | None:
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", value or "0/1")
+    if match is None or not int(match[1]) < int(match[2]):
+        raise Failure(
+            Reason.SETTING_INVALID,
+            f"--shard: {value!r} is not I/N with I below N",
+            "Give 0/4 to 3/4, for instance",
+        )
+    return Part(index=int(match[1]), count=int(match[2])) if value else None
+
+
 def _require(folders: dict[str, Path | None]) -> None:
     missing = [f"--{name}" for name, folder in folders.items() if folder is None]
     if missing:
@@ -89,9 +116,15 @@ def _require(folders: dict[str, Path | None]) -> None:
         )
 
 
+def _stop(_signal: int, _frame: object) -> NoReturn:
+    raise Failure(Reason.STOPPED, "stopped by SIGTERM", "Run the same command again: finished files are kept")
+
+
 def main() -> None:
     """Run the command; a failure is one line, its termination message and its exit code."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    # As process 1 of a container, Python ignores a SIGTERM that nobody handles.
+    signal.signal(signal.SIGTERM, _stop)
     try:
         convert()
     except Exception as error:

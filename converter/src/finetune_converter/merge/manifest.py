@@ -28,11 +28,12 @@ class Lineage:
     """The run file; None outside a run."""
 
 
-def write_manifest(folder: Path, lineage: Lineage, files: dict[str, FileDigest]) -> None:
+def write_manifest(folder: Path, lineage: Lineage, inputs: str, files: dict[str, FileDigest]) -> None:
     """Written last: a folder that has it is whole."""
     content = {
         "schemaVersion": 1,
         "tool": {"name": "finetune-convert", "version": version("finetune-converter")},
+        "inputs": inputs,
         "lineage": {
             "base": {
                 "uri": lineage.base,

@@ -2,35 +2,32 @@
 
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
 from finetune_converter.adapter.adapter import WEIGHTS, Adapter, entry_shapes, missing_adapter, open_adapter
 from finetune_converter.checkpoint.hashed_writer import FileDigest, digest_file
 from finetune_converter.checkpoint.model_folder import ModelFolder, open_model_folder
-from finetune_converter.checkpoint.strict_json import read_json_object
 from finetune_converter.failure import Failure, Reason
 from finetune_converter.marker import base_digests
-from finetune_converter.merge.companions import write_companions, write_json
-from finetune_converter.merge.dtypes import Dtype
-from finetune_converter.merge.manifest import NAME, Lineage, write_manifest
+from finetune_converter.merge.companions import write_companions
+from finetune_converter.merge.manifest import Lineage, write_manifest
 from finetune_converter.merge.plan import MergePlan, plan_merge
+from finetune_converter.merge.resume import (
+    FOLDER,
+    MergeJob,
+    finished,
+    inputs_digest,
+    is_whole,
+    record,
+    remove_strangers,
+)
 from finetune_converter.merge.shard import ShardWriter
 
 Advance = Callable[[int, int], None]
-_DONE = ".done"
-
-
-@dataclass(frozen=True, kw_only=True)
-class MergeJob:
-    """A merge: two folders in, one out."""
-
-    base: Path
-    adapter: Path
-    out: Path
-    dtype: Dtype
 
 
 def open_merge(job: MergeJob) -> tuple[ModelFolder, Adapter, MergePlan]:
@@ -45,66 +42,84 @@ def open_merge(job: MergeJob) -> tuple[ModelFolder, Adapter, MergePlan]:
         raise
 
 
-def merge(
-    job: MergeJob, lineage: Lineage, *, workers: int = 1, advance: Advance = lambda _d, _t: None
-) -> None:
-    """Merge into `job.out`, whole when it has its MANIFEST.json; files finished before are kept.
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """The files of one process of several, `--shard index/count`; index counts from 0."""
 
+    index: int = 0
+    count: int = 1
+
+    def names(self, plan: MergePlan) -> list[str]:
+        """Its files: rewritten and untouched ones dealt out in turn, so that each process gets as many."""
+        return sorted(plan.files, key=lambda name: (name in plan.untouched, name))[self.index :: self.count]
+
+
+def merge(
+    job: MergeJob,
+    lineage: Lineage,
+    *,
+    workers: int = 1,
+    part: Part | None = None,
+    advance: Advance = lambda _d, _t: None,
+) -> bool:
+    """Merge into `job.out`; whether it is whole, with its MANIFEST.json. Files finished before are kept.
+
+    With `part`, write only that part's files; a merge without it writes the rest and completes the folder.
     advance: told files done and files in all. Raises Failure.
     """
-    if (job.out / NAME).is_file():
-        return
+    inputs = inputs_digest(job, lineage.adapter_sha256)
+    if is_whole(job.out, inputs):
+        return True
     base, adapter, plan = open_merge(job)
     with base, adapter.file:
-        job.out.mkdir(parents=True, exist_ok=True)
-        (job.out / _DONE).mkdir(exist_ok=True)
-        done = {name: digest for name in plan.files if (digest := _finished(job.out, name))}
-        _check_disk(job.out, plan, done)
-        advance(len(done), len(plan.files))
-        left = [name for name in plan.files if name not in done]
+        (job.out / FOLDER).mkdir(parents=True, exist_ok=True)
+        names = part.names(plan) if part else [*plan.files]
+        done = {name: digest for name in names if (digest := finished(job.out, name, inputs))}
+        _check_disk(job.out, plan, [name for name in names if name not in done])
+        advance(len(done), len(names))
+        left = [name for name in names if name not in done]
         known = base_digests(job.base)
         for name, digest in _write_files(
             lambda: ShardWriter(plan, base, adapter, job.out), left, known, workers
         ):
-            write_json(job.out / _DONE / f"{name}.json", {"sha256": digest.sha256, "size": digest.size})
+            record(job.out, name, inputs, digest)
             done[name] = digest
-            advance(len(done), len(plan.files))
+            advance(len(done), len(names))
+        if part:
+            return False
         for name in write_companions(plan, base, job.out):
             done[name] = digest_file(job.out / name)
-    shutil.rmtree(job.out / _DONE)
-    write_manifest(job.out, lineage, done)
+    remove_strangers(job.out, done.keys())
+    write_manifest(job.out, lineage, inputs, done)
+    return True
 
 
 def _write_files(
     writer: Callable[[], ShardWriter], names: list[str], known: Mapping[str, FileDigest], workers: int
 ) -> Iterator[tuple[str, FileDigest]]:
     """Write files side by side. Threads do: torch, pread, write and sha256 all work without the GIL."""
+    stop = threading.Event()
+
+    def tick() -> None:
+        if stop.is_set():
+            raise CancelledError
+
     with ThreadPoolExecutor(workers, thread_name_prefix="merge") as pool:
-        futures = {pool.submit(writer().write, name, known.get(name)): name for name in names}
+        futures = {pool.submit(writer().write, name, known.get(name), tick): name for name in names}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
         except BaseException:
+            # The first failure, or SIGTERM: a file of several GB would outlast a pod's grace period.
+            stop.set()
             pool.shutdown(cancel_futures=True)
             raise
 
 
-def _finished(folder: Path, name: str) -> FileDigest | None:
-    """The digest of a file that an earlier, interrupted merge finished."""
-    record = folder / _DONE / f"{name}.json"
-    if not record.is_file():
-        return None
-    content = read_json_object(record, Reason.STORAGE_ERROR, "Delete the folder and merge again")
-    digest = FileDigest(sha256=content["sha256"], size=content["size"])
-    return digest if (folder / name).is_file() and (folder / name).stat().st_size == digest.size else None
-
-
-def _check_disk(folder: Path, plan: MergePlan, done: dict[str, FileDigest]) -> None:
+def _check_disk(folder: Path, plan: MergePlan, left: list[str]) -> None:
     """Untouched files may turn out to be links; they are counted, as not every file system has them."""
-    left = (
-        output.spec.nbytes for name, outputs in plan.files.items() if name not in done for output in outputs
-    )
-    needed, free = sum(left), shutil.disk_usage(folder).free
+    needed = sum(output.spec.nbytes for name in left for output in plan.files[name])
+    free = shutil.disk_usage(folder).free
     if needed > free:
         raise Failure(
             Reason.STORAGE_FULL,

@@ -7,13 +7,17 @@ from finetune_converter.failure import Failure, Reason
 from finetune_converter.marker import MARKER, require_marker
 from finetune_converter.merge.dtypes import Dtype
 from finetune_converter.merge.manifest import Lineage, sha256_of
-from finetune_converter.merge.merge import MergeJob, adapter_digest, default_workers, merge, publish
+from finetune_converter.merge.merge import Part, adapter_digest, default_workers, merge, publish
+from finetune_converter.merge.resume import MergeJob
 from finetune_converter.progress import Progress, serve_progress
 from finetune_converter.run import Run, load_run
 
 
-def merge_run(run_file: Path, root: Path) -> None:
-    """Merge into the run's merging/; publish it at once when the run asks for no verification."""
+def merge_run(run_file: Path, root: Path, part: Part | None = None) -> None:
+    """Merge into the run's merging/; publish it at once when the run asks for no verification.
+
+    With `part`, write only that part's files; the merge without it completes the folder.
+    """
     run = load_run(run_file, root)
     if run.merged.exists():
         return
@@ -21,13 +25,15 @@ def merge_run(run_file: Path, root: Path) -> None:
     progress = Progress("merge")
     with serve_progress(progress):
         workers = min(run.processes, default_workers())
-        merge(_job(run), _lineage(run), workers=workers, advance=progress.advance)
-    if not run.verify:
+        whole = merge(_job(run), _lineage(run), workers=workers, part=part, advance=progress.advance)
+    if whole and not run.verify:
         publish(run.merging, run.merged)
 
 
-def merge_folders(*, base: Path, adapter: Path, out: Path, dtype: Dtype, workers: int) -> None:
-    """Merge into `out`, which appears by one rename."""
+def merge_folders(
+    *, base: Path, adapter: Path, out: Path, dtype: Dtype, workers: int, part: Part | None = None
+) -> None:
+    """Merge into `out`, which appears by one rename; with `part`, write only that part's files."""
     if out.exists():
         raise Failure(Reason.SETTING_INVALID, f"--out: {out} is there already", "Give a new folder")
     partial = out.with_name(f"{out.name}.merging")
@@ -41,8 +47,8 @@ def merge_folders(*, base: Path, adapter: Path, out: Path, dtype: Dtype, workers
         dtype=str(dtype),
         run=None,
     )
-    merge(job, lineage, workers=workers)
-    publish(partial, out)
+    if merge(job, lineage, workers=workers, part=part):
+        publish(partial, out)
 
 
 def _job(run: Run) -> MergeJob:

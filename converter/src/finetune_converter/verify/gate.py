@@ -8,5 +8,5 @@ def failed(message: str) -> Failure:
     return Failure(
         Reason.VERIFICATION_FAILED,
         message,
-        "Nothing was published. Delete the folder of the merge and merge again",
+        "Nothing was published. Merge again, from the base and adapter it names",
     )

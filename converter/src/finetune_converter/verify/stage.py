@@ -3,13 +3,16 @@
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 from finetune_converter.checkpoint.strict_json import read_json_object
-from finetune_converter.failure import Reason
+from finetune_converter.failure import Failure, Reason
 from finetune_converter.marker import require_marker
 from finetune_converter.merge.companions import write_json
 from finetune_converter.merge.dtypes import Dtype
-from finetune_converter.merge.merge import MergeJob, publish
+from finetune_converter.merge.manifest import NAME
+from finetune_converter.merge.merge import publish
+from finetune_converter.merge.resume import MergeJob
 from finetune_converter.progress import Progress, serve_progress
 from finetune_converter.run import load_run
 from finetune_converter.verify.prompts import random_prompts, training_prompts
@@ -29,10 +32,20 @@ def verify_run(run_file: Path, root: Path) -> None:
         config = read_json_object(run.base / "config.json", Reason.BASE_INVALID, "Fetch the base again")
         prompts = training_prompts(run.dataset, run.dataset_format, run.base, config["vocab_size"])
         job = MergeJob(base=run.base, adapter=run.adapter, out=run.merging, dtype=run.dtype)
-        measured = verify(job, prompts, progress.advance)
+        measured = _verify_or_reject(job, prompts, progress)
     write_json(run.folder / "verification.json", measured)
     publish(run.merging, run.merged)
     logger.info("verified: %s", json.dumps(measured["logits"]))
+
+
+def _verify_or_reject(job: MergeJob, prompts: list[list[int]], progress: Progress) -> dict[str, Any]:
+    """What the gate measured. A merge that fails loses its manifest: the merge stage makes it anew."""
+    try:
+        return verify(job, prompts, progress.advance)
+    except Failure as failure:
+        if failure.reason is Reason.VERIFICATION_FAILED:
+            (job.out / NAME).unlink(missing_ok=True)
+        raise
 
 
 def verify_folders(*, base: Path, adapter: Path, merged: Path, dtype: Dtype) -> str:

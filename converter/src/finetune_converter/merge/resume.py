@@ -1,0 +1,89 @@
+"""What an interrupted merge left, and whether it was a merge of the same inputs: only then is it kept."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from finetune_converter.adapter.config import CONFIG
+from finetune_converter.checkpoint.hashed_writer import FileDigest
+from finetune_converter.merge.companions import write_json
+from finetune_converter.merge.dtypes import Dtype
+from finetune_converter.merge.manifest import NAME
+
+FOLDER = ".done"
+"""One record for every finished file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeJob:
+    """A merge: two folders in, one out."""
+
+    base: Path
+    adapter: Path
+    out: Path
+    dtype: Dtype
+
+
+def inputs_digest(job: MergeJob, adapter_sha256: str) -> str:
+    """sha256 of what decides the merged bytes: adapter, dtype, tool, the base's files by size and time."""
+    config = job.adapter / CONFIG
+    files = [
+        (file.name, file.stat().st_size, file.stat().st_mtime_ns)
+        for file in (sorted(job.base.iterdir()) if job.base.is_dir() else [])
+        if file.is_file() and not file.name.startswith(".")
+    ]
+    inputs = [
+        version("finetune-converter"),
+        str(job.dtype),
+        adapter_sha256,
+        config.read_text(encoding="utf-8", errors="replace") if config.is_file() else None,
+        files,
+    ]
+    return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
+
+
+def is_whole(folder: Path, inputs: str) -> bool:
+    """Whether the folder is a finished merge of these inputs. One of other inputs loses its manifest."""
+    manifest = folder / NAME
+    if not manifest.is_file():
+        return False
+    if _read(manifest).get("inputs") == inputs:
+        return True
+    manifest.unlink()
+    return False
+
+
+def finished(folder: Path, name: str, inputs: str) -> FileDigest | None:
+    """The digest of a file that an earlier merge of the same inputs finished."""
+    content = _read(folder / FOLDER / f"{name}.json")
+    size, sha256 = content.get("size"), content.get("sha256")
+    if content.get("inputs") != inputs or not isinstance(size, int) or not isinstance(sha256, str):
+        return None
+    file = folder / name
+    return FileDigest(sha256=sha256, size=size) if file.is_file() and file.stat().st_size == size else None
+
+
+def record(folder: Path, name: str, inputs: str, digest: FileDigest) -> None:
+    """Say that a file is finished: its bytes are on the disk."""
+    content = {"sha256": digest.sha256, "size": digest.size, "inputs": inputs}
+    write_json(folder / FOLDER / f"{name}.json", content)
+
+
+def remove_strangers(folder: Path, names: Iterable[str]) -> None:
+    """Remove the records and the weights of merges of other inputs: the manifest lists all that is there."""
+    shutil.rmtree(folder / FOLDER)
+    for path in folder.glob("*.safetensors"):
+        if path.name not in names:
+            path.unlink()
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
