@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from merge_model import make_adapter, make_base
 from report import write_report
 
 RUNS = 3
@@ -39,12 +38,14 @@ class Measured:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory(dir=sys.argv[1] if len(sys.argv) > 1 else None) as name:
+    runs = int(sys.argv[1]) if len(sys.argv) > 1 else RUNS
+    with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        base = make_base(folder / "base")
-        attention = make_adapter(folder / "attention", base, experts=False)
-        everything = make_adapter(folder / "everything", base, experts=True)
-        out = folder / "out"
+        # In a process of its own: a child's peak memory begins with that of the process that forked it.
+        subprocess.run([sys.executable, Path(__file__).with_name("merge_model.py"), folder], check=True)
+        base, attention, everything, out = (
+            folder / part for part in ("base", "attention", "everything", "out")
+        )
         convert = [str(Path(sys.executable).with_name("finetune-convert")), "merge"]
         cases = {
             "cp -r": ["cp", "-r", base, out],
@@ -57,14 +58,14 @@ def main() -> None:
                 "sh", "-c", f'"{sys.executable}" -c \'{PEFT}\' {base} {attention} {out} && sync {out}/*',
             ],
         }  # fmt: skip
-        figures = _measure(cases, out)
+        figures = _measure(cases, out, runs)
         size = sum(file.stat().st_size for file in base.iterdir())
-        write_report("merge", {"baseBytes": size, "runs": RUNS, **figures}, packages=PACKAGES)
+        write_report("merge", {"baseBytes": size, "runs": runs, **figures}, packages=PACKAGES)
 
 
-def _measure(cases: dict[str, list[Any]], out: Path) -> dict[str, Any]:
+def _measure(cases: dict[str, list[Any]], out: Path, count: int) -> dict[str, Any]:
     measured: dict[str, list[Measured]] = {name: [] for name in cases}
-    for _ in range(RUNS):
+    for _ in range(count):
         for name, command in cases.items():
             measured[name].append(_run(command))
             shutil.rmtree(out)

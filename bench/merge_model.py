@@ -1,6 +1,7 @@
 """A DeepSeek-V3-shaped model of 4.9 GB in bfloat16 with random weights, and adapters of it."""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -118,3 +119,10 @@ def _mlp(prefix: str, inner: int) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield f"{prefix}.gate_proj.weight", (inner, HIDDEN)
     yield f"{prefix}.up_proj.weight", (inner, HIDDEN)
     yield f"{prefix}.down_proj.weight", (HIDDEN, inner)
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1])
+    made = make_base(target / "base")
+    make_adapter(target / "attention", made, experts=False)
+    make_adapter(target / "everything", made, experts=True)
