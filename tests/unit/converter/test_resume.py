@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from shutil import copyfile
 
 import pytest
-from small_deepseek import load_json
+from small_deepseek import ATTENTION, load_json
 
+from finetune_converter.checkpoint.duplicate import Method
 from finetune_converter.failure import Failure
 from finetune_converter.merge.dtypes import Dtype
-from finetune_converter.merge.merge import Part
+from finetune_converter.merge.merge import Part, bytes_to_write, open_merge
+from finetune_converter.merge.resume import MergeJob
 from finetune_converter.merge.shard import ShardWriter
 from finetune_converter.merge.stage import merge_folders
 from finetune_converter.verify.stage import verify_folders
@@ -69,6 +72,30 @@ def test_parts_then_one_commit_equal_one_merge(base: Path, adapter: Write) -> No
     assert {name: (out / name).stat().st_ino for name in written} == written
     merge_folders(**options, out=base.parent / "whole")
     assert files(out) == files(base.parent / "whole")
+
+
+def test_a_patched_reflink_equals_a_rewritten_file(
+    float8_base: Path, adapter: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"base": float8_base, "adapter": adapter(), "dtype": Dtype.BASE, "workers": 1}
+    monkeypatch.setattr("finetune_converter.merge.shard.reflink", lambda _source, _target: False)
+    merge_folders(**options, out=float8_base.parent / "rewritten")
+    # ext4 has no reflinks: a copy stands in for one, as both begin with the base's bytes.
+    monkeypatch.setattr(
+        "finetune_converter.merge.shard.reflink", lambda source, target: bool(copyfile(source, target))
+    )
+    merge_folders(**options, out=float8_base.parent / "patched")
+    assert files(float8_base.parent / "patched") == files(float8_base.parent / "rewritten")
+
+
+def test_the_disk_is_asked_only_for_what_is_not_shared(base: Path, adapter: Write) -> None:
+    job = MergeJob(base=base, adapter=adapter(), out=base.parent / "out", dtype=Dtype.BASE)
+    model, opened, plan = open_merge(job)
+    with model, opened.file:
+        needed = {method: bytes_to_write(plan, plan.files, method) for method in Method}
+        touched = sum(o.spec.nbytes for name in ATTENTION for o in plan.outputs if f".{name}." in o.spec.name)
+        assert needed[Method.REFLINK] == touched
+        assert needed[Method.REFLINK] < needed[Method.HARD_LINK] < needed[Method.COPY] == plan.total_size
 
 
 @pytest.mark.parametrize("value", ["", "3", "3/3", "-1/2", "a/b", "1/2/3"])

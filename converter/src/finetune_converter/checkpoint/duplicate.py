@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import socket
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -39,6 +40,17 @@ def duplicate(source: Path, target: Path) -> Method:
         kernel_copy(source, target)
         return Method.COPY
     return Method.HARD_LINK
+
+
+def cheapest_method(source: Path, folder: Path) -> Method:
+    """How `duplicate` would bring the files beside `source` into `folder`, tried on `source`."""
+    # Pods of one Indexed Job probe the same folder at the same time.
+    probe = folder / f".{source.name}.{socket.gethostname()}-{os.getpid()}.probe"
+    probe.unlink(missing_ok=True)
+    try:
+        return duplicate(source, probe)
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 def reflink(source: Path, target: Path) -> bool:

@@ -3,19 +3,20 @@
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
 from finetune_converter.adapter.adapter import WEIGHTS, Adapter, entry_shapes, missing_adapter, open_adapter
+from finetune_converter.checkpoint.duplicate import Method, cheapest_method
 from finetune_converter.checkpoint.hashed_writer import FileDigest, digest_file
 from finetune_converter.checkpoint.model_folder import ModelFolder, open_model_folder
 from finetune_converter.failure import Failure, Reason
 from finetune_converter.marker import base_digests
 from finetune_converter.merge.companions import write_companions
 from finetune_converter.merge.manifest import Lineage, write_manifest
-from finetune_converter.merge.plan import MergePlan, plan_merge
+from finetune_converter.merge.plan import Carry, MergePlan, plan_merge
 from finetune_converter.merge.resume import (
     FOLDER,
     MergeJob,
@@ -75,7 +76,7 @@ def merge(
         (job.out / FOLDER).mkdir(parents=True, exist_ok=True)
         names = part.names(plan) if part else [*plan.files]
         done = {name: digest for name in names if (digest := finished(job.out, name, inputs))}
-        _check_disk(job.out, plan, [name for name in names if name not in done])
+        _check_disk(job.out, plan, job.base, [name for name in names if name not in done])
         advance(len(done), len(names))
         left = [name for name in names if name not in done]
         known = base_digests(job.base)
@@ -116,9 +117,8 @@ def _write_files(
             raise
 
 
-def _check_disk(folder: Path, plan: MergePlan, left: list[str]) -> None:
-    """Untouched files may turn out to be links; they are counted, as not every file system has them."""
-    needed = sum(output.spec.nbytes for name in left for output in plan.files[name])
+def _check_disk(folder: Path, plan: MergePlan, base: Path, left: list[str]) -> None:
+    needed = bytes_to_write(plan, left, cheapest_method(base / "config.json", folder))
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise Failure(
@@ -126,6 +126,20 @@ def _check_disk(folder: Path, plan: MergePlan, left: list[str]) -> None:
             f"{folder}: the merged model needs {needed} bytes more, the volume has {free} free",
             "Free space or enlarge the volume, then run the same command: finished shards are kept",
         )
+
+
+def bytes_to_write(plan: MergePlan, names: Iterable[str], method: Method) -> int:
+    """Bytes that the files take anew, by what the file system can share with the base."""
+    return sum(_bytes_of(plan, name, method) for name in names)
+
+
+def _bytes_of(plan: MergePlan, name: str, method: Method) -> int:
+    if name in plan.untouched and method is not Method.COPY:
+        return 0
+    shared = name in plan.same_layout and method is Method.REFLINK
+    return sum(
+        output.spec.nbytes for output in plan.files[name] if not (shared and isinstance(output, Carry))
+    )
 
 
 def adapter_digest(adapter: Path) -> str:

@@ -8,6 +8,7 @@ from finetune_converter.adapter.adapter import Adapter
 from finetune_converter.adapter.updates import Replacement, Update
 from finetune_converter.arithmetic.float8 import BlockFormat
 from finetune_converter.checkpoint.dtypes import FLOAT8, TORCH
+from finetune_converter.checkpoint.header import TensorEntry
 from finetune_converter.checkpoint.header_bytes import TensorSpec
 from finetune_converter.checkpoint.model_folder import Located, ModelFolder
 from finetune_converter.failure import Failure, Reason
@@ -50,6 +51,8 @@ class MergePlan:
     files: Mapping[str, tuple[Output, ...]]
     untouched: frozenset[str]
     """Files whose every byte is the base's."""
+    same_layout: frozenset[str]
+    """Files that hold the base's tensors where the base has them: the base's header holds for them."""
     block: BlockFormat
     config: dict[str, Any]
 
@@ -75,15 +78,25 @@ def plan_merge(base: ModelFolder, adapter: Adapter | None, dtype: Dtype) -> Merg
         files[name] = tuple(
             output for entry in entries for output in _outputs(base, entry.name, updates, dtype, block)
         )
-    untouched = frozenset(
+    same_layout = frozenset(
         name
         for name, outputs in files.items()
-        if len(outputs) == len(base.files[name].header.tensors)
-        and all(isinstance(output, Carry) for output in outputs)
+        if [_layout(output.spec) for output in outputs]
+        == [_layout(entry) for entry in base.files[name].header.tensors.values()]
     )
     return MergePlan(
-        files=files, untouched=untouched, block=block, config=merged_config(base.config, dtype, block)
+        files=files,
+        untouched=frozenset(
+            name for name in same_layout if all(isinstance(output, Carry) for output in files[name])
+        ),
+        same_layout=same_layout,
+        block=block,
+        config=merged_config(base.config, dtype, block),
     )
+
+
+def _layout(tensor: TensorSpec | TensorEntry) -> tuple[str, str, tuple[int, ...]]:
+    return tensor.name, tensor.dtype, tensor.shape
 
 
 def _outputs(

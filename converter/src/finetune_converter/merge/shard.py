@@ -7,14 +7,16 @@ import torch
 
 from finetune_converter.adapter.adapter import Adapter
 from finetune_converter.checkpoint.dtypes import TORCH
-from finetune_converter.checkpoint.duplicate import duplicate
+from finetune_converter.checkpoint.duplicate import duplicate, reflink
 from finetune_converter.checkpoint.hashed_writer import FileDigest, HashedWriter, digest_file
 from finetune_converter.checkpoint.header_bytes import encode_header
 from finetune_converter.checkpoint.model_folder import ModelFolder
+from finetune_converter.checkpoint.patch_writer import PatchWriter
 from finetune_converter.merge.compute import as_bytes, merged_bands, rounded
 from finetune_converter.merge.plan import Carry, MergePlan, Output, Scales, Weight
 
 Tick = Callable[[], None]
+Writer = HashedWriter | PatchWriter
 
 
 class ShardWriter:
@@ -31,17 +33,29 @@ class ShardWriter:
         if name in self._plan.untouched:
             duplicate(self._base.path / name, target)
             digest = known or digest_file(target)
+        elif name in self._plan.same_layout and reflink(self._base.path / name, target):
+            digest = self._patch(name, target, tick)
         else:
             digest = self._rewrite(name, target, tick)
         self._scales.clear()
         return digest
 
+    def _patch(self, name: str, target: Path, tick: Tick) -> FileDigest:
+        """Overwrite what changes in a file that shares its extents with the base's; write nothing else."""
+        entries = self._base.files[name].header.tensors
+        with PatchWriter(target) as writer:
+            for output in self._plan.files[name]:
+                if not isinstance(output, Carry):
+                    writer.seek(entries[output.spec.name].begin)
+                    self._write_tensor(output, writer)
+                tick()
+        return digest_file(target)
+
     def _rewrite(self, name: str, target: Path, tick: Tick) -> FileDigest:
         outputs = self._plan.files[name]
         writer = HashedWriter(target)
         try:
-            metadata = self._base.files[name].header.metadata or {"format": "pt"}
-            writer.write(encode_header((output.spec for output in outputs), metadata))
+            writer.write(self._header(name))
             for output in outputs:
                 self._write_tensor(output, writer)
                 tick()
@@ -49,7 +63,16 @@ class ShardWriter:
         finally:
             writer.close()
 
-    def _write_tensor(self, output: Output, writer: HashedWriter) -> None:
+    def _header(self, name: str) -> bytes | memoryview:
+        """The base's own, byte for byte, where it still holds."""
+        file = self._base.files[name]
+        if name in self._plan.same_layout:
+            return as_bytes(file.read_bytes(0, file.header.data_begin))
+        return encode_header(
+            (output.spec for output in self._plan.files[name]), file.header.metadata or {"format": "pt"}
+        )
+
+    def _write_tensor(self, output: Output, writer: Writer) -> None:
         match output:
             case Carry(source=source):
                 entry = source.entry
@@ -62,7 +85,7 @@ class ShardWriter:
                 scales = self._compute_scales(weight) if scales is None else scales
                 writer.write(as_bytes(scales.to(TORCH[spec.dtype])))
 
-    def _write_weight(self, weight: Weight, writer: HashedWriter) -> None:
+    def _write_weight(self, weight: Weight, writer: Writer) -> None:
         scales = []
         for band in merged_bands(weight, self._base, self._adapter, self._plan.block):
             values, band_scales = rounded(weight, band, self._plan.block)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 
 from finetune_converter.adapter.adapter import Adapter
-from finetune_converter.arithmetic.float8 import BlockFormat, dequantize
+from finetune_converter.arithmetic.float8 import BlockFormat, block_scales, dequantize
 from finetune_converter.checkpoint.dtypes import FLOAT8
 from finetune_converter.checkpoint.model_folder import ModelFolder
 from finetune_converter.merge.compute import Band, merged_bands
@@ -21,6 +21,8 @@ _HALF_ULP = {"F64": 2.0**-24, "F32": 2.0**-24, "F16": 2.0**-11, "BF16": 2.0**-8,
 _SUBNORMAL = {"F64": 0.0, "F32": 0.0, "F16": 2.0**-25, "BF16": 0.0, FLOAT8: 2.0**-10}
 # fp32 sums of another order than the merge's: a few units of fp32.
 _SLACK = 2.0**-20
+# Scales may be stored in bf16; one that is a power of two may round to the next by a unit of fp32.
+_SCALE, _POWER_OF_TWO = 2.0**-7, 1.0
 
 
 @dataclass
@@ -99,8 +101,10 @@ def _check_computed(weight: Weight, models: Models, kind: KindReport) -> None:
     kind.tensors += 1
     expected = merged_bands(weight, models.base, models.adapter, models.plan.block)
     before = merged_bands(weight, models.base, models.adapter, models.plan.block, updated=False)
-    for band, base, (values, step) in zip(expected, before, _read(weight, models), strict=True):
+    for band, base, (values, scales, step) in zip(expected, before, _read(weight, models), strict=True):
         name, start, stop = weight.spec.name, band.start, band.stop
+        if scales is not None:
+            _check_scales(weight, band, scales, models.plan.block)
         if not torch.isfinite(values).all():
             raise failed(f"tensor {name!r}: rows {start} to {stop} hold values that are not finite")
         error = (values - band.values).abs_()
@@ -121,13 +125,26 @@ def _bound(band: Band, base: Band, step: torch.Tensor | float, dtype: str) -> to
     return magnitude * _HALF_ULP[dtype] + step + (magnitude + base.values.abs()) * _SLACK
 
 
-def _read(weight: Weight, models: Models) -> Iterator[tuple[torch.Tensor, torch.Tensor | float]]:
-    """The merged weight in fp32, band by band as `merged_bands` cuts it, and its subnormal step."""
+def _check_scales(weight: Weight, band: Band, scales: torch.Tensor, block: BlockFormat) -> None:
+    """The scales are those of the merged values: greater ones would lose small values in their steps."""
+    fresh = block_scales(band.values, block)
+    limit = _POWER_OF_TWO if block.power_of_two else _SCALE
+    if bool(((scales - fresh).abs() > fresh * limit).any()):
+        raise failed(
+            f"tensor {weight.spec.name + SCALE!r}: the scales of rows {band.start} to {band.stop}"
+            " are not those of base + update"
+        )
+
+
+def _read(
+    weight: Weight, models: Models
+) -> Iterator[tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | float]]:
+    """The merged weight in fp32, band by band as `merged_bands` cuts it; its scales; its subnormal step."""
     plain = Weight(spec=weight.spec, source=models.merged.tensors[weight.spec.name])
     dtype, block = weight.spec.dtype, models.plan.block
     if dtype != FLOAT8:
         for band in merged_bands(plain, models.merged, None, block):
-            yield band.values, _SUBNORMAL[dtype]
+            yield band.values, None, _SUBNORMAL[dtype]
         return
     located = models.merged.tensors[weight.spec.name + SCALE]
     scales = models.merged.files[located.file].read(located.entry).float()
@@ -135,7 +152,7 @@ def _read(weight: Weight, models: Models) -> Iterator[tuple[torch.Tensor, torch.
         raise failed(f"{located.file}: tensor {located.entry.name!r} holds scales that are not above 0")
     for band in merged_bands(plain, models.merged, None, block):
         part = scales[band.start // block.rows : -(-band.stop // block.rows)]
-        yield dequantize(band.values, part, block), _spread(part, band, block) * _SUBNORMAL[dtype]
+        yield dequantize(band.values, part, block), part, _spread(part, band, block) * _SUBNORMAL[dtype]
 
 
 def _spread(scales: torch.Tensor, band: Band, block: BlockFormat) -> torch.Tensor:
