@@ -21,7 +21,6 @@ class Run:
     dataset_format: str
     folder: Path
     dtype: Dtype
-    processes: int
     verify: bool
 
     @property
@@ -55,7 +54,6 @@ def load_run(file: Path, root: Path) -> Run:
         dataset_format=_field(document, file, "dataset.format", str),
         folder=root / _field(document, file, "paths.run", str),
         dtype=Dtype(dtype),
-        processes=_field(document, file, "export.shards", int),
         verify=_field(document, file, "export.verify", bool),
     )
 

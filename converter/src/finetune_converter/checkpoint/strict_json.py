@@ -6,7 +6,7 @@ from typing import Any
 
 from finetune_converter.failure import Failure, Reason
 
-MAX_JSON_BYTES = 64 * 1024 * 1024
+MAX_JSON_BYTES = 16 * 1024 * 1024
 
 
 def read_json_object(path: Path, reason: Reason, remedy: str) -> dict[str, Any]:

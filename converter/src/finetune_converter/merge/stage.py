@@ -24,8 +24,9 @@ def merge_run(run_file: Path, root: Path, part: Part | None = None) -> None:
     require_marker(run.base)
     progress = Progress("merge")
     with serve_progress(progress):
-        workers = min(run.processes, default_workers())
-        whole = merge(_job(run), _lineage(run), workers=workers, part=part, advance=progress.advance)
+        whole = merge(
+            _job(run), _lineage(run), workers=default_workers(), part=part, advance=progress.advance
+        )
     if whole and not run.verify:
         publish(run.merging, run.merged)
 
