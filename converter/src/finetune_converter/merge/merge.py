@@ -79,9 +79,9 @@ def merge(
         (job.out / FOLDER).mkdir(parents=True, exist_ok=True)
         names = part.names(plan) if part else [*plan.files]
         done = {name: digest for name in names if (digest := finished(job.out, name, inputs))}
-        _check_disk(job.out, plan, job.base, [name for name in names if name not in done])
-        advance(len(done), len(names))
         left = [name for name in names if name not in done]
+        _check_disk(job.out, plan, job.base, left)
+        advance(len(done), len(names))
         known = base_digests(job.base)
         for name, digest in _write_files(
             lambda: ShardWriter(plan, base, adapter, job.out), left, known, workers

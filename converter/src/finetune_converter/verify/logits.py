@@ -15,8 +15,10 @@ from transformers.models.deepseek_v3.modeling_deepseek_v3 import (
     DeepseekV3RotaryEmbedding,
 )
 
+from finetune_converter.adapter.updates import Update
 from finetune_converter.checkpoint.dtypes import FLOAT8
 from finetune_converter.checkpoint.header_bytes import TensorSpec
+from finetune_converter.checkpoint.model_folder import ModelFolder
 from finetune_converter.merge.compute import merged_bands
 from finetune_converter.merge.dtypes import SCALE
 from finetune_converter.merge.plan import Weight
@@ -44,8 +46,11 @@ class LogitsReport:
 def compare_logits(models: Models, prompts: list[list[int]], advance: Callable[[], None]) -> LogitsReport:
     """Run the prompts through both. Raises Failure when they differ by more than rounding explains."""
     config = _config(models)
-    expected = _logits(config, lambda name: _expected(models, name), prompts, advance)
-    merged = _logits(config, lambda name: _merged(models, name), prompts, advance)
+    updates = models.adapter.updates
+    expected = _logits(
+        config, lambda name: _read_whole(models, models.base, name, updates.get(name)), prompts, advance
+    )
+    merged = _logits(config, lambda name: _read_whole(models, models.merged, name), prompts, advance)
     report = _report(prompts, expected, merged)
     dtypes = {output.spec.dtype for output in models.plan.outputs if isinstance(output, Weight)}
     tolerance = max((TOLERANCES.get(dtype, 1e-4) for dtype in dtypes), default=1e-4)
@@ -64,24 +69,13 @@ def _config(models: Models) -> DeepseekV3Config:
     return config
 
 
-def _expected(models: Models, name: str) -> torch.Tensor:
-    """Base + update in fp32, not rounded."""
-    source = models.base.tensors[name]
+def _read_whole(models: Models, folder: ModelFolder, name: str, update: Update | None = None) -> torch.Tensor:
+    """A tensor of base or merged model in fp32, dequantised, with its update and not rounded."""
+    source = folder.tensors[name]
     spec = TensorSpec(name=name, dtype="F32", shape=source.entry.shape)
-    scales = models.base.tensors.get(name + SCALE) if source.entry.dtype == FLOAT8 else None
-    weight = Weight(spec=spec, source=source, scales=scales, update=models.adapter.updates.get(name))
-    bands = merged_bands(weight, models.base, models.adapter, models.plan.block)
-    return torch.cat([band.values for band in bands]).reshape(spec.shape)
-
-
-def _merged(models: Models, name: str) -> torch.Tensor:
-    """The merged tensor in fp32."""
-    source = models.merged.tensors[name]
-    spec = TensorSpec(name=name, dtype="F32", shape=source.entry.shape)
-    scales = models.merged.tensors.get(name + SCALE) if source.entry.dtype == FLOAT8 else None
-    bands = merged_bands(
-        Weight(spec=spec, source=source, scales=scales), models.merged, None, models.plan.block
-    )
+    scales = folder.tensors.get(name + SCALE) if source.entry.dtype == FLOAT8 else None
+    weight = Weight(spec=spec, source=source, scales=scales, update=update)
+    bands = merged_bands(weight, folder, models.adapter, models.plan.block)
     return torch.cat([band.values for band in bands]).reshape(spec.shape)
 
 
