@@ -1,0 +1,92 @@
+"""What is needed against what is there, and the Fits condition that follows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from finetune_operator.core.conditions import Condition, Status
+
+
+class Reason(StrEnum):
+    """Why something fits, or does not."""
+
+    FITS = "Fits"
+    TRAINING_MEMORY = "TrainingNeedsMoreMemory"
+    CONVERSION_MEMORY = "ConversionNeedsMoreMemory"
+    SERVING_MEMORY = "ServingNeedsMoreMemory"
+    STORAGE = "StorageTooSmall"
+    SIZE_UNKNOWN = "SizeUnknown"
+    NOT_COMPARED = "NotCompared"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demand:
+    """Bytes that one thing needs, by what takes them, against the bytes that are there."""
+
+    subject: str
+    """Starts a sentence, such as "Training"."""
+
+    parts: Mapping[str, int]
+    place: str
+    """Where the bytes are, such as "each GPU"."""
+
+    available: int | None = None
+    """None where nobody says how much there is: then it is told, and not compared."""
+
+    reason: Reason
+    """Why it does not fit, when it does not."""
+
+    @property
+    def needed(self) -> int:
+        """All bytes together."""
+        return sum(self.parts.values())
+
+    @property
+    def exceeded(self) -> bool:
+        """Whether it is known not to fit."""
+        return self.available is not None and self.needed > self.available
+
+    @property
+    def sentence(self) -> str:
+        """The numbers, for people."""
+        there = "" if self.available is None else f"the {gigabytes(self.available)} of "
+        return f"{self.subject} needs {gigabytes(self.needed)} of {there}{self.place}"
+
+
+def gigabytes(count: int) -> str:
+    """Return bytes in GB of 10^9 bytes, as GPUs are sold and models are published; what is small in MB."""
+    size = count / 1e9
+    if size < 0.1:
+        return f"{count / 1e6:.0f} MB"
+    return f"{size:,.0f} GB" if size >= 10 else f"{size:.1f} GB"
+
+
+def first_exceeded(demands: Sequence[Demand]) -> Demand | None:
+    """Return the first demand that is known not to fit."""
+    return next((demand for demand in demands if demand.exceeded), None)
+
+
+def fits_condition(demands: Sequence[Demand], remedies: Sequence[str] = ()) -> Condition:
+    """Return Fits: False with numbers and what to change, True, or Unknown where nothing is compared."""
+    if exceeded := first_exceeded(demands):
+        remedy = f": {', or '.join(remedies)}" if remedies else "; no change of one field makes it fit"
+        return _fits("False", exceeded.reason, f"{exceeded.sentence}{_largest(exceeded)}{remedy}")
+    if compared := [demand.sentence for demand in demands if demand.available is not None]:
+        return _fits("True", Reason.FITS, "; ".join(compared))
+    if demands:
+        told = "; ".join(demand.sentence for demand in demands)
+        return _fits("Unknown", Reason.NOT_COMPARED, f"{told}, and how much there is is not known")
+    return _fits("Unknown", Reason.SIZE_UNKNOWN, "The size of the model is not known: nothing is compared")
+
+
+def _fits(status: Status, reason: Reason, message: str) -> Condition:
+    # Silent: what does not fit is stalled too, and that is said once.
+    return Condition(type="Fits", status=status, reason=reason, message=message, silent=True)
+
+
+def _largest(demand: Demand) -> str:
+    """Return what takes most, where it is not all."""
+    if len(demand.parts) == 1:
+        return ""
+    part = max(demand.parts, key=lambda name: demand.parts[name])
+    return f" ({part}: {gigabytes(demand.parts[part])})"

@@ -1,0 +1,85 @@
+"""From the spec of a server to what it needs; jobs with a deployment and deployments ask the same."""
+
+import re
+from collections.abc import Sequence
+
+from finetune_operator.api.deployment import ServingSpec
+from finetune_operator.core.capacity.architecture import Dtype, Weights
+from finetune_operator.core.capacity.fit import Demand, Reason, gigabytes
+from finetune_operator.core.capacity.nearest import Change, doublings, halvings
+from finetune_operator.core.capacity.serving import (
+    GPU_MEMORY_UTILIZATION,
+    Serving,
+    serving_memory,
+    whole_model_bytes,
+)
+
+_MOST_GPUS = 16
+_SHORTEST_CONTEXT = 1024
+
+
+def serving_demands(spec: ServingSpec, weights: Weights, gpu_memory: int) -> tuple[Demand, ...]:
+    """Return what a replica needs: all its GPUs for the weights, and each for its part of everything."""
+    serving = Serving(
+        model=weights.model,
+        weights=weights.dtype,
+        tensor=spec.tensor_parallel_size,
+        pipeline=spec.pipeline_parallel_size,
+        length=_length(spec),
+        cache=_cache(spec),
+    )
+    parts, gpus = serving_memory(serving), spec.gpus_per_replica
+    whole = {f"weights in {weights.dtype}": whole_model_bytes(serving)}
+    if not gpus:
+        place = "host memory of each replica"
+        return (Demand(subject="Serving", parts=whole, place=place, reason=Reason.SERVING_MEMORY),)
+    share = _utilization(spec)
+    return (
+        Demand(
+            subject=f"Serving in {weights.dtype}",
+            parts=whole,
+            place="1 GPU" if gpus == 1 else f"{gpus} GPUs",
+            available=gpus * gpu_memory,
+            reason=Reason.SERVING_MEMORY,
+        ),
+        Demand(
+            subject="Serving",
+            parts=parts,
+            place=f"each GPU, {share:g} of its {gigabytes(gpu_memory)}",
+            available=int(share * gpu_memory),
+            reason=Reason.SERVING_MEMORY,
+        ),
+    )
+
+
+def serving_changes(spec: ServingSpec, weights: Weights, prefix: str = "") -> Sequence[Change]:
+    """Return what can be changed in a server that does not fit, the nearest first."""
+    length = _length(spec) or weights.model.max_position_embeddings
+    lengths = [value for value in halvings(length) if value >= _SHORTEST_CONTEXT]
+    pipelines = doublings(spec.pipeline_parallel_size, _MOST_GPUS // spec.tensor_parallel_size)
+    return (
+        Change(path=f"{prefix}maxModelLen", values=lengths),
+        Change(path=f"{prefix}pipelineParallelSize", values=pipelines),
+        Change(path=f"{prefix}tensorParallelSize", values=doublings(spec.tensor_parallel_size, _MOST_GPUS)),
+    )
+
+
+def _utilization(spec: ServingSpec) -> float:
+    """Return the share of a GPU that vLLM takes. What is no share, vLLM itself refuses."""
+    given = _argument(spec, "--gpu-memory-utilization") or ""
+    return float(given) if re.fullmatch(r"[01](\.\d*)?|\.\d+", given) else GPU_MEMORY_UTILIZATION
+
+
+def _length(spec: ServingSpec) -> int | None:
+    given = _argument(spec, "--max-model-len")
+    return int(given) if given and given.isdigit() else spec.max_model_len
+
+
+def _cache(spec: ServingSpec) -> Dtype:
+    return "float8" if (_argument(spec, "--kv-cache-dtype") or "").startswith("fp8") else "bfloat16"
+
+
+def _argument(spec: ServingSpec, name: str) -> str | None:
+    """Return the value of one of vLLM's arguments, given as two words or as NAME=VALUE; the last wins."""
+    words = [word for argument in spec.engine_args for word in argument.split("=", 1)]
+    return next((words[i + 1] for i in reversed(range(len(words) - 1)) if words[i] == name), None)

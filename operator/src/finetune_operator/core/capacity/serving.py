@@ -1,0 +1,85 @@
+"""GPU memory of one vLLM server: weights, KV cache, and what vLLM keeps beside them."""
+
+import math
+from dataclasses import dataclass
+
+from finetune_operator.core.capacity.architecture import Architecture, Dtype
+from finetune_operator.core.capacity.weights import (
+    BYTES,
+    Matrix,
+    embedding,
+    layer,
+    layers_of_stage,
+    model_bytes,
+)
+
+# vLLM 0.33: config/cache.py.
+GPU_MEMORY_UTILIZATION = 0.92
+# Activations of the largest batch, CUDA graphs, NCCL: what vLLM's logs of 671B on H200 leave unexplained
+# (docs/guides/fits.md).
+OVERHEAD_BYTES = 5_000_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serving:
+    """A model, and how a replica divides it over its GPUs."""
+
+    model: Architecture
+    weights: Dtype
+    tensor: int = 1
+    pipeline: int = 1
+    length: int | None = None
+    """Context length in tokens; the model's own when None."""
+    cache: Dtype = "bfloat16"
+
+    @property
+    def context_length(self) -> int:
+        """Tokens of the longest request."""
+        return self.length or self.model.max_position_embeddings
+
+    @property
+    def stage_layers(self) -> int:
+        """Layers of the fullest pipeline stage."""
+        return math.ceil(self.model.num_hidden_layers / self.pipeline)
+
+
+def whole_model_bytes(serving: Serving) -> int:
+    """Return the bytes of the weights, on all GPUs together. The multi-token layer is not loaded."""
+    return model_bytes(serving.model, serving.weights)
+
+
+def kv_bytes_per_token(serving: Serving) -> int:
+    """Return the bytes of a token in one GPU's KV cache: the MLA latent, whole on every tensor-parallel rank.
+
+    DeepSeek-V2 (arXiv 2405.04434), section 2.1.3: kv_lora_rank + qk_rope_head_dim numbers a layer.
+    """
+    numbers = serving.model.kv_lora_rank + serving.model.qk_rope_head_dim
+    return numbers * serving.stage_layers * BYTES[serving.cache]
+
+
+def serving_memory(serving: Serving) -> dict[str, int]:
+    """Return the bytes of one GPU, by what takes them; the KV cache is that of one longest request."""
+    return {
+        f"weights in {serving.weights}": _weights(serving),
+        f"KV cache of {serving.context_length:,} tokens": serving.context_length
+        * kv_bytes_per_token(serving),
+        "activations, graphs and NCCL": OVERHEAD_BYTES,
+    }
+
+
+def _weights(serving: Serving) -> int:
+    """Return the bytes of a GPU on the fullest stage: divided by tensor parallelism, or whole."""
+    model = serving.model
+    ends = [embedding(model, "embedding"), embedding(model, "head")]
+    if serving.pipeline > 1:
+        ends.pop()
+    stage = layers_of_stage(model, serving.pipeline)
+    shares = (count * _share(m, serving) for experts, count in stage for m in layer(model, experts=experts))
+    return math.ceil(sum(shares) + sum(_share(end, serving) for end in ends))
+
+
+def _share(matrix: Matrix, serving: Serving) -> float:
+    """Return a GPU's part of a matrix. kv_b_proj is kept once more, in bfloat16, for the decode's absorbed
+    products (vLLM's MLAAttention.process_weights_after_loading)."""
+    absorbed = matrix.parameters * BYTES["bfloat16"] if matrix.name == "kv_b_proj" else 0
+    return (matrix.size(serving.weights) + absorbed) / (serving.tensor if matrix.divided else 1)

@@ -1,0 +1,180 @@
+"""GPU memory of one training process, on the pipeline stage that holds most."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from finetune_operator.core.capacity.activations import (
+    LOGIT_BYTES,
+    LOGITS_TOKENS,
+    Recompute,
+    kept_at_the_end,
+    kept_numbers,
+)
+from finetune_operator.core.capacity.adapters import adapter_parameters
+from finetune_operator.core.capacity.architecture import Architecture, Dtype
+from finetune_operator.core.capacity.weights import (
+    BYTES,
+    Layers,
+    Matrix,
+    embedding,
+    layer,
+    layers_of_stage,
+)
+
+# float32: the weight, its gradient, and AdamW's two moments.
+_TRAINED_BYTES = 4 * 4
+# How much of a layer's experts is dequantised at once: CHUNK_BYTES of the trainer's model/float8.py.
+_DEQUANTIZED_BYTES = 2**30
+# The CUDA context, NCCL's buffers, kernels' workspaces and what the allocator cannot use.
+OVERHEAD_BYTES = 4_000_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How processes divide model and data; data parallelism is what the other degrees leave (FSDP)."""
+
+    processes: int
+    tensor: int = 1
+    expert: int = 1
+    pipeline: int = 1
+    context: int = 1
+
+    @property
+    def shards(self) -> int:
+        """Processes that FSDP divides a weight over, beside tensor parallelism."""
+        return max(1, self.processes // (self.tensor * self.pipeline))
+
+    @property
+    def replicas(self) -> int:
+        """Different micro-batches in work at once."""
+        return max(1, self.shards // self.context)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What is trained, and how."""
+
+    model: Architecture
+    layout: Layout
+    frozen: Dtype
+    compute: Dtype
+    targets: Sequence[str]
+    rank: int
+    sequence_length: int
+    micro_batch_size: int
+    micro_batches: int = 1
+    """Micro-batches of a step that each replica works on."""
+    recompute: Recompute = "selective"
+    logits_tokens: int = LOGITS_TOKENS
+    logit_bytes: int = LOGIT_BYTES
+
+    @property
+    def whole_tokens(self) -> int:
+        """Tokens of a micro-batch on a tensor-parallel group."""
+        return math.ceil(self.micro_batch_size * self.sequence_length / self.layout.context)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of a micro-batch on a process; sequence parallelism divides as tensor parallelism does."""
+        return math.ceil(self.whole_tokens / self.layout.tensor)
+
+    @property
+    def layers(self) -> Layers:
+        """Layers of the fullest stage."""
+        return layers_of_stage(self.model, self.layout.pipeline)
+
+
+def training_memory(training: Training) -> dict[str, int]:
+    """Return the bytes of one process, by what takes them."""
+    return {
+        f"frozen base in {training.frozen}": _frozen(training),
+        "layers gathered by FSDP": _gathered(training),
+        "adapters, gradients and AdamW": _trained(training),
+        **({"weights dequantised for use": _dequantized(training)} if training.frozen == "float8" else {}),
+        "activations": _activations(training),
+        "logits, or a layer at work": _at_work(training),
+    }
+
+
+def _frozen(training: Training) -> int:
+    ends = [embedding(training.model, "embedding"), embedding(training.model, "head")]
+    if training.layout.pipeline > 1:
+        ends.pop()
+    stage = [(count, m) for experts, count in training.layers for m in layer(training.model, experts=experts)]
+    matrices = [*stage, *((1, end) for end in ends)]
+    shares = (count * m.size(training.frozen) / _divisor(m, training.layout) for count, m in matrices)
+    return math.ceil(sum(shares))
+
+
+def _divisor(matrix: Matrix, layout: Layout) -> int:
+    """Return over how many processes a matrix is divided; experts always over the whole stage."""
+    return layout.shards * (layout.tensor if matrix.divided else 1)
+
+
+def _gathered(training: Training) -> int:
+    """Return what FSDP has whole: a layer and the next; with a pipeline, all of a stage, which it keeps.
+
+    One process gathers nothing. FP8 is gathered as it is.
+    """
+    layout, model = training.layout, training.model
+    if layout.processes == 1:
+        return 0
+    alive = training.layers if layout.pipeline > 1 else ((True, 2),)
+    whole = ((count, m) for experts, count in alive for m in layer(model, experts=experts))
+    return math.ceil(sum(count * m.size(training.frozen) / _divided_in_use(m, layout) for count, m in whole))
+
+
+def _divided_in_use(matrix: Matrix, layout: Layout) -> int:
+    if matrix.group == "experts" and layout.expert > 1:
+        return layout.expert
+    return layout.tensor if matrix.divided else 1
+
+
+def _dequantized(training: Training) -> int:
+    """Return the bytes of the largest matrix, or of the piece of it that is dequantised at once."""
+    matrices = layer(training.model, experts=True)
+    largest = max(m.parameters // _divided_in_use(m, training.layout) for m in matrices)
+    return min(largest * BYTES[training.compute], _DEQUANTIZED_BYTES)
+
+
+def _trained(training: Training) -> int:
+    """Return the adapters' share; tensor parallelism is not counted, as it leaves A or B whole."""
+    numbers = sum(
+        count * adapter_parameters(training.model, training.targets, training.rank, experts=experts)
+        for experts, count in training.layers
+    )
+    return math.ceil(numbers * _TRAINED_BYTES / training.layout.shards)
+
+
+def _activations(training: Training) -> int:
+    """Return what the layers keep. A pipeline's first stage has as many micro-batches in flight as it has
+    stages (1F1B)."""
+    in_flight = min(training.layout.pipeline, training.micro_batches)
+    layers = sum(
+        count * _kept(training, training.recompute, experts=experts) for experts, count in training.layers
+    )
+    return _bytes(training, in_flight * layers + kept_at_the_end(training.model))
+
+
+def _at_work(training: Training) -> int:
+    """Return the larger of what the loss and what the backward pass of a layer computes; they take turns."""
+    piece = min(training.whole_tokens, training.logits_tokens)
+    logits = piece * training.model.vocab_size * training.logit_bytes // training.layout.tensor
+    if training.recompute == "none":
+        return logits
+    return max(logits, _bytes(training, _kept(training, "none", experts=True)))
+
+
+def _bytes(training: Training, numbers_a_token: int) -> int:
+    return numbers_a_token * training.tokens * BYTES[training.compute]
+
+
+def _kept(training: Training, recompute: Recompute, *, experts: bool) -> int:
+    return kept_numbers(
+        training.model,
+        training.targets,
+        recompute,
+        experts=experts,
+        dispatched=training.layout.expert > 1,
+    )

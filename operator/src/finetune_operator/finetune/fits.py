@@ -1,0 +1,150 @@
+"""Whether a job fits: GPU memory to train, host memory to convert, its volume, and GPU memory to serve."""
+
+import math
+from collections.abc import Sequence
+
+from finetune_operator.api.job import FineTuneJob, FineTuneJobSpec
+from finetune_operator.core.capacity.architecture import FLAVORS, Dtype, Weights
+from finetune_operator.core.capacity.conversion import CONVERSION_BYTES, volume_bytes
+from finetune_operator.core.capacity.fit import Demand, Reason
+from finetune_operator.core.capacity.judge import judge
+from finetune_operator.core.capacity.nearest import Change, doublings, halvings
+from finetune_operator.core.capacity.served import serving_changes, serving_demands
+from finetune_operator.core.capacity.training import OVERHEAD_BYTES, Layout, Training, training_memory
+from finetune_operator.core.conditions import Condition
+from finetune_operator.core.config import Config
+from finetune_operator.core.quantity import parse_bytes
+
+_MOST_NODES = 64
+_MOST_GPUS_A_NODE = 8
+_ROOM = 1.1
+
+
+def fits_of(job: FineTuneJob, config: Config) -> Condition:
+    """Return the Fits condition, with the nearest changes that help when it is False."""
+    return judge(
+        job,
+        lambda job: demands_of(job.spec, config),
+        lambda exceeded: _changes(job.spec, exceeded),
+    )
+
+
+def demands_of(spec: FineTuneJobSpec, config: Config) -> tuple[Demand, ...]:
+    """Return everything that a job needs."""
+    conversion = () if spec.export.adapter_only else (_conversion(),)
+    return (_training(spec, config), *conversion, _volume(spec), *_serving(spec, config))
+
+
+def exported_weights(spec: FineTuneJobSpec) -> Weights | None:
+    """Return the weights that come out. `base` is taken for what the flavour's model is published in."""
+    if spec.export.adapter_only:
+        return None
+    model = FLAVORS[spec.flavor]
+    return Weights(model=model, dtype=model.dtype if spec.export.dtype == "base" else spec.export.dtype)
+
+
+def _training(spec: FineTuneJobSpec, config: Config) -> Demand:
+    workers, needed = spec.workers, training_memory(_trained(spec))
+    if not workers.gpus_per_node:
+        place = "host memory of each process"
+        return Demand(subject="Training", parts=needed, place=place, reason=Reason.TRAINING_MEMORY)
+    return Demand(
+        subject="Training",
+        parts={**needed, "CUDA, NCCL and fragmentation": OVERHEAD_BYTES},
+        place="each GPU",
+        available=parse_bytes(workers.gpu_memory or config.gpu_memory),
+        reason=Reason.TRAINING_MEMORY,
+    )
+
+
+def _trained(spec: FineTuneJobSpec) -> Training:
+    training, degrees, workers = spec.training, spec.training.parallelism, spec.workers
+    together = training.micro_batch_size * degrees.data_degree(workers.world_size)
+    compute: Dtype = training.precision
+    return Training(
+        model=FLAVORS[spec.flavor],
+        layout=Layout(
+            processes=workers.world_size,
+            tensor=degrees.tensor,
+            expert=degrees.expert,
+            pipeline=degrees.pipeline,
+            context=degrees.context,
+        ),
+        frozen="float8" if training.frozen_dtype == "float8" else compute,
+        compute=compute,
+        targets=spec.lora.targets,
+        rank=spec.lora.rank,
+        sequence_length=training.sequence_length,
+        micro_batch_size=training.micro_batch_size,
+        micro_batches=math.ceil((training.global_batch_size or together) / together),
+        recompute=training.recompute or ("selective" if workers.gpus_per_node else "none"),
+    )
+
+
+def _conversion() -> Demand:
+    """Return what a process of the converter needs of its host; nobody says how much that has."""
+    return Demand(
+        subject="Conversion",
+        parts={"interpreter, torch and bands": CONVERSION_BYTES},
+        place="host memory of each process",
+        reason=Reason.CONVERSION_MEMORY,
+    )
+
+
+def _volume(spec: FineTuneJobSpec) -> Demand:
+    exported = exported_weights(spec)
+    parts = volume_bytes(
+        FLAVORS[spec.flavor],
+        export=exported.dtype if exported else None,
+        targets=spec.lora.targets,
+        rank=spec.lora.rank,
+        checkpoints=spec.training.checkpoint.keep,
+    )
+    size = spec.storage.size
+    return Demand(
+        subject="Storage",
+        parts=parts,
+        place="the volume",
+        available=None if size is None else parse_bytes(size),
+        reason=Reason.STORAGE,
+    )
+
+
+def _serving(spec: FineTuneJobSpec, config: Config) -> tuple[Demand, ...]:
+    weights = exported_weights(spec)
+    if spec.deployment is None or weights is None:
+        return ()
+    gpu_memory = parse_bytes(spec.deployment.gpu_memory or config.gpu_memory)
+    return serving_demands(spec.deployment, weights, gpu_memory)
+
+
+def _changes(spec: FineTuneJobSpec, exceeded: Demand) -> Sequence[Change]:
+    """Return what can be changed, the nearest first."""
+    match exceeded.reason:
+        case Reason.STORAGE:
+            return (Change(path="storage.size", values=[f"{math.ceil(exceeded.needed * _ROOM / 1e9)}G"]),)
+        case Reason.SERVING_MEMORY:
+            weights = exported_weights(spec)
+            assert spec.deployment is not None
+            assert weights is not None
+            to_float8 = Change(path="export.dtype", values=["float8"])
+            length, *gpus = serving_changes(spec.deployment, weights, "deployment.")
+            return (length, to_float8, *gpus)
+        case _:
+            return _training_changes(spec)
+
+
+def _training_changes(spec: FineTuneJobSpec) -> Sequence[Change]:
+    training, workers = spec.training, spec.workers
+    degrees = training.parallelism
+    return (
+        Change(path="training.precision", values=["bfloat16"]),
+        Change(path="training.recompute", values=["selective", "full"]),
+        Change(path="training.frozenDtype", values=["float8"]),
+        Change(path="training.microBatchSize", values=halvings(training.micro_batch_size)),
+        Change(path="training.parallelism.expert", values=doublings(degrees.expert, workers.world_size)),
+        Change(path="training.parallelism.tensor", values=doublings(degrees.tensor, _MOST_GPUS_A_NODE)),
+        Change(path="workers.gpusPerNode", values=doublings(workers.gpus_per_node, _MOST_GPUS_A_NODE)),
+        Change(path="workers.nodes", values=doublings(workers.nodes, _MOST_NODES)),
+        Change(path="training.sequenceLength", values=halvings(training.sequence_length)),
+    )

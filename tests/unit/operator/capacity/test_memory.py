@@ -1,0 +1,119 @@
+"""GPU and host memory, against what was measured and what is published (docs/guides/fits.md)."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from finetune_operator.core.capacity.architecture import FLAVORS
+from finetune_operator.core.capacity.conversion import volume_bytes
+from finetune_operator.core.capacity.serving import Serving, kv_bytes_per_token, serving_memory
+from finetune_operator.core.capacity.training import Layout, Training, training_memory
+
+GIB = 2**30
+# Its logits are there at once, in float32 and with log-softmax and gradient: its loss is not compiled.
+PEFT = {"logits_tokens": 2**40, "logit_bytes": 3 * 4}
+LARGE = Training(
+    model=FLAVORS["671B_lora"],
+    layout=Layout(processes=32, expert=8),
+    frozen="bfloat16",
+    compute="bfloat16",
+    targets=["attention"],
+    rank=16,
+    sequence_length=4096,
+    micro_batch_size=1,
+    recompute="full",
+)
+ONE_GPU = replace(LARGE, model=FLAVORS["deepseek_aghilora"], layout=Layout(processes=1), recompute="none")
+SERVED = Serving(model=FLAVORS["671B_lora"], weights="float8", tensor=8, length=8192)
+
+
+@pytest.mark.parametrize(
+    ("changes", "measured_gib", "error"),
+    [
+        pytest.param({"micro_batch_size": 2}, 34.33, 0.01, id="batch 2"),
+        pytest.param({"micro_batch_size": 4}, 40.57, 0.02, id="batch 4"),
+        pytest.param({"micro_batch_size": 6}, 46.50, 0.01, id="batch 6"),
+        pytest.param({"micro_batch_size": 2, "recompute": "full"}, 30.74, 0.03, id="recomputing"),
+        pytest.param({"micro_batch_size": 2, "frozen": "float8"}, 24.29, 0.03, id="FP8"),
+        pytest.param(
+            {"micro_batch_size": 2, "frozen": "float8", "recompute": "full"}, 20.76, 0.06, id="both"
+        ),
+        pytest.param({**PEFT, "micro_batch_size": 2}, 45.50, 0.04, id="PEFT, batch 2"),
+        pytest.param({**PEFT, "micro_batch_size": 4}, 64.91, 0.05, id="PEFT, batch 4"),
+        pytest.param(
+            {**PEFT, "micro_batch_size": 2, "recompute": "full"}, 38.35, 0.01, id="PEFT, recomputing"
+        ),
+    ],
+)
+def test_training_is_near_what_was_measured(
+    changes: dict[str, Any], measured_gib: float, error: float
+) -> None:
+    """bench/results/2026-11-24-full-width.json: peaks of the allocator on an H100."""
+    needed = sum(training_memory(replace(ONE_GPU, **changes)).values())
+    assert needed / GIB == pytest.approx(measured_gib, rel=error)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        pytest.param({}, [41_939, 6_569, 48, 3_758, 2_118], id="FSDP and EP"),
+        pytest.param(
+            {"recompute": "selective"}, [41_939, 6_569, 48, 102_947, 2_118], id="selective recompute"
+        ),
+        pytest.param({"frozen": "float8"}, [21_035, 3_289, 48, 939, 3_758, 2_118], id="a frozen base in FP8"),
+        pytest.param(
+            {"layout": Layout(processes=32, expert=8, tensor=8)},
+            [42_389, 5_813, 388, 469, 264],
+            id="tensor parallelism",
+        ),
+        pytest.param(
+            {"layout": Layout(processes=32, expert=8, pipeline=4), "micro_batches": 4},
+            [46_260, 52_552, 50, 3_934, 2_118],
+            id="a pipeline keeps a stage whole",
+        ),
+        pytest.param({"layout": Layout(processes=1)}, [1_342_050, 0, 1552, 3_758, 2_118], id="one GPU"),
+    ],
+)
+def test_training_memory(changes: dict[str, Any], expected: list[int]) -> None:
+    """In MB: frozen base, gathered layers, what is trained, (FP8 dequantised,) activations, what works."""
+    parts = training_memory(replace(LARGE, **changes))
+    assert [part // 1_000_000 for part in parts.values()] == expected
+
+
+def test_the_kv_cache_of_a_token_is_as_published() -> None:
+    """DeepSeek (arXiv 2505.09343) says 70.272 KB; vLLM's log says 41.60 GiB for 635,648 tokens."""
+    assert kv_bytes_per_token(SERVED) == 70_272
+    assert kv_bytes_per_token(SERVED) == pytest.approx(41.60 * GIB / 635_648, rel=1e-4)
+    assert kv_bytes_per_token(replace(SERVED, cache="float8")) == 35_136
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        pytest.param({}, [85_393, 575, 5000], id="TP=8"),
+        pytest.param({"weights": "bfloat16"}, [169_814, 575, 5000], id="bfloat16"),
+        pytest.param({"weights": "bfloat16", "pipeline": 2}, [90_463, 292, 5000], id="bfloat16 and PP=2"),
+        pytest.param({"length": None}, [85_393, 11_513, 5000], id="the model's own length"),
+    ],
+)
+def test_serving_memory(changes: dict[str, Any], expected: list[int]) -> None:
+    """In MB: weights, KV cache of one longest request, the rest."""
+    parts = serving_memory(replace(SERVED, **changes))
+    assert [part // 1_000_000 for part in parts.values()] == expected
+
+
+def test_weights_of_vllm_are_within_1_percent_of_its_log() -> None:
+    """vLLM 0.11.2, DeepSeek-R1-0528, TP=8 on H200: "Model loading took 79.7390 GiB"."""
+    assert serving_memory(SERVED)["weights in float8"] / GIB == pytest.approx(79.739, rel=0.01)
+
+
+def test_what_a_job_puts_into_its_volume() -> None:
+    parts = volume_bytes(
+        FLAVORS["671B_lora"], export="bfloat16", targets=["attention"], rank=16, checkpoints=3
+    )
+    assert {part: size // 1_000_000 for part, size in parts.items()} == {
+        "base model in float8": 688_574,
+        "merged model in bfloat16": 1_368_979,
+        "checkpoints and adapter": 5044,
+    }

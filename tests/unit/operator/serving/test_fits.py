@@ -1,0 +1,126 @@
+"""What a server needs against the GPUs that it has."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from finetune_operator.api.deployment import ModelDeployment
+from finetune_operator.core.capacity.architecture import FLAVORS, Dtype, Weights
+from finetune_operator.core.config import Config
+from finetune_operator.serving import Observed, ObservedModel
+from finetune_operator.serving.fits import fits_of
+from finetune_operator.serving.reconcile import reconcile
+
+Builder = Callable[..., ModelDeployment]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "spec", "status", "message"),
+    [
+        pytest.param(
+            "float8",
+            {"tensorParallelSize": 8, "maxModelLen": 32768},
+            "True",
+            "Serving in float8 needs 673 GB of the 1,128 GB of 8 GPUs; "
+            "Serving needs 93 GB of the 130 GB of each GPU, 0.92 of its 141 GB",
+            id="FP8 at TP=8",
+        ),
+        pytest.param(
+            "bfloat16",
+            {"tensorParallelSize": 8},
+            "False",
+            "Serving in bfloat16 needs 1,342 GB of the 1,128 GB of 8 GPUs: "
+            "set pipelineParallelSize to 2, or set tensorParallelSize to 16",
+            id="bfloat16 at TP=8",
+        ),
+        pytest.param(
+            "float8",
+            {"tensorParallelSize": 8, "gpuMemory": "80G", "engineArgs": ["--max-model-len=4096"]},
+            "False",
+            "Serving in float8 needs 673 GB of the 640 GB of 8 GPUs: "
+            "set pipelineParallelSize to 2, or set tensorParallelSize to 16",
+            id="80 GB GPUs",
+        ),
+        pytest.param(
+            "float8",
+            {
+                "tensorParallelSize": 8,
+                "maxModelLen": 4096,
+                "engineArgs": ["--gpu-memory-utilization", "0.7", "--max-model-len", "100000"],
+            },
+            "True",
+            "Serving in float8 needs 673 GB of the 1,128 GB of 8 GPUs; "
+            "Serving needs 97 GB of the 99 GB of each GPU, 0.7 of its 141 GB",
+            id="vLLM's own arguments win",
+        ),
+        pytest.param(
+            "float8",
+            {
+                "tensorParallelSize": 8,
+                "engineArgs": ["--gpu-memory-utilization=0.7", "--kv-cache-dtype", "fp8"],
+            },
+            "True",
+            "Serving in float8 needs 673 GB of the 1,128 GB of 8 GPUs; "
+            "Serving needs 96 GB of the 99 GB of each GPU, 0.7 of its 141 GB",
+            id="an FP8 cache takes half",
+        ),
+    ],
+)
+def test_fits(deployment: Builder, dtype: Dtype, spec: dict[str, Any], status: str, message: str) -> None:
+    weights = Weights(model=FLAVORS["671B_lora"], dtype=dtype)
+    fits = fits_of(deployment(**spec), weights, Config())
+    assert (fits.status, fits.message) == (status, message)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(["--gpu-memory-utilization", "much"], id="no number"),
+        pytest.param(["--gpu-memory-utilization=nan"], id="not a number"),
+        pytest.param(["--gpu-memory-utilization"], id="no value"),
+        pytest.param(["--max-model-len", "32k"], id="a length that is not read"),
+    ],
+)
+def test_arguments_that_are_not_understood_are_left_to_vllm(
+    deployment: Builder, arguments: list[str]
+) -> None:
+    weights = Weights(model=FLAVORS["671B_lora"], dtype="float8")
+    plain = fits_of(deployment(tensorParallelSize=8), weights, Config())
+    assert fits_of(deployment(tensorParallelSize=8, engineArgs=arguments), weights, Config()) == plain
+
+
+def test_a_model_of_unknown_size_is_not_compared(deployment: Builder) -> None:
+    fits = fits_of(deployment(), None, Config())
+    assert (fits.status, fits.reason) == ("Unknown", "SizeUnknown")
+
+
+def test_a_server_on_cpus_is_not_compared(deployment: Builder) -> None:
+    weights = Weights(model=FLAVORS["tiny_lora"], dtype="bfloat16")
+    fits = fits_of(deployment(gpus=0), weights, Config())
+    assert (fits.status, fits.reason) == ("Unknown", "NotCompared")
+
+
+@pytest.mark.parametrize(
+    ("replicas", "kinds", "stalled"),
+    [
+        pytest.param(1, ["Service", "PodDisruptionBudget", "NetworkPolicy"], "True", id="no pod is made"),
+        pytest.param(
+            0, ["Service", "PodDisruptionBudget", "NetworkPolicy", "Deployment"], "False", id="none is wanted"
+        ),
+    ],
+)
+def test_what_does_not_fit_is_not_served(
+    deployment: Builder, replicas: int, kinds: list[str], stalled: str
+) -> None:
+    weights = Weights(model=FLAVORS["671B_lora"], dtype="bfloat16")
+    model = ObservedModel(phase="Complete", claim="models", path="runs/x", complete=True, weights=weights)
+    parent = deployment(tensorParallelSize=8, replicas=replicas)
+
+    plan = reconcile(parent, Observed(jobs={"faq": model}), datetime(2026, 1, 1, tzinfo=UTC), Config())
+
+    assert [child["kind"] for child in plan.apply] == kinds
+    conditions = {c["type"]: c for c in plan.status["conditions"]}
+    assert conditions["Fits"]["status"] == "False"
+    assert conditions["Stalled"]["status"] == stalled
