@@ -2,11 +2,14 @@
 
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationInfo, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from finetune_operator.api.rules import Rule, violated
+
+RULES_OBEYED = {"rules": "obeyed"}
+"""The validation context of an object that is known to obey its rules: evaluating them takes milliseconds."""
 
 
 class ApiModel(BaseModel):
@@ -40,8 +43,10 @@ class ApiModel(BaseModel):
         return {name: value for name, value in data.items() if value is not None}
 
     @model_validator(mode="after")
-    def obey_rules(self) -> Self:
+    def obey_rules(self, info: ValidationInfo) -> Self:
         """Refuse an object that breaks one of its rules; all those it breaks are in the error's context."""
+        if info.context == RULES_OBEYED:
+            return self
         if self.rules and (broken := tuple(violated(self.rules, self.to_dict()))):
             raise PydanticCustomError("rules", "{problems}", {"problems": str(broken), "broken": broken})
         return self

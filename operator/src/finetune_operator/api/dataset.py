@@ -13,17 +13,17 @@ DatasetFormat = Literal["chat", "text"]
 
 
 class Dataset(ApiModel):
-    """JSON lines, and how to read them."""
+    """JSON lines or parquet, and how to read them."""
 
     uri: SourceUri
     """hf://ORG/NAME on the Hugging Face hub, s3://BUCKET/KEY, or a path relative to the volume's root."""
 
     format: DatasetFormat = "chat"
     """chat: every line has `messages`, and only the assistant's turns are learned. text: every line has
-    `text`, and all of it is learned. Default: chat."""
+    `text`, and all of it is learned. Files are *.jsonl or *.parquet. Default: chat."""
 
     split: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+$", max_length=128)] = "train"
-    """The split of an hf:// dataset. Default: train."""
+    """The split, where files or folders are named after splits. Default: train."""
 
     validation_share: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     """The share of the data, 0 to 0.5, that is held out to measure the validation loss. Default: 0."""

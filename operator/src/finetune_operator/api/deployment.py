@@ -5,7 +5,14 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, StringConstraints
 
 from finetune_operator.api.base import ApiModel
-from finetune_operator.api.formats import LABEL_PATTERN, IntOrPercentage, ObjectName, ResourceName
+from finetune_operator.api.formats import (
+    LABEL_PATTERN,
+    DeviceName,
+    IntOrPercentage,
+    ObjectName,
+    Quantity,
+    listed_by,
+)
 from finetune_operator.api.metadata import Metadata
 from finetune_operator.api.pod_template import PodTemplateSpec
 from finetune_operator.api.rules import Rule
@@ -24,6 +31,13 @@ VolumePath = Annotated[
 ServedName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=253)]
 
 
+_ONE_SOURCE = Rule(
+    rule="has(self.fineTuneJob) != has(self.uri)",
+    problem="give either fineTuneJob or uri, and only one of them",
+    remedy="set fineTuneJob to a job's name, or uri to a folder in the volume",
+)
+
+
 class ServedModelSpec(ApiModel):
     """Which model is served: a job's, or a folder in the volume."""
 
@@ -33,23 +47,23 @@ class ServedModelSpec(ApiModel):
     uri: VolumePath | None = None
     """A folder in Hugging Face format, relative to the volume's root."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            rule="has(self.fineTuneJob) != has(self.uri)",
-            problem="give either fineTuneJob or uri, and only one of them",
-            remedy="set fineTuneJob to a job's name, or uri to a folder in the volume",
-        ),
-    )
+    rules: ClassVar[tuple[Rule, ...]] = (_ONE_SOURCE,)
 
 
 class AdapterSpec(ApiModel):
-    """A LoRA adapter that vLLM serves beside the model, under a name of its own."""
+    """A LoRA adapter that vLLM serves beside the model, under a name of its own: a job's, or a folder."""
 
     name: Annotated[str, StringConstraints(pattern=LABEL_PATTERN, max_length=63)]
     """The name by which requests ask for it."""
 
-    uri: VolumePath
-    """A folder in PEFT format, relative to the volume's root, such as a job's status.adapterPath."""
+    fine_tune_job: ObjectName | None = None
+    """A FineTuneJob in the same namespace, whose volume is the model's; the deployment waits until it is
+    trained."""
+
+    uri: VolumePath | None = None
+    """A folder in PEFT format, relative to the volume's root."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (_ONE_SOURCE,)
 
 
 class RolloutSpec(ApiModel):
@@ -61,9 +75,21 @@ class RolloutSpec(ApiModel):
     max_unavailable: IntOrPercentage = 1
     """Pods below replicas while rolling. Default: 1."""
 
+    rollback: bool = True
+    """Go back to the last pods that were available when new ones are not ready in time. Default: true."""
+
     progress_deadline_seconds: Annotated[int, Field(ge=60, le=2**31 - 1)] | None = None
     """Seconds a rollout may stand still before it counts as failed. Default: 600 more than loading
     may take."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            rule="!(string(self.maxSurge) in ['0', '0%'] && string(self.maxUnavailable) in ['0', '0%'])",
+            problem="maxSurge and maxUnavailable are both 0, and so no pod can be replaced",
+            remedy="set maxSurge to 1 where GPUs are spare, or maxUnavailable to 1",
+            field="maxUnavailable",
+        ),
+    )
 
 
 class ServingSpec(ApiModel):
@@ -82,8 +108,12 @@ class ServingSpec(ApiModel):
     """GPUs of each replica; 0 serves on the CPU, which is for debug sizes. Default: tensorParallelSize x
     pipelineParallelSize."""
 
-    gpu_resource_name: ResourceName = "nvidia.com/gpu"
+    gpu_resource_name: DeviceName = "nvidia.com/gpu"
     """The resource that stands for a GPU. Default: nvidia.com/gpu."""
+
+    gpu_memory: Quantity | None = None
+    """Memory of each GPU, such as 80G: what serving is compared with before it starts. Default: the
+    operator's, 141G."""
 
     served_model_name: ServedName | None = None
     """The model's name in the API. Default: the deployment's name."""
@@ -96,10 +126,13 @@ class ServingSpec(ApiModel):
     ] = []
     """More arguments of vLLM's server, such as --enable-expert-parallel. They come last, so that they win."""
 
+    trust_remote_code: bool = False
+    """Run Python code that comes with the model. Default: false."""
+
     api_key_secret_ref: SecretKeyRef | None = None
     """The Secret key that requests must present. Default: the API is open to whoever reaches it."""
 
-    adapters: Annotated[list[AdapterSpec], Field(max_length=64)] = []
+    adapters: Annotated[list[AdapterSpec], *listed_by("name"), Field(max_length=64)] = []
     """LoRA adapters served beside the model."""
 
     rollout: RolloutSpec = Field(default_factory=RolloutSpec)
@@ -115,6 +148,12 @@ class ServingSpec(ApiModel):
             problem="gpus is not tensorParallelSize x pipelineParallelSize",
             remedy="leave it out, or set it to 0 to serve on the CPU",
             field="gpus",
+        ),
+        Rule(
+            rule="!self.engineArgs.exists(a, a.startsWith('--trust-rem') || a.startsWith('--trust_rem'))",
+            problem="engineArgs lets Python code that comes with the model run",
+            remedy="remove it, and set trustRemoteCode: true if you trust that code",
+            field="engineArgs",
         ),
     )
 
@@ -138,6 +177,12 @@ class ModelDeploymentSpec(ServingSpec):
         Rule(
             rule="!has(self.model.uri) || has(self.storage)",
             problem="a model given by uri needs a volume",
+            remedy="set storage.claimName to the claim that holds it",
+            field="storage",
+        ),
+        Rule(
+            rule="!has(self.storage) || has(self.storage.claimName)",
+            problem="a volume that is made anew holds no model",
             remedy="set storage.claimName to the claim that holds it",
             field="storage",
         ),

@@ -11,17 +11,31 @@ from pydantic_core import PydanticCustomError
 
 _SEGMENT = r"[A-Za-z0-9_@+=,-][A-Za-z0-9._@+=,-]*"
 _DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_QUALIFIED_NAME = rf"({_DNS_LABEL}(\.{_DNS_LABEL})*/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
+# 63 characters, as the API server counts them: the prefix before the slash has its own limit.
+_NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_QUALIFIED_NAME = rf"({_DNS_LABEL}(\.{_DNS_LABEL})*/)?{_NAME}"
 
 SOURCE_URI_PATTERN = (
     r"^(hf://[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*"
     r"|s3://[a-z0-9][a-z0-9.-]*[a-z0-9](/[^\s]*)?"
     rf"|{_SEGMENT}(/{_SEGMENT})*)$"
 )
+# A tag is demanded: what a job pushes must not become "latest" by being forgotten.
+TARGET_URI_PATTERN = (
+    r"^(hf://[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*"
+    r"|s3://[a-z0-9][a-z0-9.-]*[a-z0-9](/[^\s]*)?"
+    r"|oci://[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?(/[a-z0-9][a-z0-9._-]*)+:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})$"
+)
 OBJECT_NAME_PATTERN = rf"^{_DNS_LABEL}(\.{_DNS_LABEL})*$"
 LABEL_PATTERN = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 SECRET_KEY_PATTERN = r"^[-._A-Za-z0-9]+$"
-RESOURCE_NAME_PATTERN = rf"^{_QUALIFIED_NAME}$"
+DEVICE_NAME_PATTERN = rf"^{_DNS_LABEL}(\.{_DNS_LABEL})*/{_NAME}$"
+LABEL_VALUE_PATTERN = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
+LABEL_NAME_PATTERN = rf"^{_QUALIFIED_NAME}$"
+FIELD_PATH_PATTERN = (
+    r"^(metadata\.(name|namespace|uid)|spec\.(nodeName|serviceAccountName)|status\.(hostIP|podIP|hostIPs|podIPs)"
+    rf"|metadata\.(labels|annotations)\['{_QUALIFIED_NAME}'\])$"
+)
 MODULE_NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.]*$"
 REVISION_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"
 ENV_NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.-]*$"
@@ -33,10 +47,14 @@ SHA256_PATTERN = r"^[0-9a-f]{64}$"
 # What a user is told instead of the pattern.
 EXPLANATIONS = {
     SOURCE_URI_PATTERN: "hf://ORG/NAME, s3://BUCKET/PREFIX, or a path relative to the volume's root",
+    TARGET_URI_PATTERN: "oci://HOST/REPOSITORY:TAG, s3://BUCKET/PREFIX or hf://ORG/NAME",
     OBJECT_NAME_PATTERN: "a Kubernetes object name: lower-case letters, digits, '-' and '.'",
     LABEL_PATTERN: "lower-case letters, digits and '-', starting with a letter and not ending with '-'",
     SECRET_KEY_PATTERN: "a key of a Secret: letters, digits, '-', '_' and '.'",
-    RESOURCE_NAME_PATTERN: "a resource name such as nvidia.com/gpu",
+    DEVICE_NAME_PATTERN: "a resource such as nvidia.com/gpu, of at most 63 characters without its prefix",
+    LABEL_VALUE_PATTERN: "a label's value: letters, digits, '-', '_' and '.'",
+    LABEL_NAME_PATTERN: "a name such as acme.com/tier, of at most 63 characters without its prefix",
+    FIELD_PATH_PATTERN: "a field of a pod such as spec.nodeName, status.podIP or metadata.labels['team']",
     MODULE_NAME_PATTERN: "attention, mlp, experts, or a module name such as o_proj",
     REVISION_PATTERN: "a branch, a tag or a commit",
     ENV_NAME_PATTERN: "an environment variable's name",
@@ -47,16 +65,18 @@ EXPLANATIONS = {
 }
 
 SourceUri = Annotated[str, StringConstraints(pattern=SOURCE_URI_PATTERN, min_length=1, max_length=1024)]
+TargetUri = Annotated[str, StringConstraints(pattern=TARGET_URI_PATTERN, min_length=1, max_length=1024)]
 ObjectName = Annotated[str, StringConstraints(pattern=OBJECT_NAME_PATTERN, min_length=1, max_length=253)]
 SecretKey = Annotated[str, StringConstraints(pattern=SECRET_KEY_PATTERN, min_length=1, max_length=253)]
-ResourceName = Annotated[str, StringConstraints(pattern=RESOURCE_NAME_PATTERN, min_length=1, max_length=316)]
+DeviceName = Annotated[str, StringConstraints(pattern=DEVICE_NAME_PATTERN, min_length=1, max_length=316)]
+LabelName = Annotated[str, StringConstraints(pattern=LABEL_NAME_PATTERN, min_length=1, max_length=316)]
 ModuleName = Annotated[str, StringConstraints(pattern=MODULE_NAME_PATTERN, min_length=1, max_length=256)]
 Revision = Annotated[str, StringConstraints(pattern=REVISION_PATTERN, min_length=1, max_length=255)]
 EnvName = Annotated[str, StringConstraints(pattern=ENV_NAME_PATTERN, min_length=1, max_length=256)]
 RunId = Annotated[str, StringConstraints(pattern=RUN_ID_PATTERN)]
 Sha256 = Annotated[str, StringConstraints(pattern=SHA256_PATTERN)]
 ShortText = Annotated[str, StringConstraints(max_length=1024)]
-LabelValue = Annotated[str, StringConstraints(max_length=63)]
+LabelValue = Annotated[str, StringConstraints(pattern=LABEL_VALUE_PATTERN, max_length=63)]
 
 
 def _int_or_string(pattern: str) -> Any:
@@ -66,6 +86,7 @@ def _int_or_string(pattern: str) -> Any:
         "anyOf": [{"type": "integer"}, {"type": "string"}],
         "pattern": pattern,
         "maxLength": 64,
+        "minimum": 0,
         "x-kubernetes-int-or-string": True,
     }
     return Annotated[Annotated[int, Field(ge=0)] | text, WithJsonSchema(schema)]
@@ -84,6 +105,24 @@ def _unique(items: list[Any]) -> list[Any]:
 
 
 Unique = (AfterValidator(_unique), Field(json_schema_extra={"uniqueItems": True}))
+
+
+def listed_by(*keys: str) -> tuple[Any, ...]:
+    """Return what makes a list of objects one of type map, in which no two have the same keys."""
+
+    def unique(items: list[Any]) -> list[Any]:
+        seen = []
+        for item in (entry.to_dict() for entry in items):
+            name = [item.get(key) for key in keys]
+            if name in seen:
+                text = ", ".join(map(str, name))
+                raise PydanticCustomError("duplicate", "{item} is there twice", {"item": text})
+            seen.append(name)
+        return items
+
+    schema: dict[str, Any] = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}
+    return AfterValidator(unique), Field(json_schema_extra=schema)
+
 
 # metav1.Time: RFC 3339 in UTC, whole seconds.
 Time = Annotated[

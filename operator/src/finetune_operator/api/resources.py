@@ -39,7 +39,7 @@ RESOURCES = (
         columns=(
             Column(name="Phase", type="string", json_path=".status.phase"),
             Column(name="Ready", type="integer", json_path=".status.readyReplicas"),
-            Column(name="Of", type="integer", json_path=".status.replicas"),
+            Column(name="Of", type="integer", json_path=".spec.replicas"),
             _AGE,
             Column(name="Endpoint", type="string", json_path=".status.endpoint", priority=1),
             Column(name="Model", type="string", json_path=".status.modelPath", priority=1),

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import cel
-
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
@@ -23,9 +21,12 @@ class Rule:
     field: str = ""
 
     @property
-    def is_transition(self) -> bool:
-        """True when the rule compares with the object as it was, and so has no meaning for a new one."""
-        return "oldSelf" in self.rule
+    def is_for_the_server(self) -> bool:
+        """True for what the API server alone can tell: what an object was before, how quantities compare.
+
+        https://kubernetes.io/docs/reference/using-api/cel/#kubernetes-quantity-library
+        """
+        return "oldSelf" in self.rule or "quantity(" in self.rule
 
     def to_crd(self) -> dict[str, str]:
         """Return the entry of `x-kubernetes-validations`."""
@@ -34,12 +35,15 @@ class Rule:
 
 
 def violated(rules: Iterable[Rule], document: dict[str, Any]) -> Iterator[Rule]:
-    """Yield the rules that an object, with its defaults filled in, breaks; transition rules never are."""
+    """Yield the rules that an object, with its defaults filled in, breaks; those for the server never are."""
     for rule in rules:
-        if not rule.is_transition and not _program(rule.rule).execute({"self": document}):
+        if not rule.is_for_the_server and not _program(rule.rule).execute({"self": document}):
             yield rule
 
 
 @cache
 def _program(expression: str) -> Any:
+    # Imported where it is needed: its package brings a command line with it, which takes half a second.
+    import cel
+
     return cel.compile(expression)

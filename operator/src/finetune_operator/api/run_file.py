@@ -7,7 +7,7 @@ from typing import Literal
 
 from finetune_operator.api.base import ApiModel
 from finetune_operator.api.dataset import Dataset
-from finetune_operator.api.export import ExportSpec
+from finetune_operator.api.export import Export
 from finetune_operator.api.formats import ObjectName, RunId
 from finetune_operator.api.lora import LoraSpec
 from finetune_operator.api.model_source import ModelSource
@@ -55,4 +55,4 @@ class RunFile(ApiModel):
     lora: LoraSpec
     training: TrainingSpec
     workers: RunWorkers
-    export: ExportSpec
+    export: Export

@@ -77,7 +77,7 @@ class FineTuneJobStatus(ApiModel):
     """Id of the run: the hash of all that decides the weights."""
 
     stage: str | None = None
-    """The stage that runs or waits: prepare, train, merge or verify."""
+    """The stage that runs or waits: prepare, train, merge-shards, merge, verify or push."""
 
     restarts: int | None = None
     """Attempts that failed and count against restartPolicy.maxRestarts."""
@@ -97,8 +97,12 @@ class FineTuneJobStatus(ApiModel):
     model_path: str | None = None
     """The merged model's folder in the volume, in Hugging Face format."""
 
+    pushed_to: str | None = None
+    """Where the merged model was pushed to."""
+
     conditions: Conditions = []
-    """Fits, Prepared, Trained, Converted, Verified, Complete, Failed, Reconciling and Stalled."""
+    """Fits, Prepared, Trained, Converted, Verified, Pushed where asked for, Complete, Failed, Reconciling and
+    Stalled."""
 
 
 class ModelDeploymentStatus(ApiModel):
@@ -117,7 +121,10 @@ class ModelDeploymentStatus(ApiModel):
     """Base URL of the OpenAI-compatible API."""
 
     replicas: int | None = None
-    """Replicas asked for."""
+    """Replicas there are, ready or not."""
+
+    selector: str | None = None
+    """The labels of the replicas' pods, for autoscalers."""
 
     ready_replicas: int | None = None
     """Replicas that have generated a token and answer."""

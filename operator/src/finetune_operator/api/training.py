@@ -13,6 +13,8 @@ from finetune_operator.api.rules import Rule
 Flavor = Literal["tiny_lora", "deepseek_aghilora", "16B_lora", "671B_lora"]
 Schedule = Literal["constant", "linear", "cosine"]
 Precision = Literal["float32", "bfloat16"]
+FrozenDtype = Literal["precision", "float8"]
+Recompute = Literal["none", "selective", "full"]
 
 # Fields of torchtitan's Trainer.Config that a field of ours decides.
 DECIDED_ELSEWHERE = {
@@ -89,6 +91,16 @@ class TrainingSpec(ApiModel):
     """Data type of the frozen base and of the arithmetic. The adapter's own weights stay float32.
     Default: bfloat16."""
 
+    frozen_dtype: FrozenDtype = "precision"
+    """How the frozen base is kept in memory: as precision says, or as float8, in blocks of 128 x 128 with a
+    scale each, at half the memory of bfloat16. A base in FP8 then stays as it is, another is rounded to it.
+    Default: precision."""
+
+    recompute: Recompute | None = None
+    """What the backward pass computes again, so that the forward pass need not keep it: none, selective
+    (every second matrix product and all that is cheap) or full (whole layers, for the largest models).
+    Default: selective on GPUs, none on CPUs."""
+
     checkpoint: CheckpointSpec = Field(default_factory=CheckpointSpec)
     """When checkpoints are saved and how many stay."""
 
@@ -100,6 +112,12 @@ class TrainingSpec(ApiModel):
     Checked before the run starts."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            rule="self.frozenDtype == 'precision' || self.parallelism.tensor == 1",
+            problem="a base in FP8 cannot be divided by tensor parallelism",
+            remedy="set training.parallelism.tensor to 1, or frozenDtype to precision",
+            field="frozenDtype",
+        ),
         Rule(
             rule="has(self.steps) != has(self.epochs)",
             problem="give either steps or epochs, and only one of them",

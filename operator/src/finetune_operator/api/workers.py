@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from finetune_operator.api.base import ApiModel
-from finetune_operator.api.formats import ResourceName
+from finetune_operator.api.formats import DeviceName, Quantity
 from finetune_operator.api.pod_template import PodTemplateSpec
 from finetune_operator.api.rules import Rule
 
@@ -24,11 +24,19 @@ class WorkersSpec(ApiModel):
     processes_per_node: Annotated[int, Field(ge=1, le=64)] | None = None
     """Processes in each pod. Default: one a GPU, or 1 without GPUs."""
 
-    gpu_resource_name: ResourceName = "nvidia.com/gpu"
+    gpu_resource_name: DeviceName = "nvidia.com/gpu"
     """The resource that stands for a GPU. Default: nvidia.com/gpu."""
 
-    rdma_resource_name: ResourceName | None = None
+    gpu_memory: Quantity | None = None
+    """Memory of each GPU, such as 80G: what training is compared with before it starts. Default: the
+    operator's, 141G."""
+
+    rdma_resource_name: DeviceName | None = None
     """The resource of the RDMA network, such as rdma/hca; one is asked for each pod. Default: none."""
+
+    ipc_lock: bool = False
+    """Add the capability IPC_LOCK, which RDMA needs where containers may not lock memory (ulimit -l). A
+    namespace with the restricted or the baseline pod-security level refuses it. Default: false."""
 
     pod_template: PodTemplateSpec = Field(default_factory=PodTemplateSpec)
     """Overrides of the job's pods."""

@@ -62,7 +62,10 @@ def test_accepts(job: Build, spec: dict[str, Any]) -> None:
         ),
         pytest.param(
             {"export": {"zzz": 8}},
-            ["spec.export.zzz: is no field here; remove it; there are dtype, shards, verify, adapterOnly"],
+            [
+                "spec.export.zzz: is no field here; remove it; "
+                "there are dtype, shards, verify, adapterOnly, push"
+            ],
             id="unknown-field",
         ),
         pytest.param(
@@ -193,6 +196,11 @@ def test_names_wrong_fields(job: Build, spec: dict[str, Any], errors: list[str])
             {"export": {"adapterOnly": True}, "deployment": {}}, ["spec.deployment"], id="nothing-to-serve"
         ),
         pytest.param(
+            {"export": {"adapterOnly": True, "push": {"uri": "hf://acme/faq"}}},
+            ["spec.export.push"],
+            id="nothing-to-push",
+        ),
+        pytest.param(
             {"deployment": {"gpus": 3, "tensorParallelSize": 2}}, ["spec.deployment.gpus"], id="gpus"
         ),
     ],
@@ -212,7 +220,24 @@ def test_blames_the_field_of_a_broken_rule(job: Build, spec: dict[str, Any], fie
         pytest.param({"model": {"uri": "m", "fineTuneJob": "j"}}, ["spec.model"], id="two-models"),
         pytest.param({"model": {"uri": "m"}}, ["spec.storage"], id="folder-without-a-volume"),
         pytest.param({"storage": {"claimName": "a"}}, ["spec.storage"], id="volume-beside-a-job"),
+        pytest.param({"model": {"uri": "m"}, "storage": {"size": "1Ti"}}, ["spec.storage"], id="new-volume"),
         pytest.param({"gpus": 4}, ["spec.gpus"], id="gpus"),
+        pytest.param({"rollout": {"maxSurge": 1, "maxUnavailable": 0}}, [], id="one-pod-more"),
+        pytest.param(
+            {"rollout": {"maxSurge": "0%", "maxUnavailable": 0}},
+            ["spec.rollout.maxUnavailable"],
+            id="no-pod-can-be-replaced",
+        ),
+        pytest.param(
+            {"adapters": [{"name": "a", "fineTuneJob": "j"}, {"name": "b", "uri": "c"}]}, [], id="adapters"
+        ),
+        pytest.param({"adapters": [{"name": "a"}]}, ["spec.adapters[0]"], id="no-adapter"),
+        pytest.param({"adapters": 2 * [{"name": "a", "uri": "b"}]}, ["spec.adapters"], id="adapter-twice"),
+        pytest.param({"engineArgs": ["--trust-request-chat-template"]}, [], id="other-trust"),
+        pytest.param({"engineArgs": ["-O3", "--trust_remote_code=true"]}, ["spec.engineArgs"], id="code"),
+        pytest.param(
+            {"engineArgs": ["--trust-rem"], "trustRemoteCode": True}, ["spec.engineArgs"], id="twice"
+        ),
     ],
 )
 def test_deployments(deployment: Build, spec: dict[str, Any], fields: list[str]) -> None:
