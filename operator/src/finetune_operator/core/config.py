@@ -22,3 +22,5 @@ class Config:
 
     images: Images = field(default_factory=Images)
     image_pull_policy: str = "IfNotPresent"
+    gpu_memory: str | int = "141G"
+    """Of a GPU whose spec does not say; an H200's."""

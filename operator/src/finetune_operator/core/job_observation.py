@@ -8,6 +8,7 @@ from enum import StrEnum
 from finetune_operator.core.conditions import parse_timestamp
 from finetune_operator.core.labels import ATTEMPT, COMPONENT, RUN
 from finetune_operator.core.objects import Manifest
+from finetune_operator.core.pod_waiting import waiting_of
 from finetune_operator.core.termination import Termination, cause_of, parse_termination
 
 
@@ -37,6 +38,8 @@ class ObservedJob:
     disrupted: bool = False
     """The node was drained or the pod preempted; not the job's fault."""
     termination: Termination | None = None
+    waiting: str = ""
+    """Why it does not run yet, or one of its pods; empty when all do."""
 
     @property
     def active_seconds(self) -> float:
@@ -62,9 +65,17 @@ def observe_job(job: Manifest, pods: Iterable[Manifest]) -> ObservedJob:
         ready_pods=status.get("ready", 0),
         deleting="deletionTimestamp" in metadata,
         failure_reason=condition["reason"] if condition and condition["type"] == "Failed" else "",
-        disrupted=any(_is_disrupted(pod) for pod in pods) or _says_disrupted(condition),
+        disrupted=any(is_disrupted(pod) for pod in pods) or _says_disrupted(condition),
         termination=cause_of(tuple(t for pod in pods for t in _terminations(pod))),
+        waiting=_suspended(status) or waiting_of(pods),
     )
+
+
+def _suspended(status: Manifest) -> str:
+    """Return that a queue holds a Job back, as Kueue does by suspending it; we never suspend one."""
+    conditions = status.get("conditions", [])
+    held = any(c["type"] == "Suspended" and c["status"] == "True" for c in conditions)
+    return "the queue has not admitted its Job" if held else ""
 
 
 def _time(text: str | None) -> datetime | None:
@@ -81,7 +92,7 @@ def _state(condition: Manifest | None) -> JobState:
     return JobState.SUCCEEDED if condition["type"] == "Complete" else JobState.FAILED
 
 
-def _is_disrupted(pod: Manifest) -> bool:
+def is_disrupted(pod: Manifest) -> bool:
     # https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions
     conditions = pod.get("status", {}).get("conditions", [])
     return any(c["type"] == "DisruptionTarget" and c["status"] == "True" for c in conditions)

@@ -15,6 +15,7 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 RUN = f"{GROUP}/run"
 ATTEMPT = f"{GROUP}/attempt"
 SPEC_HASH = f"{GROUP}/spec-hash"
+ROLLOUT = f"{GROUP}/rollout"
 QUEUE_NAME = "kueue.x-k8s.io/queue-name"
 
 MANAGER = "finetune-operator"

@@ -55,6 +55,10 @@ def env_var(name: str, value: object) -> Manifest:
     return {"name": name, "value": str(value)}
 
 
+COMPLETION_INDEX = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
+"""The field that holds a pod's number in its Indexed Job."""
+
+
 def env_from_field(name: str, path: str) -> Manifest:
     """Return an environment variable that holds a field of the pod."""
     return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
@@ -138,6 +142,15 @@ class PodSpec:
     annotations: dict[str, str] = field(default_factory=dict)
 
 
+def _device_toleration(resource: str) -> Manifest:
+    """Return what lets a pod onto nodes that are kept for a device.
+
+    As admission does where it is on:
+    https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#extendedresourcetoleration
+    """
+    return {"key": resource, "operator": "Exists", "effect": "NoSchedule"}
+
+
 def build_pod_template(spec: PodSpec, template: PodTemplateSpec) -> Manifest:
     """Return `spec.template` of a Job or a Deployment."""
     overrides = template.to_dict()
@@ -154,7 +167,7 @@ def build_pod_template(spec: PodSpec, template: PodTemplateSpec) -> Manifest:
         # On the node's network, names of the cluster resolve only with this policy.
         "dnsPolicy": "ClusterFirstWithHostNet" if template.host_network else None,
         "nodeSelector": overrides.get("nodeSelector"),
-        "tolerations": overrides.get("tolerations"),
+        "tolerations": [*map(_device_toleration, spec.container.limits), *overrides.get("tolerations", [])],
         "affinity": {**spec.affinity, **(template.affinity or {})},
         "topologySpreadConstraints": overrides.get("topologySpreadConstraints"),
         "imagePullSecrets": overrides.get("imagePullSecrets"),

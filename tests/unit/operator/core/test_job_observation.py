@@ -43,6 +43,12 @@ T0, T1 = parse_timestamp(START), parse_timestamp(END)
         pytest.param(job(), [], observed(), id="just made"),
         pytest.param(job(startTime=START, ready=2), [], observed(started_at=T0, ready_pods=2), id="running"),
         pytest.param(
+            job(conditions=[{"type": "Suspended", "status": "True", "reason": "JobSuspended"}]),
+            [],
+            observed(waiting="the queue has not admitted its Job"),
+            id="held back by a queue",
+        ),
+        pytest.param(
             job(startTime=START, completionTime=END, conditions=ended("Complete", "CompletionsReached")),
             [pod(0)],
             observed(state=JobState.SUCCEEDED, started_at=T0, finished_at=T1),
