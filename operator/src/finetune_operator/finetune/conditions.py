@@ -7,9 +7,14 @@ from finetune_operator.finetune.stages import TRAITS, Stage
 
 
 def conditions_of(course: Course, step: Step) -> list[Condition]:
-    """Return one condition a stage, then Complete, Failed, and kstatus' Reconciling and Stalled."""
+    """Return the conditions of the stages, then Complete, Failed, and kstatus' Reconciling and Stalled."""
     return [
-        *(_stage_condition(stage, course, step) for stage in Stage),
+        *(
+            _stage_condition(stage, name, course, step)
+            for stage in Stage
+            # Of a push that nobody asked for there is nothing to say.
+            if (name := TRAITS[stage].condition) and (stage is not Stage.PUSH or stage in course.stages)
+        ),
         _complete_condition(course, step),
         _failed_condition(step),
         _reconciling_condition(step),
@@ -20,7 +25,7 @@ def conditions_of(course: Course, step: Step) -> list[Condition]:
 def phase_of(step: Step) -> str:
     """Return the phase: what a person wants to know in one word."""
     match step:
-        case Running(job=job) if job is None or job.started_at is None:
+        case Running(job=job) if job is None or job.started_at is None or job.waiting:
             return "Pending"
         case Running(stage=stage):
             return TRAITS[stage].running
@@ -28,26 +33,19 @@ def phase_of(step: Step) -> str:
             return str(_reason_of(step))
 
 
-def _stage_condition(stage: Stage, course: Course, step: Step) -> Condition:
-    traits = TRAITS[stage]
+def _stage_condition(stage: Stage, name: str, course: Course, step: Step) -> Condition:
     if stage not in course.stages:
         field = "export.verify is false" if Stage.MERGE in course.stages else "export.adapterOnly is true"
-        return _condition(
-            traits.condition, "False", Reason.SKIPPED, MESSAGES[Reason.SKIPPED].format(field=field)
-        )
+        return _condition(name, "False", Reason.SKIPPED, MESSAGES[Reason.SKIPPED].format(field=field))
     if done := course.success(stage):
         return Condition(
-            type=traits.condition,
-            status="True",
-            reason=Reason.DONE,
-            message=traits.done,
-            since=done.finished_at,
+            type=name, status="True", reason=Reason.DONE, message=TRAITS[stage].done, since=done.finished_at
         )
     if isinstance(step, Complete) or step.stage != stage:
         before = course.stages[course.stages.index(stage) - 1]
         message = MESSAGES[Reason.PENDING].format(stage=before)
-        return _condition(traits.condition, "False", Reason.PENDING, message)
-    return _condition(traits.condition, "False", _reason_of(step), _message_of(step))
+        return _condition(name, "False", Reason.PENDING, message)
+    return _condition(name, "False", _reason_of(step), _message_of(step))
 
 
 def _complete_condition(course: Course, step: Step) -> Condition:
@@ -110,6 +108,8 @@ def _reason_of(step: Step) -> str:
 
 def _message_of(step: Step) -> str:
     match step:
+        case Running(stage=stage, job=job) if job is not None and job.waiting:
+            return f"The {stage} stage waits: {job.waiting}"
         case Running(stage=stage, attempt=0):
             return f"The {stage} stage runs"
         case Running(stage=stage, attempt=attempt):

@@ -105,7 +105,7 @@ class Course:
 
     def _run(self, stage: Stage, attempt: int, job: ObservedJob | None) -> Step:
         if job is None and self._deadline_is_over:
-            return self._deadline_exceeded(stage, None)
+            return self._deadline_exceeded(stage)
         return Running(stage=stage, attempt=attempt, job=job)
 
     def _after_failure(self, stage: Stage, last: ObservedJob, now: datetime) -> Step:
@@ -113,7 +113,7 @@ class Course:
         if cause is not None and cause.is_final and not _is_no_fault(last):
             return Failed(stage=stage, reason=cause.reason, message=cause.sentence, since=last.finished_at)
         if self._deadline_is_over:
-            return self._deadline_exceeded(stage, last.finished_at)
+            return self._deadline_exceeded(stage)
         if len(self.failures) > self.restart_policy.max_restarts:
             return self._restarts_exhausted(stage, last)
         if self.scheduling.suspend:
@@ -138,14 +138,15 @@ class Course:
         message = cause if not allowed else f"The {stage} stage failed again after {times}: {cause}"
         return Failed(stage=stage, reason=reason, message=message, since=last.finished_at)
 
-    def _deadline_exceeded(self, stage: Stage, since: datetime | None) -> Failed:
+    def _deadline_exceeded(self, stage: Stage) -> Failed:
+        ends = (job.finished_at for job in self.jobs if job.finished_at)
         seconds = self.scheduling.active_deadline_seconds
         return Failed(
             stage=stage,
             reason=Reason.DEADLINE_EXCEEDED,
             message=f"The {stage} stage went beyond scheduling.activeDeadlineSeconds ({seconds} s). "
             "Raise it: the job goes on from its newest checkpoint",
-            since=since,
+            since=max(ends, default=None),
         )
 
 

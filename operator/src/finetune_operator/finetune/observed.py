@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from finetune_operator.core.job_observation import ObservedJob
-from finetune_operator.core.objects import Ref
+from finetune_operator.core.objects import Manifest, Ref
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +23,8 @@ class ObservedProgress:
 
 @dataclass(frozen=True, kw_only=True)
 class Observed:
-    """Children with their spec hashes, the Jobs among them, and the newest progress."""
+    """Children as far as they are kept, the Jobs among them, and the newest progress."""
 
-    children: Mapping[Ref, str] = field(default_factory=dict)
+    children: Mapping[Ref, Manifest] = field(default_factory=dict)
     jobs: tuple[ObservedJob, ...] = ()
     progress: ObservedProgress | None = None

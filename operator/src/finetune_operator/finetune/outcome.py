@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 from finetune_operator.api.job import FineTuneJob
+from finetune_operator.core.capacity.architecture import Weights
 from finetune_operator.finetune.children.names import names_of
+from finetune_operator.finetune.fits import exported_weights
 from finetune_operator.finetune.run import run_file
 from finetune_operator.finetune.status import previous_status
 
@@ -16,7 +18,12 @@ class Outcome:
     claim: str
     complete: bool
     model_path: str | None
+    adapter_path: str | None
+    rank: int
+    """Of the adapter."""
     failure: str
+    weights: Weights | None
+    """What comes out, known from the start; None for an adapter only."""
 
 
 def outcome_of(job: FineTuneJob) -> Outcome:
@@ -31,5 +38,8 @@ def outcome_of(job: FineTuneJob) -> Outcome:
         claim=names_of(job, run).claim,
         complete=complete["status"] == "True",
         model_path=status.get("modelPath") if current else None,
+        adapter_path=status.get("adapterPath") if current else None,
+        rank=job.spec.lora.rank,
         failure=failed["message"] if failed["status"] == "True" else "",
+        weights=exported_weights(job.spec),
     )

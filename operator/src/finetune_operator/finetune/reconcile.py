@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from finetune_operator.api.job import FineTuneJob
 from finetune_operator.core.children import changed_children
-from finetune_operator.core.conditions import events_of
+from finetune_operator.core.conditions import Condition, events_of
 from finetune_operator.core.config import Config
 from finetune_operator.core.objects import Manifest, Ref
 from finetune_operator.core.plan import Plan
@@ -17,6 +17,7 @@ from finetune_operator.finetune.children.names import Names, names_of, owner_of
 from finetune_operator.finetune.children.service import desired_service
 from finetune_operator.finetune.conditions import conditions_of
 from finetune_operator.finetune.course import BackingOff, Complete, Course, Failed, Running, Step
+from finetune_operator.finetune.fits import fits_of
 from finetune_operator.finetune.observed import Observed
 from finetune_operator.finetune.run import run_file
 from finetune_operator.finetune.stages import stages_of
@@ -33,11 +34,12 @@ def reconcile(job: FineTuneJob, observed: Observed, now: datetime, config: Confi
         scheduling=job.spec.scheduling,
         restart_policy=job.spec.restart_policy,
     )
-    step = course.next_step(now)
+    fits = fits_of(job, config)
+    step = _next_step(course, fits, now)
     expires_at = _expires_at(job, step)
     if expires_at is not None and now >= expires_at:
         return Plan(status=previous_status(job), delete=(_parent_ref(job),))
-    conditions = conditions_of(course, step)
+    conditions = [fits, *conditions_of(course, step)]
     return Plan(
         status=build_status(job, run, course, step, conditions, observed, now),
         apply=changed_children(_desired_children(job, names, run, course, step, config), observed.children),
@@ -47,10 +49,19 @@ def reconcile(job: FineTuneJob, observed: Observed, now: datetime, config: Confi
     )
 
 
+def _next_step(course: Course, fits: Condition, now: datetime) -> Step:
+    """Return the next step. What does not fit is not started; what runs is proof against arithmetic."""
+    if fits.status == "False" and not course.jobs:
+        return Failed(stage=course.stages[0], reason=fits.reason, message=fits.message, since=None)
+    return course.next_step(now)
+
+
 def _desired_children(
     job: FineTuneJob, names: Names, run: Manifest, course: Course, step: Step, config: Config
 ) -> Iterable[Manifest]:
     """Yield what must be there. A Job's template is immutable: one that exists is left as it is."""
+    if isinstance(step, Failed) and not course.jobs:
+        return  # Never started, as it does not fit: a claim of a size that is too small is not made.
     if claim := desired_claim(job, names):
         yield claim
     yield desired_config_map(job, names, run)

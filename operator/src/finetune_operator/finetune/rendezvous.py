@@ -2,10 +2,9 @@
 
 from finetune_operator.api.workers import WorkersSpec
 from finetune_operator.core.objects import Manifest
-from finetune_operator.core.pod import env_from_field, env_var
+from finetune_operator.core.pod import COMPLETION_INDEX, env_from_field, env_var
 
 RENDEZVOUS_PORT = 29500
-_COMPLETION_INDEX = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
 
 
 def rendezvous_env(workers: WorkersSpec, job: str, service: str) -> tuple[Manifest, ...]:
@@ -15,7 +14,7 @@ def rendezvous_env(workers: WorkersSpec, job: str, service: str) -> tuple[Manife
     attempt's own, so that a straggler of the attempt before cannot join.
     """
     return (
-        env_from_field("NODE_RANK", _COMPLETION_INDEX),
+        env_from_field("NODE_RANK", COMPLETION_INDEX),
         env_var("MASTER_ADDR", f"{job}-0.{service}"),
         env_var("MASTER_PORT", RENDEZVOUS_PORT),
         env_var("WORLD_SIZE", workers.world_size),

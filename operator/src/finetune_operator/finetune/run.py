@@ -12,12 +12,16 @@ from finetune_operator.core.objects import Manifest
 
 SCHEMA_VERSION = 1
 _SECRETS = {"token_secret_ref"}
+_PUSH_SECRETS = {"push": {"credentials_secret_ref"}}
 _SCHEME = re.compile(r"^(hf|s3)://")
 
 
 def run_file(job: FineTuneJob) -> Manifest:
     """Return the content of run.json."""
-    what_trains = _what_trains(job.spec)
+    what_trains = _what_trains(job.spec, exclude_defaults=True)
+    # By how many pods the weights are merged, and where they go, decides nothing about them.
+    for name in ("shards", "push"):
+        what_trains["export"].pop(name, None)
     run = run_id(what_trains)
     return {
         "schemaVersion": SCHEMA_VERSION,
@@ -29,7 +33,7 @@ def run_file(job: FineTuneJob) -> Manifest:
             "dataset": source_path("datasets", job.spec.dataset.uri, None),
             "run": f"runs/{job.metadata.namespace}/{job.metadata.name}/{run}",
         },
-        **what_trains,
+        **_what_trains(job.spec),
     }
 
 
@@ -46,11 +50,15 @@ def source_path(folder: str, uri: str, revision: str | None) -> str:
     return f"{folder}/{name}@{revision}" if uri.startswith("hf://") else f"{folder}/{name}"
 
 
-def _what_trains(spec: FineTuneJobSpec) -> dict[str, Any]:
-    """Return the part of run.json that decides the weights that come out; its hash is the run's id."""
+def _what_trains(spec: FineTuneJobSpec, *, exclude_defaults: bool = False) -> dict[str, Any]:
+    """Return the part of run.json that decides the weights that come out.
+
+    Without defaults, its hash is the run's id: a field that a later version of the operator adds has its
+    default in every job that exists, and must not make that job train again.
+    """
 
     def dump(model: Any, **options: Any) -> Any:
-        return model.model_dump(mode="json", by_alias=True, **options)
+        return model.model_dump(mode="json", by_alias=True, exclude_defaults=exclude_defaults, **options)
 
     training = dump(spec.training)
     workers = spec.workers
@@ -64,5 +72,5 @@ def _what_trains(spec: FineTuneJobSpec) -> dict[str, Any]:
         "lora": dump(spec.lora),
         "training": training,
         "workers": {"nodes": workers.nodes, "processesPerNode": workers.processes, "device": workers.device},
-        "export": dump(spec.export),
+        "export": dump(spec.export, exclude=_PUSH_SECRETS),
     }

@@ -12,16 +12,18 @@ class Stage(StrEnum):
 
     PREPARE = "prepare"
     TRAIN = "train"
+    MERGE_SHARDS = "merge-shards"
     MERGE = "merge"
     VERIFY = "verify"
+    PUSH = "push"
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageTraits:
     """How a stage is run and reported."""
 
-    condition: str
-    """The condition that is True when the stage is done."""
+    condition: str | None
+    """The condition that is True when the stage is done; None for a part of the next stage."""
 
     image: Literal["trainer", "converter"]
     command: tuple[str, ...]
@@ -49,6 +51,13 @@ TRAITS = {
         running="Training",
         done="The adapter is trained and saved",
     ),
+    Stage.MERGE_SHARDS: StageTraits(
+        condition=None,
+        image="converter",
+        command=("finetune-convert", "merge"),
+        running="Merging",
+        done="Every shard is merged",
+    ),
     Stage.MERGE: StageTraits(
         condition="Converted",
         image="converter",
@@ -63,13 +72,26 @@ TRAITS = {
         running="Verifying",
         done="The merged model gives what the adapter on the base gives",
     ),
+    Stage.PUSH: StageTraits(
+        condition="Pushed",
+        image="converter",
+        command=("finetune-convert", "push"),
+        running="Pushing",
+        done="The merged model is where export.push says",
+    ),
 }
 
 
 def stages_of(spec: FineTuneJobSpec) -> tuple[Stage, ...]:
-    """Return the stages that a job goes through: fewer for an adapter only, or without the gate."""
-    if spec.export.adapter_only:
+    """Return the stages that a job goes through.
+
+    Shards first, then the merge as of a single process: it finds their files there, writes what is missing
+    and completes the model. No pod waits for another one that may not have been scheduled.
+    """
+    export = spec.export
+    if export.adapter_only:
         return (Stage.PREPARE, Stage.TRAIN)
-    if not spec.export.verify:
-        return (Stage.PREPARE, Stage.TRAIN, Stage.MERGE)
-    return tuple(Stage)
+    shards = (Stage.MERGE_SHARDS,) if export.shards > 1 else ()
+    gate = (Stage.VERIFY,) if export.verify else ()
+    push = (Stage.PUSH,) if export.push else ()
+    return (Stage.PREPARE, Stage.TRAIN, *shards, Stage.MERGE, *gate, *push)

@@ -45,6 +45,7 @@ def build_status(
         "modelPath": f"{run_folder}/merged"
         if isinstance(step, Complete) and Stage.MERGE in course.stages
         else None,
+        "pushedTo": job.spec.export.push.uri if job.spec.export.push and course.success(Stage.PUSH) else None,
         "conditions": set_conditions(
             before.get("conditions", []), conditions, generation=generation, now=now
         ),

@@ -103,6 +103,18 @@ OVERDUE = (
             id="the user's data",
         ),
         pytest.param(
+            course(PREPARED, failed(2), restarts=9),
+            0,
+            Failed(stage=Stage.TRAIN, reason="Broken", message="It broke. Mend it", since=NOW),
+            id="the user's configuration, whatever restarts are left",
+        ),
+        pytest.param(
+            course(PREPARED, failed(2, disrupted=True), restarts=0),
+            0,
+            Running(stage=Stage.TRAIN, attempt=1, job=None),
+            id="what a disrupted attempt said does not count",
+        ),
+        pytest.param(
             course(failed(11, stage=Stage.PREPARE), seen(Stage.PREPARE, 1, JobState.SUCCEEDED), failed(11)),
             0,
             Failed(stage=Stage.TRAIN, reason="RestartsExhausted", message=EXHAUSTED, since=NOW),
@@ -135,6 +147,29 @@ OVERDUE = (
             0,
             Failed(stage=Stage.TRAIN, reason="DeadlineExceeded", message=OVERDUE, since=NOW),
             id="too late",
+        ),
+        pytest.param(
+            course(PREPARED, failed(11), active_deadline_seconds=7200),
+            99,
+            Failed(stage=Stage.TRAIN, reason="DeadlineExceeded", message=OVERDUE, since=NOW),
+            id="a failure that leaves no time",
+        ),
+        pytest.param(
+            course(PREPARED, active_deadline_seconds=3600),
+            0,
+            Failed(
+                stage=Stage.TRAIN,
+                reason="DeadlineExceeded",
+                message=OVERDUE.replace("7200", "3600"),
+                since=NOW,
+            ),
+            id="no time for the next stage",
+        ),
+        pytest.param(
+            course(*map(done, Stage), active_deadline_seconds=60),
+            0,
+            Complete(since=NOW),
+            id="done, though late",
         ),
         pytest.param(
             course(PREPARED, failed(143, failure_reason="DeadlineExceeded"), active_deadline_seconds=9000),

@@ -1,85 +1,16 @@
 """Whole plans, and that a plan that was applied leaves nothing to do."""
 
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from fake_cluster import END, NOW, FakeCluster, JobBuilder, names
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from finetune_operator.api.job import FineTuneJob
-from finetune_operator.core.config import Config
-from finetune_operator.core.digest import spec_hash_of
-from finetune_operator.core.job_observation import observe_job
-from finetune_operator.core.objects import Manifest, Ref
 from finetune_operator.core.plan import Event, Plan
-from finetune_operator.finetune import Observed, ObservedProgress
-from finetune_operator.finetune.reconcile import reconcile
-
-JobBuilder = Callable[..., FineTuneJob]
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-END = "2026-01-01T00:00:00Z"
-
-
-class FakeCluster:
-    """Holds one job's children and its status, as an API server would."""
-
-    def __init__(self, job: FineTuneJob) -> None:
-        self.job = job
-        self.children: dict[Ref, Manifest] = {}
-        self.deleted_parent = False
-
-    def observed(self, progress: ObservedProgress | None = None) -> Observed:
-        jobs = [child for ref, child in self.children.items() if ref.kind == "Job"]
-        return Observed(
-            children={ref: spec_hash_of(child) for ref, child in self.children.items()},
-            jobs=tuple(observe_job(child, child.get("pods", [])) for child in jobs),
-            progress=progress,
-        )
-
-    def reconcile(self, now: datetime = NOW, progress: ObservedProgress | None = None) -> Plan:
-        plan = reconcile(self.job, self.observed(progress), now, Config())
-        for child in plan.apply:
-            self.children[Ref.of(child)] = child
-        for ref in plan.delete:
-            self.children.pop(ref, None)
-            self.deleted_parent |= ref.kind == "FineTuneJob"
-        self.update(status=plan.status)
-        return plan
-
-    def update(self, **changes: Any) -> None:
-        """Change the parent: its status, or fields of its spec."""
-        manifest = self.job.to_dict()
-        manifest["status"] = changes.pop("status", manifest.get("status"))
-        manifest["spec"] |= changes
-        self.job = FineTuneJob.model_validate(manifest)
-
-    @property
-    def active(self) -> Manifest | None:
-        jobs = (child for ref, child in self.children.items() if ref.kind == "Job")
-        return next((child for child in jobs if "conditions" not in child.get("status", {})), None)
-
-    def end(self, code: int, *, disrupted: bool = False) -> None:
-        """End the Job that runs."""
-        job = self.active
-        assert job is not None
-        condition = {
-            "type": "Failed" if code else "Complete",
-            "status": "True",
-            "reason": "R",
-            "lastTransitionTime": END,
-        }
-        job["status"] = {"startTime": END, "conditions": [condition]}
-        ended = {"exitCode": code, "message": "It broke", "finishedAt": END}
-        conditions = [{"type": "DisruptionTarget", "status": "True"}] if disrupted else []
-        job["pods"] = [
-            {"status": {"containerStatuses": [{"state": {"terminated": ended}}], "conditions": conditions}}
-        ]
-
-
-def names(plan: Plan) -> list[str]:
-    return [f"{child['kind']}/{child['metadata']['name']}" for child in plan.apply]
+from finetune_operator.finetune import ObservedProgress
 
 
 def test_the_life_of_a_job(job: JobBuilder) -> None:
@@ -102,6 +33,7 @@ def test_the_life_of_a_job(job: JobBuilder) -> None:
     status = cluster.job.to_dict()["status"]
     assert status["phase"] == "Complete"
     assert {c["type"]: c["status"] for c in status["conditions"]} == {
+        "Fits": "True",
         "Prepared": "True",
         "Trained": "True",
         "Converted": "True",
@@ -119,7 +51,13 @@ def test_the_whole_plan_of_a_failure(job: JobBuilder) -> None:
     cluster.end(2)
 
     message = "It broke"
+    needs = (
+        "Training needs 0.2 GB of host memory of each process; "
+        "Conversion needs 1.5 GB of host memory of each process; "
+        "Storage needs 56 MB of the volume, and how much there is is not known"
+    )
     conditions = [
+        ("Fits", "Unknown", "NotCompared", needs),
         ("Prepared", "False", "Failed", message),
         ("Trained", "False", "Pending", "Waits for the prepare stage"),
         ("Converted", "False", "Pending", "Waits for the train stage"),
@@ -153,44 +91,6 @@ def test_the_whole_plan_of_a_failure(job: JobBuilder) -> None:
     )
 
 
-def test_suspension_deletes_the_job_and_resumption_makes_it_again(job: JobBuilder) -> None:
-    cluster = FakeCluster(job())
-    cluster.reconcile()
-    cluster.end(0)
-    made = names(cluster.reconcile())
-
-    cluster.update(scheduling={"suspend": True})
-    suspended = cluster.reconcile()
-    cluster.update(scheduling={"suspend": False})
-
-    assert [f"{ref.kind}/{ref.name}" for ref in suspended.delete] == made
-    assert suspended.status["phase"] == "Suspended"
-    assert names(cluster.reconcile()) == made
-
-
-def test_children_of_another_run_go(job: JobBuilder) -> None:
-    cluster = FakeCluster(job())
-    old = cluster.reconcile().status["run"]
-    cluster.update(training={"steps": 11})
-
-    plan = cluster.reconcile()
-
-    assert {ref.name for ref in plan.delete} == {f"faq-{old}", f"faq-{old}-prepare-0"}
-    assert len(plan.apply) == 3
-
-
-def test_a_finished_job_is_deleted_when_its_time_is_over(job: JobBuilder) -> None:
-    cluster = FakeCluster(job(ttlSecondsAfterFinished=60))
-    cluster.reconcile()
-    cluster.end(2)
-
-    assert cluster.reconcile().requeue_after == 60
-    assert cluster.reconcile(NOW + timedelta(seconds=59)).requeue_after == 1
-    assert not cluster.deleted_parent
-    cluster.reconcile(NOW + timedelta(seconds=60))
-    assert cluster.deleted_parent
-
-
 def test_progress_is_told_and_stays_between_stages(job: JobBuilder) -> None:
     cluster = FakeCluster(job())
     cluster.reconcile()
@@ -217,7 +117,69 @@ def test_fewer_stages(job: JobBuilder, export: dict[str, Any], conditions: list[
         cluster.reconcile()
     status = cluster.job.to_dict()["status"]
     assert status["phase"] == "Complete"
-    assert [c["status"] for c in status["conditions"][:4]] == conditions
+    assert [c["status"] for c in status["conditions"][1:5]] == conditions
+
+
+def test_a_push_comes_last_and_the_status_tells_where_to(job: JobBuilder) -> None:
+    uri = "s3://models/faq"
+    cluster = FakeCluster(job(export={"push": {"uri": uri, "credentialsSecretRef": {"name": "bucket"}}}))
+    assert "pushedTo" not in cluster.reconcile().status
+    made = []
+    while cluster.active:
+        cluster.end(0)
+        made += cluster.reconcile().apply
+    env = {e["name"]: e for e in made[-1]["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert env["AWS_ACCESS_KEY_ID"]["valueFrom"]["secretKeyRef"] == {
+        "name": "bucket",
+        "key": "AWS_ACCESS_KEY_ID",
+    }
+    assert "HF_HUB_OFFLINE" not in env
+    status = cluster.job.to_dict()["status"]
+    assert status["pushedTo"] == uri
+    assert ("Pushed", "True") in [(c["type"], c["status"]) for c in status["conditions"]]
+
+
+def test_where_a_model_goes_is_no_part_of_the_run(job: JobBuilder) -> None:
+    runs = [
+        FakeCluster(job(export=export)).reconcile().status["run"]
+        for export in ({}, {"push": {"uri": "hf://a/b"}})
+    ]
+    assert runs[0] == runs[1]
+
+
+def test_shards_merge_side_by_side_and_one_process_completes(job: JobBuilder) -> None:
+    cluster = FakeCluster(job(export={"shards": 4}))
+    run = cluster.reconcile().status["run"]
+    cluster.end(0)
+    cluster.reconcile()
+    cluster.end(0)
+    plan = cluster.reconcile()
+
+    (shards,) = plan.apply
+    assert shards["metadata"]["name"] == f"faq-{run}-merge-shards-0"
+    assert (shards["spec"]["completions"], shards["spec"]["parallelism"]) == (4, 4)
+    (container,) = shards["spec"]["template"]["spec"]["containers"]
+    assert [*container["command"], *container["args"][-2:]] == [
+        *("finetune-convert", "merge", "--shard", "$(SHARD_INDEX)/4")
+    ]
+    converted = next(c for c in plan.status["conditions"] if c["type"] == "Converted")
+    assert converted["message"] == "Waits for the merge-shards stage"
+    cluster.end(0)
+    assert names(cluster.reconcile()) == [f"Job/faq-{run}-merge-0"]
+
+
+def test_more_shards_do_not_train_again(job: JobBuilder) -> None:
+    cluster = FakeCluster(job())
+    run = cluster.reconcile().status["run"]
+    cluster.end(0)
+    cluster.reconcile()
+
+    cluster.update(export={"shards": 4})
+    plan = cluster.reconcile()
+
+    assert (plan.apply, plan.delete, plan.status["run"]) == ((), (), run)
+    cluster.end(0)
+    assert names(cluster.reconcile()) == [f"Job/faq-{run}-merge-shards-0"]
 
 
 HAPPENINGS = st.lists(

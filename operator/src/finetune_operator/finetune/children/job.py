@@ -1,18 +1,22 @@
-"""The Job of one attempt of a stage: a single pod, or one a node for training."""
+"""The Job of one attempt of a stage: a single pod, one a node for training, one a shard for merging."""
 
 from dataclasses import dataclass
 
+from finetune_operator.api.export import PushSpec
 from finetune_operator.api.job import FineTuneJob
+from finetune_operator.api.secrets import SecretKeyRef
 from finetune_operator.core.config import Config
 from finetune_operator.core.labels import ATTEMPT, QUEUE_NAME, RUN, selector_labels
 from finetune_operator.core.objects import Manifest, without_empty
 from finetune_operator.core.pod import (
+    COMPLETION_INDEX,
     VOLUME_ROOT,
     ContainerSpec,
     PodSpec,
     build_pod_template,
     claim_mount,
     claim_volume,
+    env_from_field,
     env_from_secret,
     env_var,
     port,
@@ -27,7 +31,14 @@ from finetune_operator.finetune.stages import TRAITS, Stage
 CONTAINER = "main"
 
 # Seconds from SIGTERM to SIGKILL: training finishes its step and saves; the others only stop.
-_GRACE_SECONDS = {Stage.PREPARE: 30, Stage.TRAIN: 300, Stage.MERGE: 30, Stage.VERIFY: 30}
+_TRAIN_GRACE_SECONDS, _GRACE_SECONDS = 300, 30
+
+# Environment variable: key of the Secret.
+_CREDENTIALS = {
+    "oci": {"DOCKER_AUTH_CONFIG": ".dockerconfigjson"},
+    "hf": {"HF_TOKEN": "HF_TOKEN"},
+    "s3": {name: name for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,15 +53,15 @@ class Attempt:
 def desired_job(job: FineTuneJob, names: Names, attempt: Attempt, config: Config) -> Manifest:
     """Return the Job. A pod that fails ends it; whether there is a next attempt is the reconcile's to say."""
     stage = attempt.stage
-    nodes = job.spec.workers.nodes if stage is Stage.TRAIN else 1
+    pods = _pods(job, stage)
     metadata = child_metadata(job, names.job(stage, attempt.number), stage, names.run)
     metadata["labels"] |= {ATTEMPT: str(attempt.number)}
     if stage is Stage.TRAIN and job.spec.scheduling.queue_name:
         metadata["labels"] |= {QUEUE_NAME: job.spec.scheduling.queue_name}
     spec = {
         "completionMode": "Indexed",
-        "completions": nodes,
-        "parallelism": nodes,
+        "completions": pods,
+        "parallelism": pods,
         "backoffLimit": 0,
         "activeDeadlineSeconds": attempt.deadline_seconds,
         "podReplacementPolicy": "Failed",
@@ -58,6 +69,10 @@ def desired_job(job: FineTuneJob, names: Names, attempt: Attempt, config: Config
         "template": _pod_template(job, names, attempt, config),
     }
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": without_empty(spec)}
+
+
+def _pods(job: FineTuneJob, stage: Stage) -> int:
+    return {Stage.TRAIN: job.spec.workers.nodes, Stage.MERGE_SHARDS: job.spec.export.shards}.get(stage, 1)
 
 
 def _failure_rules() -> list[Manifest]:
@@ -79,7 +94,7 @@ def _pod_template(job: FineTuneJob, names: Names, attempt: Attempt, config: Conf
         labels=selector,
         volumes=(claim_volume(names.claim), {"name": "run", "configMap": {"name": names.config_map}}),
         restart_policy="Never",
-        grace_seconds=_GRACE_SECONDS[stage],
+        grace_seconds=_TRAIN_GRACE_SECONDS if stage is Stage.TRAIN else _GRACE_SECONDS,
         priority_class_name=spec.scheduling.priority_class_name,
         subdomain=names.service if stage is Stage.TRAIN else None,
         affinity=_one_pod_a_node(selector) if stage is Stage.TRAIN and spec.workers.nodes > 1 else {},
@@ -97,28 +112,44 @@ def _container(job: FineTuneJob, names: Names, attempt: Attempt, config: Config)
         image=getattr(config.images, traits.image),
         image_pull_policy=config.image_pull_policy,
         command=traits.command,
-        args=("--run", f"{RUN_FOLDER}/{RUN_FILE}", "--root", VOLUME_ROOT),
+        args=("--run", f"{RUN_FOLDER}/{RUN_FILE}", "--root", VOLUME_ROOT, *_shard(job, stage)),
         env=(
             *rendezvous,
             *on_gpu,
+            *((env_from_field("SHARD_INDEX", COMPLETION_INDEX),) if stage is Stage.MERGE_SHARDS else ()),
             *_source_env(job, stage),
             env_var("FINETUNE_PROGRESS_PORT", PROGRESS_PORT),
         ),
         ports=(*((port("rendezvous", RENDEZVOUS_PORT),) if trains else ()), port("progress", PROGRESS_PORT)),
         limits=_devices(job) if trains else {},
         mounts=(claim_mount(), {"name": "run", "mountPath": RUN_FOLDER, "readOnly": True}),
-        # RDMA registers memory, which must be locked; the limit of a container is 64 KiB without it.
-        added_capabilities=("IPC_LOCK",) if trains and workers.rdma_resource_name else (),
+        added_capabilities=("IPC_LOCK",) if trains and workers.ipc_lock else (),
         template_resources=trains,
     )
 
 
+def _shard(job: FineTuneJob, stage: Stage) -> tuple[str, ...]:
+    """Return which process of how many this pod is; the merge after them completes the model."""
+    return ("--shard", f"$(SHARD_INDEX)/{job.spec.export.shards}") if stage is Stage.MERGE_SHARDS else ()
+
+
 def _source_env(job: FineTuneJob, stage: Stage) -> tuple[Manifest, ...]:
-    """Return what opens the sources; only prepare goes to the network."""
+    """Return what opens the sources and the target; only prepare and push go to the network."""
+    if stage is Stage.PUSH:
+        return _push_env(job.spec.export.push)
     if stage is not Stage.PREPARE:
         return (env_var("HF_HUB_OFFLINE", 1),)
     token = job.spec.model.token_secret_ref or job.spec.dataset.token_secret_ref
     return (env_from_secret("HF_TOKEN", token),) if token else ()
+
+
+def _push_env(push: PushSpec | None) -> tuple[Manifest, ...]:
+    """Return the Secret's keys under the names that the clients of each kind of place read."""
+    if push is None or push.credentials_secret_ref is None:
+        return ()
+    secret = push.credentials_secret_ref.name
+    keys = _CREDENTIALS[push.uri.partition("://")[0]]
+    return tuple(env_from_secret(name, SecretKeyRef(name=secret, key=key)) for name, key in keys.items())
 
 
 def _devices(job: FineTuneJob) -> Manifest:

@@ -1,0 +1,77 @@
+"""A cluster that holds one job and its children, as an API server would; and what tests say about plans."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from finetune_operator.api.job import FineTuneJob
+from finetune_operator.core.config import Config
+from finetune_operator.core.job_observation import observe_job
+from finetune_operator.core.objects import Manifest, Ref
+from finetune_operator.core.plan import Plan
+from finetune_operator.finetune import Observed, ObservedProgress
+from finetune_operator.finetune.reconcile import reconcile
+
+JobBuilder = Callable[..., FineTuneJob]
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+END = "2026-01-01T00:00:00Z"
+
+
+class FakeCluster:
+    """Holds one job's children and its status, as an API server would."""
+
+    def __init__(self, job: FineTuneJob) -> None:
+        self.job = job
+        self.children: dict[Ref, Manifest] = {}
+        self.deleted_parent = False
+
+    def observed(self, progress: ObservedProgress | None = None) -> Observed:
+        jobs = [child for ref, child in self.children.items() if ref.kind == "Job"]
+        return Observed(
+            children=self.children,
+            jobs=tuple(observe_job(child, child.get("pods", [])) for child in jobs),
+            progress=progress,
+        )
+
+    def reconcile(self, now: datetime = NOW, progress: ObservedProgress | None = None) -> Plan:
+        plan = reconcile(self.job, self.observed(progress), now, Config())
+        for child in plan.apply:
+            self.children[Ref.of(child)] = child
+        for ref in plan.delete:
+            self.children.pop(ref, None)
+            self.deleted_parent |= ref.kind == "FineTuneJob"
+        self.update(status=plan.status)
+        return plan
+
+    def update(self, **changes: Any) -> None:
+        """Change the parent: its status, or fields of its spec."""
+        manifest = self.job.to_dict()
+        manifest["status"] = changes.pop("status", manifest.get("status"))
+        manifest["spec"] |= changes
+        self.job = FineTuneJob.model_validate(manifest)
+
+    @property
+    def active(self) -> Manifest | None:
+        jobs = (child for ref, child in self.children.items() if ref.kind == "Job")
+        return next((child for child in jobs if "conditions" not in child.get("status", {})), None)
+
+    def end(self, code: int, *, disrupted: bool = False) -> None:
+        """End the Job that runs."""
+        job = self.active
+        assert job is not None
+        condition = {
+            "type": "Failed" if code else "Complete",
+            "status": "True",
+            "reason": "R",
+            "lastTransitionTime": END,
+        }
+        job["status"] = {"startTime": END, "conditions": [condition]}
+        ended = {"exitCode": code, "message": "It broke", "finishedAt": END}
+        conditions = [{"type": "DisruptionTarget", "status": "True"}] if disrupted else []
+        job["pods"] = [
+            {"status": {"containerStatuses": [{"state": {"terminated": ended}}], "conditions": conditions}}
+        ]
+
+
+def names(plan: Plan) -> list[str]:
+    return [f"{child['kind']}/{child['metadata']['name']}" for child in plan.apply]

@@ -1,0 +1,112 @@
+"""What does not start, and what ends: jobs too large, suspension, other runs, time to live, deadlines."""
+
+from datetime import timedelta
+
+import pytest
+from fake_cluster import NOW, FakeCluster, JobBuilder, names
+
+from finetune_operator.core.plan import Event
+from finetune_operator.finetune.children.names import owner_of
+
+TOO_LARGE = {"flavor": "671B_lora", "workers": {"gpusPerNode": 8}, "storage": {"size": "5Ti"}}
+
+
+def test_nothing_is_made_for_a_job_that_does_not_fit_until_it_does(job: JobBuilder) -> None:
+    cluster = FakeCluster(job(**TOO_LARGE, deployment={"tensorParallelSize": 8}))
+
+    plan = cluster.reconcile()
+
+    assert plan.apply == plan.delete == ()
+    message = (
+        "Training needs 269 GB of the 141 GB of each GPU (frozen base in bfloat16: 168 GB): "
+        "set workers.nodes to 8"
+    )
+    assert plan.events == (Event(type="Warning", reason="TrainingNeedsMoreMemory", message=message),)
+    assert plan.status["phase"] == "Failed"
+    conditions = {c["type"]: (c["status"], c["reason"], c["message"]) for c in plan.status["conditions"]}
+    assert conditions["Fits"] == ("False", "TrainingNeedsMoreMemory", message)
+    assert conditions["Failed"] == ("True", "TrainingNeedsMoreMemory", message)
+    assert conditions["Stalled"] == ("True", "Failed", message)
+    cluster.update(workers={"gpusPerNode": 8, "nodes": 8})
+    assert [child["kind"] for child in cluster.reconcile().apply] == [
+        *("PersistentVolumeClaim", "ConfigMap", "Service", "Job", "ModelDeployment")
+    ]
+
+
+def test_what_runs_is_not_stopped_by_arithmetic(job: JobBuilder) -> None:
+    cluster = FakeCluster(job(**TOO_LARGE | {"workers": {"gpusPerNode": 8, "gpuMemory": "999G"}}))
+    cluster.reconcile()
+    cluster.update(workers={"gpusPerNode": 8})
+
+    plan = cluster.reconcile()
+
+    assert plan.status["phase"] == "Pending"
+    assert {c["type"]: c["status"] for c in plan.status["conditions"]}["Fits"] == "False"
+    assert plan.delete == ()
+
+
+def test_suspension_deletes_the_job_and_resumption_makes_it_again(job: JobBuilder) -> None:
+    cluster = FakeCluster(job())
+    cluster.reconcile()
+    cluster.end(0)
+    made = names(cluster.reconcile())
+
+    cluster.update(scheduling={"suspend": True})
+    suspended = cluster.reconcile()
+    cluster.update(scheduling={"suspend": False})
+
+    assert [f"{ref.kind}/{ref.name}" for ref in suspended.delete] == made
+    assert suspended.status["phase"] == "Suspended"
+    assert names(cluster.reconcile()) == made
+
+
+def test_children_of_another_run_go(job: JobBuilder) -> None:
+    cluster = FakeCluster(job())
+    old = cluster.reconcile().status["run"]
+    cluster.update(training={"steps": 11})
+
+    plan = cluster.reconcile()
+
+    assert {ref.name for ref in plan.delete} == {f"faq-{old}", f"faq-{old}-prepare-0"}
+    assert len(plan.apply) == 3
+
+
+@pytest.mark.parametrize("code", [pytest.param(0, id="complete"), pytest.param(2, id="failed")])
+def test_a_finished_job_is_deleted_when_its_time_is_over(job: JobBuilder, code: int) -> None:
+    cluster = FakeCluster(job(ttlSecondsAfterFinished=60))
+    cluster.reconcile()
+    while cluster.active:
+        cluster.end(code)
+        assert not cluster.reconcile().delete
+
+    assert cluster.reconcile().requeue_after == 60
+    assert cluster.reconcile(NOW + timedelta(seconds=59)).requeue_after == 1
+    assert not cluster.deleted_parent
+    cluster.reconcile(NOW + timedelta(seconds=60))
+    assert cluster.deleted_parent
+
+
+def test_a_job_that_is_not_finished_has_no_time_to_live(job: JobBuilder) -> None:
+    cluster = FakeCluster(job(ttlSecondsAfterFinished=60))
+    cluster.reconcile()
+    assert cluster.reconcile(NOW + timedelta(days=1)).delete == ()
+    cluster.update(scheduling={"suspend": True})
+    cluster.reconcile()
+    assert cluster.reconcile(NOW + timedelta(days=2)).delete == ()
+
+
+def test_every_child_goes_with_the_job(job: JobBuilder) -> None:
+    cluster = FakeCluster(job(storage={"size": "1Gi"}, export={"shards": 2}, deployment={"gpus": 0}))
+    cluster.reconcile()
+    while cluster.active:
+        cluster.end(0)
+        cluster.reconcile()
+    assert len(cluster.children) == 9
+    owners = [child["metadata"]["ownerReferences"] for child in cluster.children.values()]
+    assert owners == 9 * [[owner_of(cluster.job).reference]]
+
+
+def test_the_deadline_of_an_attempt_is_what_is_left(job: JobBuilder) -> None:
+    cluster = FakeCluster(job(scheduling={"activeDeadlineSeconds": 600}))
+    first = cluster.reconcile().apply[-1]
+    assert first["spec"]["activeDeadlineSeconds"] == 600
