@@ -1,11 +1,23 @@
 """Which model is served: a folder in a volume, or the reason why there is none yet."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
-from finetune_operator.api.deployment import ModelDeployment
-from finetune_operator.core.naming import child_name
-from finetune_operator.serving.observed import ObservedModel
+from finetune_operator.api.deployment import AdapterSpec, ModelDeployment
+from finetune_operator.core.capacity.weights import checkpoint_bytes
+from finetune_operator.core.objects import Manifest
+from finetune_operator.serving.observed import Observed, ObservedModel
 from finetune_operator.serving.reasons import MESSAGES, Reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServedAdapter:
+    """An adapter that can be served beside a model."""
+
+    name: str
+    path: str
+    rank: int | None = None
+    """None where it is a folder that nobody has looked into."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,28 +27,72 @@ class ServedModel:
     path: str
     claim: str
     size_bytes: int | None = None
+    """Of what is read before it can serve; None for a folder that nobody has looked into."""
+    adapters: tuple[ServedAdapter, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoModel:
     """Why there is none."""
 
-    reason: Reason
+    reason: str
     message: str
     final: bool = False
     """Whether waiting alone cannot help."""
 
 
-def resolve_model(deployment: ModelDeployment, job: ObservedModel | None) -> ServedModel | NoModel:
-    """Return the model that the spec names."""
+def named_jobs(deployment: Manifest) -> set[str]:
+    """Return the names of the FineTuneJobs that a deployment needs, of its namespace."""
+    spec = deployment["spec"]
+    names = {source.get("fineTuneJob") for source in (spec["model"], *spec.get("adapters", []))}
+    return names - {None}
+
+
+def resolve_model(deployment: ModelDeployment, observed: Observed) -> ServedModel | NoModel:
+    """Return the model that the spec names, with its adapters."""
+    model = _resolve_base(deployment, observed.jobs)
+    if isinstance(model, NoModel):
+        return model
+    adapters = []
+    for spec in deployment.spec.adapters:
+        adapter = _resolve_adapter(spec, observed.jobs, model.claim)
+        if isinstance(adapter, NoModel):
+            return adapter
+        adapters.append(adapter)
+    return replace(model, adapters=tuple(adapters))
+
+
+def _resolve_adapter(
+    spec: AdapterSpec, jobs: Mapping[str, ObservedModel], claim: str
+) -> ServedAdapter | NoModel:
+    if spec.fine_tune_job is None:
+        assert spec.uri is not None  # the API's rules
+        return ServedAdapter(name=spec.name, path=spec.uri)
+    name = spec.fine_tune_job
+    job = jobs.get(name)
+    if job is None:
+        return NoModel(reason=Reason.JOB_NOT_FOUND, message=MESSAGES[Reason.JOB_NOT_FOUND].format(job=name))
+    if job.claim != claim:
+        message = MESSAGES[Reason.ADAPTER_ELSEWHERE].format(job=name, theirs=job.claim, ours=claim)
+        return NoModel(reason=Reason.ADAPTER_ELSEWHERE, message=message, final=True)
+    if job.adapter_path is not None:
+        return ServedAdapter(name=spec.name, path=job.adapter_path, rank=job.rank)
+    if job.failure:
+        message = MESSAGES[Reason.JOB_FAILED].format(job=name, message=job.failure)
+        return NoModel(reason=Reason.JOB_FAILED, message=message, final=True)
+    message = MESSAGES[Reason.ADAPTER_NOT_TRAINED].format(job=name, phase=job.phase)
+    return NoModel(reason=Reason.ADAPTER_NOT_TRAINED, message=message)
+
+
+def _resolve_base(deployment: ModelDeployment, jobs: Mapping[str, ObservedModel]) -> ServedModel | NoModel:
     model, storage = deployment.spec.model, deployment.spec.storage
     if model.fine_tune_job is None:
         assert model.uri is not None  # the API's rules
         assert storage is not None
-        return ServedModel(
-            path=model.uri, claim=storage.claim_name or child_name(deployment.metadata.name, "storage")
-        )
+        assert storage.claim_name is not None
+        return ServedModel(path=model.uri, claim=storage.claim_name)
     name = model.fine_tune_job
+    job = jobs.get(name)
     if job is None:
         return NoModel(reason=Reason.JOB_NOT_FOUND, message=MESSAGES[Reason.JOB_NOT_FOUND].format(job=name))
     if job.failure:
@@ -48,4 +104,5 @@ def resolve_model(deployment: ModelDeployment, job: ObservedModel | None) -> Ser
     if job.path is None:
         message = MESSAGES[Reason.JOB_HAS_NO_MODEL].format(job=name)
         return NoModel(reason=Reason.JOB_HAS_NO_MODEL, message=message, final=True)
-    return ServedModel(path=job.path, claim=job.claim, size_bytes=job.size_bytes)
+    size = checkpoint_bytes(job.weights.model, job.weights.dtype) if job.weights else None
+    return ServedModel(path=job.path, claim=job.claim, size_bytes=size)

@@ -10,10 +10,13 @@ class Reason(StrEnum):
     JOB_NOT_COMPLETE = "FineTuneJobNotComplete"
     JOB_FAILED = "FineTuneJobFailed"
     JOB_HAS_NO_MODEL = "FineTuneJobHasNoModel"
+    ADAPTER_NOT_TRAINED = "AdapterNotTrained"
+    ADAPTER_ELSEWHERE = "AdapterInAnotherVolume"
     LOADING = "Loading"
     SERVING = "Serving"
     CRASHING = "Crashing"
     NOT_READY_IN_TIME = "NotReadyInTime"
+    ROLLED_BACK = "RolledBack"
     SCALED_TO_ZERO = "ScaledToZero"
 
 
@@ -23,9 +26,14 @@ MESSAGES = {
     Reason.JOB_FAILED: "FineTuneJob {job} failed: {message}",
     Reason.JOB_HAS_NO_MODEL: "FineTuneJob {job} has export.adapterOnly and no merged model; "
     "serve its base with adapters, or set adapterOnly to false",
+    Reason.ADAPTER_NOT_TRAINED: "Waits for FineTuneJob {job} to be Trained; it is {phase}",
+    Reason.ADAPTER_ELSEWHERE: "The adapter of FineTuneJob {job} is in the volume {theirs}, the model in "
+    "{ours}; give both the same storage.claimName",
     Reason.LOADING: "The server loads {path}; {ready} of {replicas} replicas are ready",
     Reason.SERVING: "{ready} of {replicas} replicas answer",
     Reason.CRASHING: "The server ends with exit code {code}: {message}",
     Reason.NOT_READY_IN_TIME: "The server was not ready in time; see the pod's log",
+    Reason.ROLLED_BACK: "The server of {path} was not ready in time; {before} is served again, "
+    "and {ready} of {replicas} replicas answer. The next change of spec or model is tried",
     Reason.SCALED_TO_ZERO: "replicas is 0",
 }

@@ -11,10 +11,13 @@ from finetune_operator.core.objects import Manifest
 from finetune_operator.core.plan import Plan
 from finetune_operator.serving.children.deployment import desired_deployment
 from finetune_operator.serving.children.disruption_budget import desired_disruption_budget
+from finetune_operator.serving.children.network_policy import desired_network_policy
 from finetune_operator.serving.children.service import desired_service
 from finetune_operator.serving.conditions import conditions_of
+from finetune_operator.serving.fits import fits_of
 from finetune_operator.serving.model import NoModel, ServedModel, resolve_model
 from finetune_operator.serving.observed import Observed
+from finetune_operator.serving.rollout import next_rollout, with_rollout
 from finetune_operator.serving.status import build_status, previous_status
 
 
@@ -23,19 +26,27 @@ def reconcile(deployment: ModelDeployment, observed: Observed, now: datetime, co
 
     While there is no model yet, what serves an older one goes on serving it.
     """
-    model = resolve_model(deployment, observed.model)
-    conditions = conditions_of(deployment, model, observed)
+    maker = observed.jobs.get(deployment.spec.model.fine_tune_job or "")
+    fits = fits_of(deployment, maker.weights if maker else None, config)
+    model = resolve_model(deployment, observed)
+    if fits.status == "False" and deployment.spec.replicas:
+        model = NoModel(reason=fits.reason, message=fits.message, final=True)
+    children = list(_children_of_any_model(deployment))
+    rollout = None
+    if isinstance(model, ServedModel):
+        server = desired_deployment(deployment, model, config)
+        may_roll_back = deployment.spec.rollout.rollback
+        rollout = next_rollout(server, model.path, observed.deployment, may_roll_back=may_roll_back)
+        children.append(with_rollout(server, rollout))
+    conditions = [fits, *conditions_of(deployment, model, rollout, observed)]
     return Plan(
-        status=build_status(deployment, model, conditions, observed, now),
-        apply=changed_children(_desired_children(deployment, model, config), observed.children),
+        status=build_status(deployment, rollout, conditions, observed, now),
+        apply=changed_children(children, observed.children),
         events=events_of(previous_status(deployment).get("conditions", []), conditions),
     )
 
 
-def _desired_children(
-    deployment: ModelDeployment, model: ServedModel | NoModel, config: Config
-) -> Iterable[Manifest]:
+def _children_of_any_model(deployment: ModelDeployment) -> Iterable[Manifest]:
     yield desired_service(deployment)
     yield desired_disruption_budget(deployment)
-    if isinstance(model, ServedModel):
-        yield desired_deployment(deployment, model, config)
+    yield desired_network_policy(deployment)

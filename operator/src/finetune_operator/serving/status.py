@@ -7,9 +7,10 @@ from typing import Any
 from finetune_operator.api.deployment import ModelDeployment
 from finetune_operator.core.conditions import Condition, set_conditions
 from finetune_operator.core.objects import Manifest, without_empty
+from finetune_operator.serving.children.names import selector
 from finetune_operator.serving.conditions import phase_of
-from finetune_operator.serving.model import NoModel, ServedModel
 from finetune_operator.serving.observed import Observed
+from finetune_operator.serving.rollout import Rollout
 
 
 def previous_status(deployment: ModelDeployment) -> dict[str, Any]:
@@ -19,7 +20,7 @@ def previous_status(deployment: ModelDeployment) -> dict[str, Any]:
 
 def build_status(
     deployment: ModelDeployment,
-    model: ServedModel | NoModel,
+    rollout: Rollout | None,
     conditions: Sequence[Condition],
     observed: Observed,
     now: datetime,
@@ -30,10 +31,11 @@ def build_status(
     status = {
         "observedGeneration": generation,
         "phase": phase_of(list(conditions)),
-        "modelPath": model.path if isinstance(model, ServedModel) else None,
+        "modelPath": rollout.current.model if rollout else None,
         "endpoint": observed.endpoint,
-        "replicas": deployment.spec.replicas,
+        "replicas": observed.deployment.replicas if observed.deployment else 0,
         "readyReplicas": observed.deployment.ready if observed.deployment else 0,
+        "selector": ",".join(f"{label}={value}" for label, value in selector(deployment).items()),
         "conditions": set_conditions(before, conditions, generation=generation, now=now),
     }
     return without_empty(status)

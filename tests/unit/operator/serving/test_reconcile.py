@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from finetune_operator.api.deployment import ModelDeployment
+from finetune_operator.core.capacity.architecture import FLAVORS, Weights
 from finetune_operator.core.config import Config, Images
 from finetune_operator.core.deployment_observation import ObservedDeployment
-from finetune_operator.core.digest import spec_hash_of
 from finetune_operator.core.objects import Manifest, Ref
 from finetune_operator.core.plan import Plan
 from finetune_operator.core.termination import Termination
@@ -25,8 +25,14 @@ TRAINING = ObservedModel(phase="Training", claim="shared")
 CRASH = Termination(exit_code=1, reason="Failed", message="no memory")
 
 
-def plan(parent: ModelDeployment, **observed: Any) -> Plan:
-    return reconcile(parent, Observed(**observed), NOW, CONFIG)
+def plan(
+    parent: ModelDeployment,
+    model: ObservedModel | None = None,
+    jobs: dict[str, ObservedModel] | None = None,
+    **observed: Any,
+) -> Plan:
+    jobs = {**(jobs or {}), **({"faq": model} if model else {})}
+    return reconcile(parent, Observed(jobs=jobs, **observed), NOW, CONFIG)
 
 
 def kinds(plan: Plan) -> list[str]:
@@ -95,7 +101,7 @@ def server_of(plan: Plan) -> Manifest:
         ),
         pytest.param(
             READY,
-            ObservedDeployment(updated=1, deadline_exceeded=True),
+            ObservedDeployment(updated=1, overdue_since="2026-01-01T00:00:00Z"),
             "Failed",
             "True",
             "The server was not ready in time; see the pod's log",
@@ -128,11 +134,11 @@ def test_conditions(
 
 def test_nothing_is_served_before_there_is_a_model(deployment: Builder) -> None:
     waiting = plan(deployment(), model=TRAINING)
-    assert kinds(waiting) == ["Service", "PodDisruptionBudget"]
-    seen = {Ref.of(child): spec_hash_of(child) for child in waiting.apply}
+    assert kinds(waiting) == ["Service", "PodDisruptionBudget", "NetworkPolicy"]
+    seen = {Ref.of(child): child for child in waiting.apply}
     ready = plan(deployment(), model=READY, children=seen)
     assert kinds(ready) == ["Deployment"]
-    seen |= {Ref.of(child): spec_hash_of(child) for child in ready.apply}
+    seen |= {Ref.of(child): child for child in ready.apply}
     assert plan(deployment(), model=READY, children=seen).apply == ()
     assert kinds(
         plan(deployment(), model=ObservedModel(**{**vars(READY), "path": "runs/x/merged"}), children=seen)
@@ -151,6 +157,7 @@ def test_the_command_on_gpus(deployment: Builder) -> None:
         *("--pipeline-parallel-size", "1"),
         *("--max-model-len", "8192"),
         "--enable-chunked-prefill",
+        "--no-trust-remote-code",
     ]
     assert {v["name"]: v["value"] for v in server["env"]} == {
         "HOME": "/tmp",
@@ -165,19 +172,98 @@ def test_the_command_on_gpus(deployment: Builder) -> None:
 
 def test_the_command_on_a_cpu(deployment: Builder) -> None:
     server = server_of(plan(deployment(gpus=0), model=READY))
-    assert server["args"][-3:] == ["--enforce-eager", "--dtype", "bfloat16"]
+    assert server["args"][-4:-1] == ["--enforce-eager", "--dtype", "bfloat16"]
     assert {"name": "VLLM_CPU_KVCACHE_SPACE", "value": "1"} in server["env"]
     assert "resources" not in server
 
 
+def test_code_of_the_model_runs_only_when_it_is_trusted(deployment: Builder) -> None:
+    server = server_of(plan(deployment(trustRemoteCode=True, engineArgs=["--config", "x"]), model=READY))
+    assert server["args"][-3:] == ["--config", "x", "--trust-remote-code"]
+
+
 def test_ready_means_that_it_generated(deployment: Builder) -> None:
-    server = server_of(plan(deployment(tensorParallelSize=8), model=READY))
-    startup = server["startupProbe"]
+    startup = server_of(plan(deployment(tensorParallelSize=8), model=READY))["startupProbe"]
     assert startup["exec"]["command"][:2] == ["python", "-c"]
     assert "/v1/completions" in startup["exec"]["command"][2]
-    # 600 s, and 8 cards of 141 GB read at 500 MB/s
-    assert startup["failureThreshold"] * startup["periodSeconds"] == pytest.approx(600 + 2256, abs=10)
-    assert server["readinessProbe"]["httpGet"] == {"path": "/health", "port": "http"}
+
+
+@pytest.mark.parametrize(
+    ("weights", "seconds"),
+    [
+        pytest.param(None, 600 + 2256, id="8 cards of 141 GB, at 500 MB/s"),
+        pytest.param(
+            Weights(model=FLAVORS["671B_lora"], dtype="float8"), 600 + 1377, id="the model's 688.6 GB"
+        ),
+    ],
+)
+def test_how_long_it_may_take_to_be_ready(deployment: Builder, weights: Weights | None, seconds: int) -> None:
+    model = ObservedModel(**{**vars(READY), "weights": weights})
+    made = plan(deployment(tensorParallelSize=8), model=model)
+    startup = server_of(made)["startupProbe"]
+    assert startup["failureThreshold"] * startup["periodSeconds"] == pytest.approx(seconds, abs=10)
+    assert made.apply[-1]["spec"]["progressDeadlineSeconds"] == pytest.approx(seconds + 600, abs=10)
+
+
+def adapters(*specs: dict[str, str]) -> dict[str, Any]:
+    return {"adapters": [{"name": f"a{number}", **spec} for number, spec in enumerate(specs)]}
+
+
+TRAINED = ObservedModel(phase="Merging", claim="shared", adapter_path="runs/default/tone/1/adapter", rank=48)
+
+
+def test_adapters_of_jobs_and_of_folders(deployment: Builder) -> None:
+    spec = adapters({"fineTuneJob": "tone"}, {"uri": "adapters/terms"})
+    server = server_of(plan(deployment(**spec), model=READY, jobs={"tone": TRAINED}))
+    assert server["args"][10:-1] == [
+        *("--enable-lora", "--max-lora-rank", "64", "--lora-modules"),
+        *("a0=/volume/runs/default/tone/1/adapter", "a1=/volume/adapters/terms"),
+    ]
+    replaced = ObservedModel(**{**vars(TRAINED), "adapter_path": "runs/default/tone/2/adapter"})
+    again = server_of(plan(deployment(**spec), model=READY, jobs={"tone": replaced}))
+    assert "a0=/volume/runs/default/tone/2/adapter" in again["args"]
+
+
+@pytest.mark.parametrize(
+    ("job", "reason", "stalled"),
+    [
+        pytest.param(None, "FineTuneJobNotFound", "False", id="no job"),
+        pytest.param(TRAINING, "AdapterNotTrained", "False", id="it waits"),
+        pytest.param(
+            ObservedModel(phase="Failed", claim="shared", failure="It broke"),
+            "FineTuneJobFailed",
+            "True",
+            id="the job failed",
+        ),
+        pytest.param(
+            ObservedModel(**{**vars(TRAINED), "failure": "The merge broke"}),
+            "Loading",
+            "False",
+            id="it failed after training",
+        ),
+        pytest.param(
+            ObservedModel(**{**vars(TRAINED), "claim": "other"}),
+            "AdapterInAnotherVolume",
+            "True",
+            id="another volume",
+        ),
+    ],
+)
+def test_an_adapter_that_is_not_there(
+    deployment: Builder, job: ObservedModel | None, reason: str, stalled: str
+) -> None:
+    parent = deployment(**adapters({"fineTuneJob": "tone"}))
+    status = plan(parent, model=READY, jobs={"tone": job} if job else {}).status
+    conditions = {c["type"]: c for c in status["conditions"]}
+    assert (conditions["Progressing"]["reason"], conditions["Stalled"]["status"]) == (reason, stalled)
+
+
+def test_what_an_autoscaler_reads(deployment: Builder) -> None:
+    status = plan(deployment(replicas=2), model=READY, deployment=ObservedDeployment(replicas=1)).status
+    assert status["replicas"] == 1
+    assert status["selector"] == (
+        "app.kubernetes.io/name=finetune,app.kubernetes.io/instance=faq,app.kubernetes.io/component=serve"
+    )
 
 
 def test_scaled_to_zero(deployment: Builder) -> None:

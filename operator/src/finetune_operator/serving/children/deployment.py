@@ -20,6 +20,8 @@ from finetune_operator.serving.model import ServedModel
 from finetune_operator.serving.startup import HTTP_PORT, probes, startup_seconds
 
 _COMMAND = ("python", "-m", "vllm.entrypoints.openai.api_server")
+# What --max-lora-rank may be, from its default on.
+_LORA_RANKS = (16, 32, 64, 128, 256, 320, 512)
 # Open requests may end before the server does.
 _GRACE_SECONDS = 60
 
@@ -65,7 +67,7 @@ def _container(deployment: ModelDeployment, model: ServedModel, config: Config) 
 
 
 def _args(deployment: ModelDeployment, model: ServedModel) -> tuple[str, ...]:
-    """Return vLLM's arguments; the user's come last, so that they win."""
+    """Return vLLM's arguments; the user's come last, so that they win over all but what is trusted."""
     spec = deployment.spec
     length = ("--max-model-len", str(spec.max_model_len)) if spec.max_model_len else ()
     return (
@@ -75,16 +77,21 @@ def _args(deployment: ModelDeployment, model: ServedModel) -> tuple[str, ...]:
         *("--tensor-parallel-size", str(spec.tensor_parallel_size)),
         *("--pipeline-parallel-size", str(spec.pipeline_parallel_size)),
         *length,
-        *_adapters(deployment),
+        *_adapters(model),
         *(() if spec.gpus_per_replica else CPU_ARGS),
         *spec.engine_args,
+        "--trust-remote-code" if spec.trust_remote_code else "--no-trust-remote-code",
     )
 
 
-def _adapters(deployment: ModelDeployment) -> tuple[str, ...]:
+def _adapters(model: ServedModel) -> tuple[str, ...]:
     """Return the adapters that are served beside the model, each under its own name."""
-    modules = [f"{adapter.name}={VOLUME_ROOT}/{adapter.uri}" for adapter in deployment.spec.adapters]
-    return ("--enable-lora", "--lora-modules", *modules) if modules else ()
+    if not model.adapters:
+        return ()
+    modules = [f"{adapter.name}={VOLUME_ROOT}/{adapter.path}" for adapter in model.adapters]
+    highest = max(adapter.rank or 0 for adapter in model.adapters)
+    rank = next((most for most in _LORA_RANKS if most >= highest), _LORA_RANKS[-1])
+    return ("--enable-lora", "--max-lora-rank", str(rank), "--lora-modules", *modules)
 
 
 def _env(deployment: ModelDeployment) -> tuple[Manifest, ...]:

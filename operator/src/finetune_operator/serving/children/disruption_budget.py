@@ -11,5 +11,10 @@ def desired_disruption_budget(deployment: ModelDeployment) -> Manifest:
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
         "metadata": child_metadata(deployment),
-        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": selector(deployment)}},
+        "spec": {
+            "maxUnavailable": 1,
+            # A server that never becomes ready keeps no node from being drained.
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            "selector": {"matchLabels": selector(deployment)},
+        },
     }

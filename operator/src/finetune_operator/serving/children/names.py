@@ -9,7 +9,7 @@ COMPONENT = "serve"
 
 
 def server_name(deployment: ModelDeployment) -> str:
-    """Return the name of the Deployment, the Service and the PodDisruptionBudget."""
+    """Return the name of every child."""
     return child_name(deployment.metadata.name)
 
 

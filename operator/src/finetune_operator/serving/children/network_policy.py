@@ -1,0 +1,27 @@
+"""The NetworkPolicy: clients reach the API and nothing else, and a server reaches nothing but names."""
+
+from finetune_operator.api.deployment import ModelDeployment
+from finetune_operator.core.objects import Manifest
+from finetune_operator.serving.children.names import child_metadata, selector
+from finetune_operator.serving.startup import HTTP_PORT
+
+_DNS = [{"port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")]
+
+
+def desired_network_policy(deployment: ModelDeployment) -> Manifest:
+    """Return the policy of the server's pods.
+
+    The model comes from the volume, and tensor and pipeline parallel processes meet inside their pod, which
+    no policy can part. Policies add up: one of the user's own over the same pods opens more.
+    """
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": child_metadata(deployment),
+        "spec": {
+            "podSelector": {"matchLabels": selector(deployment)},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [{"ports": [{"port": HTTP_PORT, "protocol": "TCP"}]}],
+            "egress": [{"ports": _DNS}],
+        },
+    }
