@@ -1,0 +1,145 @@
+"""The controller: kopf watches and fills the cache, and wakes what a change concerns.
+
+No daemons and no finalizer: a parent's children go with it by their owner references, so that a deletion does
+not wait for the operator (docs/adr/0006).
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import cel  # noqa: F401 - the first rule would import it, which takes half a second, amid a reconcile
+import click
+import kopf
+from kubernetes.aio import config as kubernetes_config
+from kubernetes.aio.client import ApiClient, Configuration
+from prometheus_client import REGISTRY, start_http_server
+
+from finetune_operator.core.objects import Manifest, Ref
+from finetune_operator.kube.cache import Cache
+from finetune_operator.kube.controller import Controller
+from finetune_operator.kube.fill import fill
+from finetune_operator.kube.log import configure_log
+from finetune_operator.kube.metrics import OperatorCollector
+from finetune_operator.kube.no_diffs import NoDiffs
+from finetune_operator.kube.observe import parents_of
+from finetune_operator.kube.progress import ProgressPoller
+from finetune_operator.kube.requests import Requests
+from finetune_operator.kube.resources import PARENTS, WATCHED, Resource
+from finetune_operator.kube.resync import resync_for_ever
+from finetune_operator.kube.settings import InvalidSettingsError, Settings, load_settings
+from finetune_operator.kube.work import work
+from finetune_operator.kube.work_queue import WorkQueue
+
+Wake = Callable[[Manifest], None]
+
+# Their time is spent waiting for the API server.
+_WORKERS = 32
+_RESYNC_SECONDS = 600.0
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--config", type=click.Path(path_type=Path), help="The configuration file, in YAML.")
+@click.version_option(package_name="finetune-operator")
+def main(config: Path | None) -> None:
+    """Reconcile FineTuneJobs and ModelDeployments until told to stop."""
+    try:
+        settings = load_settings(config)
+    except InvalidSettingsError as invalid:
+        for problem in str(invalid).splitlines():
+            click.echo(f"error: {problem}", err=True)
+        sys.exit(2)
+    configure_log(settings.log)
+    asyncio.run(_run(settings))
+
+
+async def _run(settings: Settings) -> None:
+    """Run until SIGTERM; a task of ours that fails ends the process, and the kubelet starts another."""
+    await _load_kubernetes_config()
+    configuration = Configuration.get_default_copy()
+    # As kopf: aiohttp would look for proxies and for ~/.netrc at each request.
+    configuration.client_session_kwargs = {"trust_env": False}
+    async with ApiClient(configuration) as client:
+        requests = Requests(client)
+        cache, queue = Cache(), WorkQueue()
+        await fill(cache, requests, settings.namespaces)
+
+        def wake(obj: Manifest) -> None:
+            for ref in parents_of(cache, obj):
+                queue.wake(ref)
+
+        poller = ProgressPoller(cache, wake)
+        REGISTRY.register(OperatorCollector(cache, queue, poller))
+        start_http_server(settings.ports.metrics)
+        controller = Controller(cache, requests, poller, settings.config, queue.wake)
+        for ref in (Ref.of(obj) for parent in PARENTS for obj in cache.of_kind(parent.kind)):
+            queue.wake(ref)
+        await _until_one_ends(
+            _kopf(settings, cache, wake),
+            poller.run(),
+            resync_for_ever(cache, requests, settings.namespaces, wake, _RESYNC_SECONDS),
+            *(work(queue, controller) for _ in range(_WORKERS)),
+        )
+
+
+async def _load_kubernetes_config() -> None:
+    try:
+        kubernetes_config.load_incluster_config()  # type: ignore[no-untyped-call]
+    except kubernetes_config.ConfigException:
+        await kubernetes_config.load_kube_config()  # type: ignore[no-untyped-call]
+
+
+async def _until_one_ends(*coroutines: Coroutine[Any, Any, None]) -> None:
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+    done, others = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    for task in done:
+        task.result()
+
+
+def _kopf(settings: Settings, cache: Cache, wake: Wake) -> Coroutine[Any, Any, None]:
+    """Return the coroutine that watches."""
+    registry = kopf.OperatorRegistry()
+    kopf.on.login(registry=registry)(_login)
+    operator_settings = kopf.OperatorSettings()
+    operator_settings.posting.enabled = False
+    operator_settings.persistence.diffbase_storage = NoDiffs()
+    # Without it kopf watches CRDs and namespaces, which a namespaced operator may not.
+    operator_settings.scanning.disabled = True
+    for resource in WATCHED:
+        if resource.label_selector:
+            name = (resource.group, resource.version, resource.plural)
+            operator_settings.watching.label_selectors[name] = resource.label_selector
+        _watch(resource, registry, cache, wake)
+    return kopf.operator(
+        registry=registry,
+        settings=operator_settings,
+        standalone=True,
+        clusterwide=not settings.namespaces,
+        namespaces=settings.namespaces,
+        liveness_endpoint=f"http://0.0.0.0:{settings.ports.health}/healthz",
+    )
+
+
+def _watch(resource: Resource, registry: kopf.OperatorRegistry, cache: Cache, wake: Wake) -> None:
+    """Keep the cache as the watch says."""
+
+    # A coroutine: kopf would call a plain function in a thread.
+    async def on_event(event: kopf.RawEvent, **_: Any) -> None:
+        obj = dict(event["object"])
+        if event["type"] == "DELETED":
+            cache.drop(obj)
+            wake(obj)
+        elif cache.put(obj):
+            wake(obj)
+
+    name = (resource.group, resource.version, resource.plural)
+    kopf.on.event(*name, registry=registry, id=f"watch-{resource.plural}")(on_event)
+
+
+def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+    return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)

@@ -1,0 +1,30 @@
+"""The operator's log: for people, or a JSON object a line for a log store."""
+
+import json
+import logging
+
+from finetune_operator.kube.settings import LogSettings
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def configure_log(settings: LogSettings) -> None:
+    """Write everything from the settings' level on to standard error."""
+    handler = logging.StreamHandler()
+    plain = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+    handler.setFormatter(_JsonFormatter() if settings.format == "json" else plain)
+    logging.basicConfig(level=settings.level.upper(), handlers=[handler])
+    # kopf tells of every handler that it calls, httpx of every request.
+    for name in ("kopf", "httpx"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))

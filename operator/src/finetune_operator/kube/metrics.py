@@ -1,0 +1,141 @@
+"""The metrics of docs/guides/metrics.md, read from the cache at each scrape: what is deleted has none."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from importlib.metadata import version
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from finetune_operator.core.job_observation import JobState, observe_job
+from finetune_operator.core.labels import ATTEMPT
+from finetune_operator.core.objects import Manifest
+from finetune_operator.kube.cache import Cache
+from finetune_operator.kube.progress import ProgressPoller
+from finetune_operator.kube.resources import CHILDREN, PARENTS
+from finetune_operator.kube.work_queue import WorkQueue
+
+_NAMED = ("namespace", "name")
+_JOB_STATES = {JobState.SUCCEEDED: "succeeded", JobState.FAILED: "failed"}
+
+
+class OperatorCollector(Collector):
+    """Everything that is a state; counts are kept where things happen."""
+
+    def __init__(self, cache: Cache, queue: WorkQueue, poller: ProgressPoller) -> None:
+        self._cache = cache
+        self._queue = queue
+        self._poller = poller
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield all gauges. Called in the thread of the metrics server: it only reads."""
+        yield _gauge("finetune_build_info", "1", ("version",), [((version("finetune-operator"),), 1)])
+        yield _gauge(
+            "finetune_queue_depth",
+            "Objects that wait for a reconcile",
+            ("kind",),
+            [((parent.kind,), self._queue.depth(parent.kind)) for parent in PARENTS],
+        )
+        yield self._children()
+        jobs = list(self._cache.of_kind("FineTuneJob"))
+        yield from _states("job", jobs)
+        yield from _job_fields(jobs)
+        yield from self._job_progress(jobs)
+        deployments = list(self._cache.of_kind("ModelDeployment"))
+        yield from _states("deployment", deployments)
+        yield from _deployment_fields(deployments)
+
+    def _children(self) -> Metric:
+        counts = Counter(
+            (child.kind, _state(obj)) for child in CHILDREN for obj in self._cache.of_kind(child.kind)
+        )
+        return _gauge(
+            "finetune_children",
+            "Objects that the operator made",
+            ("kind", "state"),
+            [(labels, count) for labels, count in counts.items()],
+        )
+
+    def _job_progress(self, jobs: list[Manifest]) -> Iterator[Metric]:
+        labels = (*_NAMED, "stage")
+        ratio = GaugeMetricFamily("finetune_job_progress_ratio", "Steps done of all steps", labels=labels)
+        newest = GaugeMetricFamily(
+            "finetune_job_last_progress_timestamp_seconds", "Time of the newest step", labels=labels
+        )
+        eta = GaugeMetricFamily(
+            "finetune_job_eta_seconds", "Seconds that the stage still takes", labels=labels
+        )
+        for job, child in ((j, c) for j in jobs for c in self._cache.owned_by(j, "Job")):
+            key = [*_key(job), str(child["metadata"]["labels"]["app.kubernetes.io/component"])]
+            started, answer = self._poller.started_at(child), self._poller.answer_of(child)
+            if started is None:
+                continue
+            newest.add_metric(key, (answer.advanced_at if answer else started).timestamp())
+            if answer and answer.progress.step is not None and answer.progress.total_steps:
+                ratio.add_metric(key, answer.progress.step / answer.progress.total_steps)
+            if answer and answer.progress.eta_seconds is not None:
+                eta.add_metric(key, answer.progress.eta_seconds)
+        yield from (ratio, newest, eta)
+
+
+def _job_fields(jobs: list[Manifest]) -> Iterator[Metric]:
+    info = [
+        ((*_key(job), job["status"]["run"], job["spec"]["flavor"]), 1.0)
+        for job in jobs
+        if "run" in job["status"]
+    ]
+    yield _gauge("finetune_job_info", "1", (*_NAMED, "run", "flavor"), info)
+    restarts = [(_key(job), job["status"]["restarts"]) for job in jobs if "restarts" in job["status"]]
+    yield _gauge("finetune_job_restarts", "Attempts that failed and count", _NAMED, restarts)
+    for field, name, text in (
+        ("loss", "finetune_job_loss", "Training loss of the newest step"),
+        ("validationLoss", "finetune_job_validation_loss", "Newest loss on the data held out"),
+        ("tokensPerSecond", "finetune_job_tokens_per_second", "Over all processes"),
+    ):
+        said = [(_key(job), job["status"].get("progress", {}).get(field)) for job in jobs]
+        yield _gauge(name, text, _NAMED, [(key, value) for key, value in said if value is not None])
+
+
+def _deployment_fields(deployments: list[Manifest]) -> Iterator[Metric]:
+    wanted = [(_key(d), d["spec"].get("replicas", 1)) for d in deployments]
+    yield _gauge("finetune_deployment_replicas", "Replicas asked for", _NAMED, wanted)
+    ready = [(_key(d), d["status"].get("readyReplicas", 0)) for d in deployments]
+    yield _gauge("finetune_deployment_ready_replicas", "Replicas that answer", _NAMED, ready)
+
+
+def _states(noun: str, parents: list[Manifest]) -> Iterator[Metric]:
+    phases = [((*_key(p), p["status"]["phase"]), 1.0) for p in parents if "phase" in p["status"]]
+    yield _gauge(f"finetune_{noun}_phase", "1 for the phase that it is in", (*_NAMED, "phase"), phases)
+    conditions = [
+        ((*_key(p), c["type"]), float(c["status"] == "True"))
+        for p in parents
+        for c in p["status"].get("conditions", [])
+    ]
+    yield _gauge(
+        f"finetune_{noun}_condition", "1 when the condition is True", (*_NAMED, "condition"), conditions
+    )
+
+
+def _state(obj: Manifest) -> str:
+    """Return what an object that the operator made is doing; one that only has to be there is running."""
+    if obj["kind"] == "Job" and ATTEMPT in obj["metadata"]["labels"]:
+        job = observe_job(obj, ())
+        return _JOB_STATES.get(job.state, "running" if job.ready_pods else "pending")
+    if obj["kind"] == "Deployment":
+        return "running" if obj["status"].get("readyReplicas") else "pending"
+    if obj["kind"] == "PersistentVolumeClaim":
+        return "running" if obj["status"].get("phase") == "Bound" else "pending"
+    return "running"
+
+
+def _key(obj: Manifest) -> tuple[str, str]:
+    return obj["metadata"]["namespace"], obj["metadata"]["name"]
+
+
+def _gauge(
+    name: str, text: str, labels: tuple[str, ...], samples: Iterable[tuple[tuple[str, ...], float]]
+) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for key, value in samples:
+        family.add_metric(list(key), value)
+    return family

@@ -1,0 +1,69 @@
+"""The kinds that the operator reads and writes, and their paths in the API."""
+
+from dataclasses import dataclass
+
+from finetune_operator.api import API_VERSION
+from finetune_operator.core.labels import MANAGED_BY, MANAGER, NAME
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resource:
+    """A kind, under the name that the API's paths have for it."""
+
+    api_version: str
+    kind: str
+    plural: str
+    label_selector: str = ""
+    """Which of its objects concern us; all when empty."""
+
+    @property
+    def group(self) -> str:
+        """The API group; empty for the core group."""
+        return self.api_version.rpartition("/")[0]
+
+    @property
+    def version(self) -> str:
+        """The version within the group."""
+        return self.api_version.rpartition("/")[2]
+
+    def path(self, namespace: str | None = None, name: str = "", subresource: str = "") -> str:
+        """Return the path of an object, or of a list; without a namespace, of all namespaces."""
+        root = f"/apis/{self.api_version}" if self.group else f"/api/{self.version}"
+        inside = f"namespaces/{namespace}/" if namespace else ""
+        return "/".join(part for part in (f"{root}/{inside}{self.plural}", name, subresource) if part)
+
+
+# Pods are made by controllers, from templates that have no managed-by label.
+_OURS, _OUR_PODS = f"{MANAGED_BY}={MANAGER}", f"{NAME}=finetune"
+
+PARENTS = (
+    Resource(api_version=API_VERSION, kind="FineTuneJob", plural="finetunejobs"),
+    Resource(api_version=API_VERSION, kind="ModelDeployment", plural="modeldeployments"),
+)
+CHILDREN = (
+    Resource(api_version="batch/v1", kind="Job", plural="jobs", label_selector=_OURS),
+    Resource(api_version="apps/v1", kind="Deployment", plural="deployments", label_selector=_OURS),
+    Resource(api_version="v1", kind="ConfigMap", plural="configmaps", label_selector=_OURS),
+    Resource(api_version="v1", kind="Service", plural="services", label_selector=_OURS),
+    Resource(
+        api_version="v1", kind="PersistentVolumeClaim", plural="persistentvolumeclaims", label_selector=_OURS
+    ),
+    Resource(
+        api_version="policy/v1",
+        kind="PodDisruptionBudget",
+        plural="poddisruptionbudgets",
+        label_selector=_OURS,
+    ),
+    Resource(
+        api_version="networking.k8s.io/v1",
+        kind="NetworkPolicy",
+        plural="networkpolicies",
+        label_selector=_OURS,
+    ),
+)
+PODS = Resource(api_version="v1", kind="Pod", plural="pods", label_selector=_OUR_PODS)
+EVENTS = Resource(api_version="v1", kind="Event", plural="events")
+
+WATCHED = (*PARENTS, *CHILDREN, PODS)
+
+BY_KIND = {resource.kind: resource for resource in (*WATCHED, EVENTS)}

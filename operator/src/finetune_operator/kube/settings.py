@@ -1,0 +1,97 @@
+"""The operator's configuration file, which the chart writes from its values."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field
+
+from finetune_operator.api.base import ApiModel
+from finetune_operator.api.field_errors import field_errors
+from finetune_operator.api.formats import Quantity
+from finetune_operator.core.config import Config, Images
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+_DEFAULTS = Config()
+
+
+class ImagesSettings(ApiModel):
+    """Container images, one a role."""
+
+    trainer: str = _DEFAULTS.images.trainer
+    """Prepares and trains."""
+
+    converter: str = _DEFAULTS.images.converter
+    """Merges and verifies."""
+
+    server: str = _DEFAULTS.images.server
+    """vLLM."""
+
+
+class PortsSettings(ApiModel):
+    """Where the operator listens."""
+
+    health: Port = 8081
+    """/healthz."""
+
+    metrics: Port = 8080
+    """/metrics."""
+
+
+class LogSettings(ApiModel):
+    """The operator's log."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """What is written at least."""
+
+    format: Literal["plain", "json"] = "plain"
+    """For people, or for a log store."""
+
+
+class Settings(ApiModel):
+    """Everything in the file; what is left out has its default."""
+
+    images: ImagesSettings = Field(default_factory=ImagesSettings)
+    """The images of every pod."""
+
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    """Of every pod."""
+
+    gpu_memory: Quantity = _DEFAULTS.gpu_memory
+    """Of a GPU whose spec does not say."""
+
+    namespaces: list[str] = Field(default_factory=list)
+    """Where to work; everywhere when empty."""
+
+    ports: PortsSettings = Field(default_factory=PortsSettings)
+    """Where to listen."""
+
+    log: LogSettings = Field(default_factory=LogSettings)
+    """The log."""
+
+    @property
+    def config(self) -> Config:
+        """What the builders need of it."""
+        images = Images(
+            trainer=self.images.trainer, converter=self.images.converter, server=self.images.server
+        )
+        return Config(images=images, image_pull_policy=self.image_pull_policy, gpu_memory=self.gpu_memory)
+
+
+class InvalidSettingsError(Exception):
+    """What is wrong with the configuration file, a line each."""
+
+
+def load_settings(file: Path | None) -> Settings:
+    """Return the settings in a file, or the defaults; raises InvalidSettingsError with every wrong field."""
+    if file is None:
+        return Settings()
+    try:
+        document: Any = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InvalidSettingsError(f"{file}: cannot be read ({error}); check --config") from None
+    if not isinstance(document, dict):
+        raise InvalidSettingsError(f"{file}: is no mapping; write images, namespaces, ports and log")
+    if problems := field_errors(Settings, document):
+        raise InvalidSettingsError("\n".join(f"{file}: {problem}" for problem in problems))
+    return Settings.model_validate(document)
