@@ -1,4 +1,4 @@
-"""`finetune`: run, chat, status, validate. Also installed as kubectl-finetune."""
+"""`finetune`: run, chat, status, watch, validate, plan. Also installed as kubectl-finetune."""
 
 import sys
 
@@ -6,9 +6,11 @@ import click
 
 from finetune_operator.api.validation import InvalidManifestsError
 from finetune_operator.cli.chat import chat
+from finetune_operator.cli.plan import plan
 from finetune_operator.cli.run import run
 from finetune_operator.cli.status import status
 from finetune_operator.cli.validate import validate
+from finetune_operator.cli.watch import watch
 from finetune_operator.local.errors import LocalError
 
 
@@ -21,7 +23,9 @@ def finetune() -> None:
 finetune.add_command(run)
 finetune.add_command(chat)
 finetune.add_command(status)
+finetune.add_command(watch)
 finetune.add_command(validate)
+finetune.add_command(plan)
 
 
 def main() -> None:

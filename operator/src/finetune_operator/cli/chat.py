@@ -4,48 +4,44 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import click
 import httpx
 
-from finetune_operator.cli.lookup import find_parents
-from finetune_operator.cli.options import namespace_option, storage_option
+from finetune_operator.cli.options import place_options
+from finetune_operator.cli.place import Place
 from finetune_operator.core.objects import Manifest
 from finetune_operator.local.errors import LocalError
-from finetune_operator.local.layout import Layout
 
-# The endpoint is on this machine: never through a proxy.
+# The endpoint is a port of this machine: never through a proxy.
 _CLIENT = httpx.Client(timeout=httpx.Timeout(5, read=300), trust_env=False)
 
 
 @click.command()
 @click.argument("name")
-@namespace_option
-@storage_option
+@place_options
 @click.option("-q", "--question", "questions", multiple=True, help="Ask this and end. May be repeated.")
 @click.option("--system", help="A system message.")
 @click.option("--max-tokens", type=click.IntRange(min=1), default=256, show_default=True)
 @click.option("--temperature", type=click.FloatRange(min=0), default=0.0, show_default=True)
 def chat(
     name: str,
-    namespace: str,
-    storage: Path,
+    place: Place,
     questions: tuple[str, ...],
     system: str | None,
     max_tokens: int,
     temperature: float,
 ) -> None:
     """Chat with the ModelDeployment of that NAME. The answer is streamed to stdout."""
-    (deployment,) = find_parents(Layout(storage=storage.absolute()), namespace, name, ("ModelDeployment",))
+    (deployment,) = place.find(name, ("ModelDeployment",))
     options = {"max_tokens": max_tokens, "temperature": temperature}
-    conversation = Conversation(deployment, system, options)
-    if questions:
+    with place.endpoint(deployment) as url:
+        conversation = Conversation(url, deployment, system, options)
+        if not questions:
+            _talk(conversation)
         for question in questions:
             conversation.ask(question)
-        return
-    _talk(conversation)
 
 
 def _talk(conversation: "Conversation") -> None:
@@ -64,15 +60,9 @@ def _talk(conversation: "Conversation") -> None:
 class Conversation:
     """The messages so far, and the endpoint that answers them."""
 
-    def __init__(self, deployment: Manifest, system: str | None, options: dict[str, Any]) -> None:
-        name, status = deployment["metadata"]["name"], deployment.get("status", {})
-        if "endpoint" not in status:
-            raise LocalError(
-                f"ModelDeployment {name} has no endpoint now; it is {status.get('phase', 'not started')}",
-                "start it with `finetune run -f FILE` and wait until it is Available",
-            )
-        self._url = f"{status['endpoint']}/v1/chat/completions"
-        self._model = deployment["spec"].get("servedModelName") or name
+    def __init__(self, url: str, deployment: Manifest, system: str | None, options: dict[str, Any]) -> None:
+        self._url = f"{url}/v1/chat/completions"
+        self._model = deployment["spec"].get("servedModelName") or deployment["metadata"]["name"]
         self._options = options
         self._messages = [{"role": "system", "content": system}] if system else []
 
@@ -99,7 +89,7 @@ class Conversation:
         except httpx.TransportError as error:
             raise LocalError(
                 f"{self._url} does not answer: {error}",
-                "is `finetune run` still running? See `finetune status`",
+                "see `finetune status` of that name",
             ) from None
 
 

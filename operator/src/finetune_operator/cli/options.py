@@ -1,10 +1,15 @@
 """Options that several commands share."""
 
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
+
+from finetune_operator.cli.place import Place
+from finetune_operator.cli.storage_folder import StorageFolder
+from finetune_operator.local.layout import Layout
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -31,3 +36,38 @@ files_option: Decorator = click.option(
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A file of manifests (YAML, several documents allowed). May be repeated.",
 )
+
+
+def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add options that say where objects are, and give the command that `place`."""
+
+    @click.option("-n", "--namespace", help="The object's namespace. Default: the context's, or default.")
+    @click.option("--context", help="A context of the kubeconfig: look in that cluster.")
+    @click.option(
+        "--storage",
+        envvar="FINETUNE_STORAGE",
+        type=click.Path(file_okay=False, path_type=Path),
+        show_envvar=True,
+        help=f"A folder of `finetune run`: look there. Default: {DEFAULT_STORAGE} where there is one and no "
+        "context is given, else the cluster.",
+    )
+    @wraps(command)
+    def with_place(
+        *arguments: Any, namespace: str | None, context: str | None, storage: Path | None, **options: Any
+    ) -> Any:
+        return command(*arguments, place=_place(namespace, context, storage), **options)
+
+    return with_place
+
+
+def _place(namespace: str | None, context: str | None, storage: Path | None) -> Place:
+    """Return the place that the options name; a plugin of kubectl looks for no folder of its own accord."""
+    is_plugin = click.get_current_context().find_root().info_name == "kubectl-finetune"
+    if storage is None and context is None and DEFAULT_STORAGE.is_dir() and not is_plugin:
+        storage = DEFAULT_STORAGE
+    if storage is not None and context is None:
+        return StorageFolder(layout=Layout(storage=storage.absolute()), namespace=namespace or "default")
+    # The client takes a second to import, and no other command needs it.
+    from finetune_operator.cli.cluster import Cluster
+
+    return Cluster.connect(context, namespace)

@@ -3,16 +3,14 @@
 from dataclasses import dataclass
 
 from finetune_operator import finetune, serving
-from finetune_operator.api import API_VERSION
-from finetune_operator.api.job import FineTuneJob
 from finetune_operator.core.deployment_observation import observe_deployment
-from finetune_operator.core.digest import spec_hash_of
 from finetune_operator.core.job_observation import observe_job
 from finetune_operator.core.objects import Manifest, Ref
-from finetune_operator.finetune.outcome import outcome_of
+from finetune_operator.kube.named_job import named_job_ref, observe_named_job
 from finetune_operator.local.kubelet import Kubelet
 from finetune_operator.local.progress import ProgressPoller
 from finetune_operator.local.store import Store
+from finetune_operator.serving.model import named_jobs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +26,9 @@ class Surroundings:
         owned = self.store.owned_by(parent["metadata"]["uid"])
         return [child for child in owned if kind in (None, child["kind"])]
 
-    def spec_hashes(self, parent: Manifest) -> dict[Ref, str]:
-        """Return a parent's children with their spec hashes."""
-        return {Ref.of(child): spec_hash_of(child) for child in self.children(parent)}
+    def children_by_ref(self, parent: Manifest) -> dict[Ref, Manifest]:
+        """Return what a parent owns, each under its reference."""
+        return {Ref.of(child): child for child in self.children(parent)}
 
 
 def observe_fine_tune_job(at: Surroundings, parent: Manifest) -> finetune.Observed:
@@ -39,7 +37,7 @@ def observe_fine_tune_job(at: Surroundings, parent: Manifest) -> finetune.Observ
     pods = {name: at.children(job, "Pod") for name, job in jobs.items()}
     answers = (at.poller.progress_of(Ref.of(pods_of_job[0])) for pods_of_job in pods.values() if pods_of_job)
     return finetune.Observed(
-        children=at.spec_hashes(parent),
+        children=at.children_by_ref(parent),
         jobs=tuple(observe_job(job, pods[name]) for name, job in jobs.items()),
         progress=next((answer for answer in answers if answer), None),
     )
@@ -49,29 +47,12 @@ def observe_model_deployment(at: Surroundings, parent: Manifest) -> serving.Obse
     """Return what is seen of a ModelDeployment's children, and of the job that it names."""
     deployment = next(iter(at.children(parent, "Deployment")), None)
     pods = at.children(deployment, "Pod") if deployment else []
+    named = {name: at.store.get(named_job_ref(parent, name)) for name in named_jobs(parent)}
     return serving.Observed(
-        children=at.spec_hashes(parent),
-        model=_observe_model(at, parent),
+        children=at.children_by_ref(parent),
+        jobs={name: observe_named_job(job) for name, job in named.items() if job},
         deployment=observe_deployment(deployment, pods) if deployment else None,
         endpoint=_endpoint(at, pods),
-    )
-
-
-def _observe_model(at: Surroundings, parent: Manifest) -> serving.ObservedModel | None:
-    name = parent["spec"]["model"].get("fineTuneJob")
-    if name is None:
-        return None
-    namespace = parent["metadata"]["namespace"]
-    manifest = at.store.get(Ref(api_version=API_VERSION, kind="FineTuneJob", namespace=namespace, name=name))
-    if manifest is None:
-        return None
-    outcome = outcome_of(FineTuneJob.model_validate(manifest))
-    return serving.ObservedModel(
-        phase=outcome.phase,
-        claim=outcome.claim,
-        path=outcome.model_path,
-        complete=outcome.complete,
-        failure=outcome.failure,
     )
 
 

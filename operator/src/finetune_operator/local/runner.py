@@ -33,6 +33,8 @@ class Verdict:
 
 def verdict_of(parents: Sequence[Manifest]) -> Verdict:
     """Return the state of all parents, by the conditions that any client could read."""
+    if not all(map(_is_current, parents)):
+        return Verdict(state=State.GOING_ON)
     # Jobs first: a deployment that waits for a failed job fails of it.
     for parent in sorted(parents, key=lambda p: p["kind"] != "FineTuneJob"):
         stalled = _condition(parent, "Stalled")
@@ -42,6 +44,11 @@ def verdict_of(parents: Sequence[Manifest]) -> Verdict:
     if all(_condition(p, finished[p["kind"]]).get("status") == "True" for p in parents):
         return Verdict(state=State.READY)
     return Verdict(state=State.GOING_ON)
+
+
+def _is_current(parent: Manifest) -> bool:
+    """Return whether the status is about the spec as it is now."""
+    return bool(parent.get("status", {}).get("observedGeneration") == parent["metadata"]["generation"])
 
 
 def _condition(parent: Manifest, type_: str) -> Manifest:

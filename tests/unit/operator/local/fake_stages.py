@@ -60,6 +60,9 @@ def main() -> None:
     run = json.loads(Path(sys.argv[sys.argv.index("--run") + 1]).read_text())
     root = Path(sys.argv[sys.argv.index("--root") + 1])
     (root / run["paths"]["run"]).mkdir(parents=True, exist_ok=True)
+    if "--shard" in sys.argv:
+        with (FAKE / "shards").open("a") as shards:
+            shards.write(f"{sys.argv[sys.argv.index('--shard') + 1]}\n")
     order = next_order(stage)
     if order == "sleep":
         sleep_until_stopped()

@@ -41,6 +41,7 @@ def test_a_job_goes_through_its_stages(start: Start, job: Job, fake: Path) -> No
 
     (parent,) = engine.parents
     assert conditions(parent) == {
+        "Fits": "Unknown",
         "Prepared": "True",
         "Trained": "True",
         "Converted": "True",
@@ -130,6 +131,18 @@ def test_two_nodes_meet(start: Start, job: Job, fake: Path) -> None:
     assert runner.until_settled().state is State.READY
 
     assert [calls(fake, "train", rank) for rank in (0, 1)] == [1, 1]
+
+
+def test_shards_merge_side_by_side_before_the_merge_that_completes(
+    start: Start, job: Job, fake: Path
+) -> None:
+    _, runner = start(job(export={"shards": 3}))
+
+    assert runner.until_settled().state is State.READY
+
+    shards = [f"{index}/3" for index in range(3)]
+    assert sorted((fake / "shards").read_text().split()) == shards
+    assert calls(fake, "merge") == 4
 
 
 def test_one_failed_node_ends_the_attempt(start: Start, job: Job, fake: Path) -> None:

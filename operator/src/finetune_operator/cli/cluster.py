@@ -1,0 +1,143 @@
+"""A cluster, reached as kubectl reaches it: by the kubeconfig."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from kubernetes import client, config
+from urllib3.exceptions import HTTPError
+
+from finetune_operator.api import GROUP, VERSION
+from finetune_operator.cli.place import KINDS
+from finetune_operator.core.objects import Manifest
+from finetune_operator.core.plan import Event
+from finetune_operator.kube.resources import BY_KIND
+from finetune_operator.local.errors import LocalError
+
+_TIMEOUT_SECONDS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """A place: one namespace of a cluster."""
+
+    api: client.ApiClient
+    context: str | None
+    namespace: str
+
+    @classmethod
+    def connect(cls, context: str | None, namespace: str | None) -> Self:
+        """Read the kubeconfig; without a namespace, take the context's. Raises LocalError."""
+        configuration = client.Configuration()
+        # A cluster that is not there is said at once.
+        configuration.retries = False
+        try:
+            contexts, current = config.list_kube_config_contexts()  # type: ignore[no-untyped-call]
+            config.load_kube_config(  # type: ignore[no-untyped-call]
+                context=context, client_configuration=configuration
+            )
+        except config.ConfigException as error:
+            raise LocalError(
+                f"there is no cluster to ask: {error}",
+                "choose one with KUBECONFIG or --context, or the folder of `finetune run` with --storage",
+            ) from None
+        chosen = next(each for each in contexts if each["name"] == (context or current["name"]))
+        return cls(
+            api=client.ApiClient(configuration),
+            context=context,
+            namespace=namespace or chosen["context"].get("namespace", "default"),
+        )
+
+    def find(self, name: str, kinds: tuple[str, ...] = KINDS) -> list[Manifest]:
+        """Return the objects of that name. Raises LocalError when there is none."""
+        found = [manifest for kind in kinds for manifest in self._list(kind, name)]
+        if not found:
+            raise LocalError(
+                f"there is no {' or '.join(kinds)} {name} in the namespace {self.namespace}",
+                "`kubectl get finetune --all-namespaces` shows those there are",
+            )
+        return found
+
+    def events(self, parent: Manifest) -> Iterable[tuple[str, Event]]:
+        """Return the events of an object that the cluster still has."""
+        selector = f"involvedObject.uid={parent['metadata']['uid']}"
+        listed = _ask(
+            client.CoreV1Api(self.api).list_namespaced_event, self.namespace, field_selector=selector
+        )
+        for event in sorted(listed.items, key=lambda event: event.metadata.creation_timestamp):
+            yield event.metadata.uid, Event(type=event.type, reason=event.reason, message=event.message)
+
+    @contextmanager
+    def endpoint(self, deployment: Manifest) -> Iterator[str]:
+        """Forward a port of this machine to a deployment's Service for as long as the context lasts."""
+        name, status = deployment["metadata"]["name"], deployment.get("status", {})
+        if not status.get("readyReplicas"):
+            raise LocalError(
+                f"ModelDeployment {name} has no replica that answers; it is {status.get('phase', 'new')}",
+                f"see `finetune status {name}`",
+            )
+        kubectl = shutil.which("kubectl")
+        if kubectl is None:
+            raise LocalError("kubectl is not installed", "install it: it forwards a port to the Service")
+        url = urlsplit(status["endpoint"])
+        service = str(url.hostname).partition(".")[0]
+        context = (f"--context={self.context}",) if self.context else ()
+        command = [kubectl, *context, f"--namespace={self.namespace}", "port-forward", f"service/{service}"]
+        with subprocess.Popen(
+            [*command, f":{url.port}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as forward:
+            try:
+                yield f"http://127.0.0.1:{_forwarded_port(forward)}"
+            finally:
+                forward.terminate()
+
+    def note(self) -> str:
+        """Return nothing: the operator is always there."""
+        return ""
+
+    def _list(self, kind: str, name: str) -> list[Manifest]:
+        listed = _ask(
+            client.CustomObjectsApi(self.api).list_namespaced_custom_object,
+            *(GROUP, VERSION, self.namespace, BY_KIND[kind].plural),
+            field_selector=f"metadata.name={name}",
+        )
+        items: list[Manifest] = listed["items"]
+        return items
+
+
+def _ask(request: Callable[..., Any], *arguments: str, **options: str) -> Any:
+    """Make a request. Raises LocalError when it is refused or nobody answers."""
+    try:
+        return request(*arguments, **options, _request_timeout=_TIMEOUT_SECONDS)
+    except client.ApiException as refused:
+        if refused.status == 404:
+            raise LocalError(
+                "the cluster does not know FineTuneJob and ModelDeployment",
+                "install the operator's chart first",
+            ) from None
+        raise LocalError(
+            f"the cluster answers {refused.status} {refused.reason}",
+            "check the context and your rights: `kubectl auth can-i get finetunejobs.finetune.dev`",
+        ) from None
+    except HTTPError as error:
+        raise LocalError(
+            f"the cluster does not answer: {error}", "check the context and the network"
+        ) from None
+
+
+def _forwarded_port(forward: "subprocess.Popen[str]") -> int:
+    """Return the port of this machine, once kubectl says it. Raises LocalError."""
+    assert forward.stdout is not None
+    assert forward.stderr is not None
+    found = re.search(r"127\.0\.0\.1:(\d+)", forward.stdout.readline())
+    if found is None:
+        raise LocalError(
+            f"kubectl cannot forward a port: {forward.stderr.read().strip()}",
+            "see `kubectl port-forward --help`",
+        )
+    return int(found[1])

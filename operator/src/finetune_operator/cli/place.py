@@ -1,0 +1,26 @@
+"""Where the objects of a command are: in a cluster, or in a storage folder of this machine."""
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from finetune_operator.core.objects import Manifest
+from finetune_operator.core.plan import Event
+
+KINDS = ("FineTuneJob", "ModelDeployment")
+
+
+class Place(Protocol):
+    """Finds objects of one namespace by their names."""
+
+    def find(self, name: str, kinds: tuple[str, ...] = KINDS) -> list[Manifest]:
+        """Return the objects of that name. Raises LocalError when there is none."""
+
+    def events(self, parent: Manifest) -> Iterable[tuple[str, Event]]:
+        """Return what happened to an object, oldest first, each event with an id of its own."""
+
+    def endpoint(self, deployment: Manifest) -> AbstractContextManager[str]:
+        """Open a way to a deployment's API and yield its base URL. Raises LocalError when there is none."""
+
+    def note(self) -> str:
+        """Return what else is to be known of what is shown; empty when nothing is."""

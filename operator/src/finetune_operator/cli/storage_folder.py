@@ -1,0 +1,60 @@
+"""A storage folder, in which `finetune run` keeps its objects."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from finetune_operator.cli.place import KINDS
+from finetune_operator.core.objects import Manifest
+from finetune_operator.core.plan import Event
+from finetune_operator.local.clock import Clock
+from finetune_operator.local.errors import LocalError
+from finetune_operator.local.layout import Layout
+from finetune_operator.local.lock import is_held
+from finetune_operator.local.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class StorageFolder:
+    """A place: the objects of one namespace, as files."""
+
+    layout: Layout
+    namespace: str
+
+    def find(self, name: str, kinds: tuple[str, ...] = KINDS) -> list[Manifest]:
+        """Return the objects of that name. Raises LocalError, naming those there are, when there is none."""
+        store = Store(self.layout.objects, Clock())
+        there = [manifest for kind in kinds for manifest in store.of_kind(kind)]
+        if found := [m for m in there if _full_name(m) == f"{self.namespace}/{name}"]:
+            return found
+        names = sorted(set(map(_full_name, there)))
+        known = f"there are: {', '.join(names)}" if names else "nothing was run there yet"
+        raise LocalError(
+            f"there is no {' or '.join(kinds)} {self.namespace}/{name} in {self.layout.storage}",
+            f"{known}; --storage and --namespace choose another place, and --context a cluster",
+        )
+
+    def events(self, _parent: Manifest) -> Iterable[tuple[str, Event]]:
+        """Return none: `finetune run` shows them as they happen."""
+        return ()
+
+    @contextmanager
+    def endpoint(self, deployment: Manifest) -> Iterator[str]:
+        """Yield the base URL of a deployment's API, which is a port of this machine."""
+        status = deployment.get("status", {})
+        if "endpoint" not in status:
+            name, phase = deployment["metadata"]["name"], status.get("phase", "not started")
+            raise LocalError(
+                f"ModelDeployment {name} has no endpoint now; it is {phase}",
+                "start it with `finetune run -f FILE` and wait until it is Available",
+            )
+        yield status["endpoint"]
+
+    def note(self) -> str:
+        """Return that nothing goes on, when nothing does."""
+        running = is_held(self.layout.lock)
+        return "" if running else "Nothing runs here now: start it with `finetune run -f FILE`."
+
+
+def _full_name(manifest: Manifest) -> str:
+    return f"{manifest['metadata']['namespace']}/{manifest['metadata']['name']}"

@@ -1,0 +1,80 @@
+"""`finetune plan`: the table, and an exit code for scripts."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from finetune_operator.cli import finetune
+
+EXAMPLES = Path(__file__).parents[4] / "examples"
+
+
+def plan(*words: str) -> Result:
+    files = [word for name in words[:2] if name.endswith(".yaml") for word in ("-f", str(EXAMPLES / name))]
+    options = [word for word in words if not word.endswith(".yaml")]
+    return CliRunner().invoke(finetune, ["plan", *files, *options])
+
+
+def test_671b_on_4_nodes_and_its_server() -> None:
+    result = plan("671b-4x8-h200.yaml", "serve-671b-tp8.yaml")
+    assert result.exit_code == 0
+    assert [line.split() for line in result.output.splitlines()] == [
+        line.split()
+        for line in """\
+FineTuneJob default/support-671b
+WHAT                               NEEDS        OF  WHERE
+Training                           58 GB    141 GB  each GPU
+  frozen base in bfloat16          42 GB
+  layers gathered by FSDP         6.6 GB
+  adapters, gradients and AdamW    49 MB
+  activations                     3.8 GB
+  logits, or a layer at work      2.1 GB
+  CUDA, NCCL and fragmentation    4.0 GB
+Conversion                        1.5 GB            host memory of each process
+  interpreter, torch and bands  1.5 GB
+Storage                         1,382 GB            the volume
+  base model in float8            689 GB
+  merged model in float8          689 GB
+  checkpoints and adapter         5.0 GB
+It fits.
+
+ModelDeployment default/support
+WHAT                               NEEDS        OF  WHERE
+Serving in float8                 673 GB  1,128 GB  8 GPUs
+  weights in float8               673 GB
+Serving                            93 GB    130 GB  each GPU, 0.92 of its 141 GB
+  weights in float8                85 GB
+  KV cache of 32,768 tokens       2.3 GB
+  activations, graphs and NCCL  5.0 GB
+It fits.
+
+""".splitlines()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        pytest.param(
+            ("671b-4x8-h200.yaml", "--gpu-memory", "40G"),
+            2,
+            "It does not fit. Training needs 58 GB of the 40 GB of each GPU",
+            id="it does not fit",
+        ),
+        pytest.param(
+            ("serve-671b-tp8.yaml",),
+            0,
+            "The size of the model is not known",
+            id="its job is not in the files",
+        ),
+        pytest.param(("quickstart.yaml",), 0, "how much there is is not known", id="on CPUs"),
+        pytest.param(("aghilora-1gpu.yaml", "--gpu-memory", "80G"), 0, "It fits.", id="one GPU"),
+        pytest.param(
+            ("quickstart.yaml", "--gpu-memory", "a lot"), 2, "'a lot' is no quantity; use", id="no quantity"
+        ),
+    ],
+)
+def test_exit_codes(words: tuple[str, ...], code: int, says: str) -> None:
+    result = plan(*words)
+    assert (result.exit_code, says in result.output) == (code, True)
