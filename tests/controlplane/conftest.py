@@ -19,6 +19,11 @@ from cluster.waiting import until
 CRDS = Path(__file__).parents[2] / "crds"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run what needs the operator last: it goes on running, and changes what other tests write."""
+    items.sort(key=lambda item: "operator" in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture(scope="session")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     with running(tmp_path_factory.mktemp("control-plane")) as plane:
@@ -26,9 +31,11 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
 
 
 @pytest.fixture(scope="session")
-def api(control_plane: ControlPlane) -> client.ApiClient:
+def api(control_plane: ControlPlane) -> Iterator[client.ApiClient]:
     """The administrator's."""
-    return control_plane.api_client()
+    with control_plane.api_client() as found:
+        yield found
+        found.rest_client.pool_manager.clear()
 
 
 @pytest.fixture(scope="session")

@@ -91,7 +91,7 @@ def test_a_job_that_does_not_fit_stays_pending_and_says_why(api: client.ApiClien
         conditions = core.read_namespaced_pod("big", pods.namespace).status.conditions or []
         return next((each for each in conditions if each.type == "PodScheduled"), None)
 
-    assert "4 Insufficient nvidia.com/gpu" in until("a scheduler's verdict", scheduled).message
+    assert "5 Insufficient nvidia.com/gpu" in until("a scheduler's verdict", scheduled).message
 
 
 def container_end(pod: client.V1Pod) -> tuple[int, str, str] | None:

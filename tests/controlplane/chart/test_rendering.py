@@ -110,6 +110,7 @@ def test_every_image_comes_from_the_values() -> None:
         f"images.server.digest={digest}",
         "images.server.repository=r.example/s",
         "imagePullPolicy=Always",
+        "gpuMemory=80G",
     )
     assert config(objects) == {
         "images": {
@@ -118,6 +119,7 @@ def test_every_image_comes_from_the_values() -> None:
             "server": f"r.example/s@{digest}",
         },
         "imagePullPolicy": "Always",
+        "gpuMemory": "80G",
         "namespaces": [],
         "ports": {"health": 8081, "metrics": 8080},
         "log": {"level": "info", "format": "json"},

@@ -11,10 +11,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from cluster import binaries
+from cluster import binaries, stages
 from cluster.controlplane import ControlPlane
+from cluster.credentials import Credentials
+from cluster.operator_pod import OperatorPod
+from cluster.process import Process
 
 FOLDER = Path(".cluster").absolute()
+STAGE_SECONDS = {"prepare": 5, "train": 20, "merge-shards": 5, "merge": 5, "verify": 5}
 
 
 def main() -> None:
@@ -23,6 +27,8 @@ def main() -> None:
     commands.add_parser("build", help="build the programs into the cache, if they are not there")
     starting = commands.add_parser("up", help="start a control plane in .cluster/ and leave it running")
     starting.add_argument("--gpu-nodes", type=int, default=4, help="fake nodes of 8 GPUs each")
+    following = commands.add_parser("operator-pod", help="run the operator's program while its pod runs")
+    following.add_argument("server")
     commands.add_parser("down", help="stop it and remove .cluster/")
     arguments = parser.parse_args()
     match arguments.command:
@@ -30,6 +36,8 @@ def main() -> None:
             print(binaries.build())
         case "up":
             up(gpu_nodes=arguments.gpu_nodes)
+        case "operator-pod":
+            operator_pod(arguments.server)
         case "down":
             down()
 
@@ -44,11 +52,44 @@ def up(*, gpu_nodes: int) -> None:
     except BaseException:
         plane.stop()
         raise
-    pids = {name: process.pid for name, process in plane.processes.items()}
+    _play_stages(plane)
+    command = [sys.executable, str(Path(__file__).parent), "operator-pod", plane.server]
+    follower = Process(name="operator-pod", command=command, folder=FOLDER, follows_parent=False)
+    follower.start()
+    processes = plane.processes | {follower.name: follower}
+    pids = {name: process.pid for name, process in processes.items()}
     (FOLDER / "pids.json").write_text(json.dumps(pids))
     print(f"A control plane with {gpu_nodes} nodes of 8 fake GPUs runs at {plane.server}.", file=sys.stderr)
+    print("Pods are played, but for the operator's, whose program really runs.", file=sys.stderr)
     print(f"Its logs are in {FOLDER}; `make cluster-down` ends it.", file=sys.stderr)
     print(f"export KUBECONFIG={plane.kubeconfig} PATH={binaries.find('helm').parent}:$PATH")
+
+
+def _play_stages(plane: ControlPlane) -> None:
+    """The stages of a job end well after some seconds; without this every pod runs for ever."""
+    for name, seconds in STAGE_SECONDS.items():
+        ended = stages.status_step(stages.ended_status(0))
+        labels = {"app.kubernetes.io/component": name}
+        stages.create(
+            plane.api_client(),
+            stages.stage(
+                f"succeed-{name}",
+                stages.POD,
+                [stages.ALIVE, stages.READY],
+                ended,
+                labels=labels,
+                after=seconds,
+                weight=stages.SCRIPTED_WEIGHT,
+            ),
+        )
+
+
+def operator_pod(server: str) -> None:
+    """Works in .cluster/, as every other program of it does."""
+    folder = Path.cwd()
+    credentials = Credentials(folder=folder / "credentials")
+    program = Path(sys.executable).parent / "finetune-operator"
+    OperatorPod(folder=folder, credentials=credentials, server=server, program=program).run()
 
 
 def down() -> None:

