@@ -14,6 +14,7 @@ images:
   {{ $role }}: {{ include "finetune-operator.image" (dict "image" (get $.Values.images $role) "chart" $.Chart) }}
 {{- end }}
 imagePullPolicy: {{ .Values.imagePullPolicy }}
+gpuMemory: {{ .Values.gpuMemory | quote }}
 # None: all of them.
 namespaces: {{ include "finetune-operator.namespaces" . }}
 ports:

@@ -72,6 +72,7 @@ def test_every_property_is_described_and_no_other_is_taken() -> None:
         pytest.param("images.server.tag", "a b", id="tag with a space"),
         pytest.param("images.server.digest", "sha256:12", id="short digest"),
         pytest.param("imagePullPolicy", "Sometimes", id="pull policy"),
+        pytest.param("gpuMemory", "a lot", id="no quantity"),
         pytest.param("scope", "all", id="scope"),
         pytest.param("namespaces", ["team-a"], id="namespaces with scope cluster"),
         pytest.param("crds.install", "yes", id="words for a boolean"),

@@ -19,6 +19,7 @@ from finetune_operator.serving.reconcile import reconcile as reconcile_deploymen
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CONFIG = Config()
 MODEL = ObservedModel(phase="Complete", claim="models", path="runs/faq/merged", complete=True)
+JOBS = {"faq": MODEL}
 CRASH = Termination(exit_code=1, reason="Failed", message="no memory")
 
 
@@ -28,20 +29,21 @@ def parent(kind: str, spec: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("scheduling", "expected"),
+    ("changes", "expected"),
     [
         pytest.param({}, "Progressing", id="new"),
-        pytest.param({"suspend": True}, "Suspended", id="suspended"),
+        pytest.param({"scheduling": {"suspend": True}}, "Suspended", id="suspended"),
+        pytest.param({"flavor": "671B_lora"}, "Degraded", id="does not fit"),
     ],
 )
-def test_health_of_a_job_as_reconciled(scheduling: dict[str, Any], expected: str) -> None:
+def test_health_of_a_job_as_reconciled(changes: dict[str, Any], expected: str) -> None:
     spec = {
         "model": {"uri": "models/tiny"},
         "flavor": "tiny_lora",
         "dataset": {"uri": "datasets/faq.jsonl"},
         "training": {"steps": 10},
         "storage": {"claimName": "models"},
-        "scheduling": scheduling,
+        **changes,
     }
     job = parent("FineTuneJob", spec)
     plan = reconcile_job(FineTuneJob.model_validate(job), JobObserved(), NOW, CONFIG)
@@ -52,26 +54,26 @@ def test_health_of_a_job_as_reconciled(scheduling: dict[str, Any], expected: str
     ("replicas", "observed", "expected"),
     [
         pytest.param(1, Observed(), "Progressing", id="no job"),
-        pytest.param(1, Observed(model=MODEL), "Progressing", id="no server yet"),
+        pytest.param(1, Observed(jobs=JOBS), "Progressing", id="no server yet"),
         pytest.param(
             1,
-            Observed(model=MODEL, deployment=ObservedDeployment(updated=1, ready=1)),
+            Observed(jobs=JOBS, deployment=ObservedDeployment(updated=1, ready=1)),
             "Healthy",
             id="serves",
         ),
         pytest.param(
             1,
-            Observed(model=MODEL, deployment=ObservedDeployment(up_to_date=False, updated=1, ready=1)),
+            Observed(jobs=JOBS, deployment=ObservedDeployment(up_to_date=False, updated=1, ready=1)),
             "Progressing",
             id="rolls",
         ),
         pytest.param(
             1,
-            Observed(model=MODEL, deployment=ObservedDeployment(updated=1, restarts=3, termination=CRASH)),
+            Observed(jobs=JOBS, deployment=ObservedDeployment(updated=1, restarts=3, termination=CRASH)),
             "Degraded",
             id="crashes",
         ),
-        pytest.param(0, Observed(model=MODEL), "Healthy", id="no replicas wanted"),
+        pytest.param(0, Observed(jobs=JOBS), "Healthy", id="no replicas wanted"),
     ],
 )
 def test_health_of_a_deployment_as_reconciled(replicas: int, observed: Observed, expected: str) -> None:
