@@ -99,7 +99,7 @@ def wait_for_step(container, process, step):
 def test_prepare_then_train_stopped_and_resumed(container):
     code, error = finish(container.start("prepare"))
     assert code == 0, error
-    report = json.loads((container.run / "prepared.json").read_text())["dataset"]
+    report = json.loads((container.run / "data-report.json").read_text())
     assert (report["lines"], report["validationDocuments"]) == (40, 4)
 
     training = container.start("train")
@@ -113,8 +113,12 @@ def test_prepare_then_train_stopped_and_resumed(container):
     assert json.loads(container.log.read_text())["reason"] == "Stopped"
     stopped_after = container.logged_steps()[-1]
     assert (container.run / "checkpoints" / f"step-{stopped_after}").is_dir()
+    assert "stopped by SIGTERM" in (container.run / "report.html").read_text()
 
     code, error = finish(container.start("train"))
     assert code == 0, error
     assert container.logged_steps() == list(range(1, STEPS + 1))
     assert (container.run / "adapter" / "adapter_model.safetensors").exists()
+    report = (container.run / "report.html").read_text()
+    assert "stopped by SIGTERM" not in report
+    assert report.count("<svg") == 5

@@ -14,11 +14,11 @@ from transformers import DeepseekV3Config, DeepseekV3ForCausalLM
 MTP_LAYER = 4
 
 
-def tiny_config() -> DeepseekV3Config:
+def tiny_config(layers: int = 4) -> DeepseekV3Config:
     return DeepseekV3Config(
         vocab_size=4096,
         hidden_size=256,
-        num_hidden_layers=4,
+        num_hidden_layers=layers,
         first_k_dense_replace=1,
         num_attention_heads=4,
         num_key_value_heads=4,
@@ -57,10 +57,10 @@ def tiny_config() -> DeepseekV3Config:
     )
 
 
-def tiny_model(seed: int = 0) -> DeepseekV3ForCausalLM:
+def tiny_model(seed: int = 0, layers: int = 4) -> DeepseekV3ForCausalLM:
     """The model in float32 with weights large enough that every part of it shows in the logits."""
     torch.manual_seed(seed)
-    model = DeepseekV3ForCausalLM._from_config(tiny_config(), attn_implementation="eager").float()
+    model = DeepseekV3ForCausalLM._from_config(tiny_config(layers), attn_implementation="eager").float()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "norm" in name:
@@ -76,10 +76,15 @@ def tiny_model(seed: int = 0) -> DeepseekV3ForCausalLM:
 
 
 def write_tiny_base(
-    folder: Path, *, dtype: torch.dtype = torch.float32, sharded: bool = False, seed: int = 0
+    folder: Path,
+    *,
+    dtype: torch.dtype = torch.float32,
+    sharded: bool = False,
+    seed: int = 0,
+    layers: int = 4,
 ) -> None:
     """Write config.json and safetensors, with a layer for multi-token prediction after the last one."""
-    model = tiny_model(seed).to(dtype)
+    model = tiny_model(seed, layers).to(dtype)
     model.save_pretrained(folder, max_shard_size="12MB" if sharded else "1GB")
     _add_mtp_layer(folder, dtype)
     _write_config(folder)

@@ -7,6 +7,9 @@ from typing import Any
 import torch
 from torchtitan.components.dataloader import BaseDataLoader
 
+from finetune_trainer.data.document import Document
+from finetune_trainer.data.store import TokenStore
+
 VOCABULARY = 4096
 IGNORED = -100
 # Few enough that ten steps see each more than once and learn them: a curve that moves tells more.
@@ -67,3 +70,14 @@ class SyntheticDataLoader(BaseDataLoader):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.position = state_dict["position"]
+
+
+def token_store() -> TokenStore:
+    """50 documents of 8 to 63 positions: an epoch is some 15 steps, so lives end in the middle of one."""
+    generator = torch.Generator().manual_seed(0)
+    documents = []
+    for line in range(1, 51):
+        length = int(torch.randint(9, 65, (1,), generator=generator))
+        tokens = torch.randint(3, 4096, (length,), generator=generator).tolist()
+        documents.append(Document(tokens=tokens, trained=[True] * length, line=line))
+    return TokenStore.of(documents)

@@ -1,24 +1,46 @@
-"""One process against two: the same losses and gradient norms, however the work is divided."""
+"""One process against two: the same losses and gradient norms, whatever is trained and however divided."""
 
 import pytest
-from training_run import TrainingRun, assert_same_curve
+from parallelism_table import ONE_PROCESS, PARALLELISMS, TARGETS, Result, run_table
+from training_run import assert_same_curve
 
 pytestmark = pytest.mark.chain
 
+Table = dict[str, Result]
 
-@pytest.mark.parametrize(
-    "parallelism",
-    [
-        pytest.param({}, id="fsdp"),
-        pytest.param({"expert": 2}, id="expert"),
-        pytest.param({"tensor": 2}, id="tensor"),
-        pytest.param({"tensor": 2, "expert": 2}, id="tensor and expert"),
-        pytest.param({"pipeline": 2}, id="pipeline"),
-    ],
-)
-def test_two_processes_train_as_one(
-    run: TrainingRun, trained: TrainingRun, parallelism: dict[str, int]
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Table:
+    return run_table(tmp_path_factory.mktemp("table"))
+
+
+@pytest.mark.parametrize("parallelism", PARALLELISMS)
+@pytest.mark.parametrize("targets", TARGETS)
+def test_two_processes_train_as_one(table: Table, targets: str, parallelism: str) -> None:
+    together, alone = table[f"{targets}, {parallelism}"], table[f"{targets}, {ONE_PROCESS}"]
+    assert_same_curve(together.steps, alone.steps)
+
+
+@pytest.mark.parametrize("parallelism", PARALLELISMS)
+def test_two_processes_freeze_in_float8_as_one_and_one_goes_on_from_them(
+    table: Table, parallelism: str
 ) -> None:
-    settings = {f"training.parallelism.{axis}": degree for axis, degree in parallelism.items()}
-    run.having({"workers.processesPerNode": 2} | settings).execute()
-    assert_same_curve(run.steps, trained.steps)
+    alone = table[f"float8, {ONE_PROCESS}"]
+    assert_same_curve(table[f"float8, {parallelism}"].steps, alone.steps[:-1])
+    assert_same_curve(table[f"float8, after {parallelism}"].steps, alone.steps[-1:])
+
+
+def test_targets_differ(table: Table) -> None:
+    norms = {table[f"{targets}, {ONE_PROCESS}"].steps[0]["gradNorm"] for targets in TARGETS}
+    assert len(norms) == len(TARGETS)
+
+
+def test_dropout_differs_between_ranks_that_share_no_activations(table: Table) -> None:
+    first, second = table["dropout, fsdp"].random_states
+    assert first != second
+
+
+def test_dropout_is_the_same_on_ranks_that_do(table: Table) -> None:
+    """Also after experts on other ranks have worked on other numbers of tokens."""
+    first, second = table["dropout, tensor and expert"].random_states
+    assert first == second

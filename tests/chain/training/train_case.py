@@ -70,6 +70,9 @@ def main() -> int:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--sequences", type=int)
+    parser.add_argument(
+        "--tokens", action="store_true", help="train on what is tokenized in the run's folder"
+    )
     parser.add_argument("--dump", action="store_true")
     parser.add_argument("--validate", action="store_true")
     parser.add_argument("--largest-file", type=int, help="bytes; a volume that is full")
@@ -88,7 +91,7 @@ def main() -> int:
     return worker.run_worker(
         arguments.run,
         arguments.root,
-        lambda run, folders: trainer_config(run, folders, data),
+        worker.configure if arguments.tokens else lambda run, folders: trainer_config(run, folders, data),
         on_start=lambda trainer: record_steps(trainer, arguments.root / "record.json"),
         on_end=finish,
     )

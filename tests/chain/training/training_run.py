@@ -74,10 +74,16 @@ class TrainingRun:
     def dump(self) -> dict[str, Any]:
         return load_file(self.root / "dump.safetensors")
 
+    def write(self) -> Path:
+        """Write the run file."""
+        file = self.root / "run.json"
+        file.write_text(json.dumps(self.document))
+        return file
+
     def execute(self, *options: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
         """Train under torchrun, or in one process without it; fails unless that ends with `expect`."""
         result = subprocess.run(
-            self._command(*options), env=self._environment(), capture_output=True, text=True, timeout=300
+            self._command(*options), env=self.environment, capture_output=True, text=True, timeout=300
         )
         ended_well = result.returncode == expect or (self.processes > 1 and expect and result.returncode)
         assert ended_well, f"exit code {result.returncode}\n{result.stdout}\n{result.stderr}"
@@ -87,25 +93,24 @@ class TrainingRun:
         """Start one process, for tests that interrupt it."""
         return subprocess.Popen(
             self._command(*options),
-            env=self._environment(),
+            env=self.environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             text=True,
         )
 
     def _command(self, *options: str) -> list[str]:
-        run_file = self.root / "run.json"
-        run_file.write_text(json.dumps(self.document))
-        arguments = [str(WORKER), "--run", str(run_file), "--root", str(self.root), *options]
+        arguments = [str(WORKER), "--run", str(self.write()), "--root", str(self.root), *options]
         if self.processes == 1:
             return [sys.executable, *arguments]
         torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={self.processes}", "--"]
         return [sys.executable, *torchrun, *arguments]
 
-    def _environment(self) -> dict[str, str]:
+    @property
+    def environment(self) -> dict[str, str]:
         alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "localhost"}
         alone["MASTER_PORT"] = "0"
-        settings = {"OMP_NUM_THREADS": "1", "FINETUNE_PROGRESS_PORT": "0"}
+        settings = {"OMP_NUM_THREADS": "1", "FINETUNE_PROGRESS_PORT": "0", "WANDB_MODE": "offline"}
         settings["FINETUNE_TERMINATION_LOG"] = str(self.root / "termination.json")
         return os.environ | settings | (alone if self.processes == 1 else {})
 

@@ -2,8 +2,14 @@
 
 import errno
 import json
+import multiprocessing
+import os
 import pickle
+import socket
+import time
+from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -97,6 +103,58 @@ def test_every_code_of_the_contract_has_its_failure():
 def test_exceptions_have_their_failure(error, kind, reason):
     failure = failure_of(error)
     assert (type(failure), failure.reason, failure.__cause__) == (kind, reason, error)
+
+
+def test_a_process_of_a_training_names_itself(monkeypatch):
+    monkeypatch.setenv("RANK", "3")
+    monkeypatch.setattr(failures.socket, "gethostname", lambda: "node-1")
+    lost = failure_of(RuntimeError("[gloo/transport/tcp/unbound_buffer.cc:92] Timed out waiting 1000ms"))
+    assert (lost.exit_code, lost.message[:18]) == (11, "rank 3 on node-1: ")
+    assert failure_of(MemoryError("x")).message == "rank 3 on node-1: MemoryError: x"
+
+
+def _wait_for_a_peer(rank, port, outcomes):
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.distributed.init_process_group("gloo", timeout=timedelta(seconds=2))
+    if rank == 1:
+        time.sleep(4)
+        os._exit(0)
+    try:
+        torch.distributed.all_reduce(torch.zeros(1))
+    except Exception as error:
+        failure = failure_of(error)
+        outcomes.put((failure.exit_code, failure.message))
+
+
+def test_a_collective_that_times_out_names_who_waited():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    context = multiprocessing.get_context("fork")
+    outcomes = context.Queue()
+    for rank in range(2):
+        context.Process(target=_wait_for_a_peer, args=(rank, port, outcomes), daemon=True).start()
+    code, message = outcomes.get(timeout=30)
+    assert code == 11
+    assert message.startswith(f"rank 0 on {socket.gethostname()}: ")
+    assert "Timed out waiting" in message
+
+
+def test_a_full_gpu_is_told_in_numbers(monkeypatch):
+    for name, gib in (("memory_allocated", 60), ("max_memory_allocated", 70), ("memory_reserved", 75)):
+        monkeypatch.setattr(torch.cuda, name, lambda gib=gib: gib * 2**30)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    total = SimpleNamespace(total_memory=80 * 2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda: total)
+    told = failure_of(
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total of ...")
+    )
+    assert told.message == (
+        "OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 GiB (60.0 GiB allocated, "
+        "70.0 GiB at the step's peak, 75.0 GiB reserved, 80.0 GiB in all)"
+    )
+    assert "training.microBatchSize" in told.remedy
 
 
 def test_a_failure_is_itself():

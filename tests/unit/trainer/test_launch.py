@@ -3,10 +3,12 @@
 import json
 import os
 import signal
+import socket
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 from finetune_trainer.failure import (
@@ -20,6 +22,7 @@ from finetune_trainer.failure import (
     worker_record,
 )
 from finetune_trainer.launch import (
+    SECONDS_TO_STOP,
     Rendezvous,
     first_failure,
     launch_config,
@@ -33,6 +36,7 @@ from finetune_trainer.run import load_run
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "run"
 RUN = load_run(GOLDEN / "quickstart.json")
+RANK_1 = f"rank 1 on {socket.gethostname()}"
 
 
 def with_nodes(nodes: int):
@@ -138,25 +142,28 @@ LOST, FULL, STOPPED = CommunicationError("peer"), OutOfMemory("full"), Stopped("
         pytest.param(
             [LOST],
             {1: killed(-signal.SIGKILL)},
-            OutOfMemory("worker 1 was killed (SIGKILL), as the kernel does when the host's memory is full"),
+            OutOfMemory(f"{RANK_1} was killed (SIGKILL), as the kernel does when the host's memory is full"),
             id="killed",
         ),
         pytest.param(
             [],
             {1: killed(-signal.SIGABRT)},
-            CommunicationError("worker 1 aborted (SIGABRT), as NCCL does when a collective times out"),
+            CommunicationError(
+                f"{RANK_1} aborted (SIGABRT), as NCCL does when a collective times out: "
+                "another rank did not come"
+            ),
             id="aborted",
         ),
         pytest.param(
             [],
             {1: killed(-signal.SIGTERM)},
-            Stopped("worker 1 was stopped before it could save"),
+            Stopped(f"{RANK_1} was stopped before it could save"),
             id="early-stop",
         ),
         pytest.param(
-            [], {1: killed(-signal.SIGSEGV)}, Failure("worker 1 ended with signal SIGSEGV"), id="crash"
+            [], {1: killed(-signal.SIGSEGV)}, Failure(f"{RANK_1} ended with signal SIGSEGV"), id="crash"
         ),
-        pytest.param([], {1: killed(9)}, Failure("worker 1 ended with exit code 9"), id="exit-code"),
+        pytest.param([], {1: killed(9)}, Failure(f"{RANK_1} ended with exit code 9"), id="exit-code"),
         pytest.param([], {}, Failure("the workers ended without a reason"), id="nothing"),
     ],
 )
@@ -195,3 +202,14 @@ def test_records_are_read_and_damaged_ones_passed_over(tmp_path):
         (tmp_path / str(rank)).mkdir()
         (tmp_path / str(rank) / "error.json").write_text(content)
     assert [record["exitCode"] for record in read_records(tmp_path)] == [10]
+
+
+def test_an_agent_outlives_its_workers_within_the_pod_s_grace_period() -> None:
+    children = yaml.safe_load_all((GOLDEN.parent / "children/671b.yaml").read_text())
+    graces = {
+        child["metadata"]["name"]: child["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+        for child in children
+        if child["kind"] == "Job"
+    }
+    [train] = [seconds for name, seconds in graces.items() if "-train-" in name]
+    assert train - 60 < SECONDS_TO_STOP < train - 10

@@ -10,8 +10,9 @@ from pathlib import Path
 from types import FrameType
 
 from finetune_trainer.failure import Stopped, failure_of, report
-from finetune_trainer.launch import launch
+from finetune_trainer.launch import launch, observe_rendezvous
 from finetune_trainer.prepare.ready import require_prepared
+from finetune_trainer.report import write_report
 from finetune_trainer.run import RunFile, RunFolders, load_run
 
 
@@ -40,10 +41,18 @@ def _prepare(run: RunFile, _run_file: Path, folders: RunFolders) -> None:
 
 
 def _train(run: RunFile, run_file: Path, folders: RunFolders) -> None:
-    if folders.adapter.exists():
-        return
-    require_prepared(folders)
-    launch(run, run_file, folders.root)
+    writes_report = observe_rendezvous(run, os.environ).node == 0
+    failure: str | None = None
+    try:
+        if not folders.adapter.exists():
+            require_prepared(folders)
+            launch(run, run_file, folders.root)
+    except BaseException as error:
+        failure = str(failure_of(error))
+        raise
+    finally:
+        if writes_report:
+            write_report(run, run_file, folders, failure=failure)
 
 
 def _stop(received: int, _frame: FrameType | None) -> None:

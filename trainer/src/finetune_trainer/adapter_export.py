@@ -1,9 +1,8 @@
 """Write the adapter in PEFT's format, from a checkpoint's whole tensors."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -12,6 +11,7 @@ from safetensors.torch import save_file
 from finetune_trainer.checkpoint import files
 from finetune_trainer.lora.settings import LoRASettings
 from finetune_trainer.model.names import CheckpointNames
+from finetune_trainer.peft_config import peft_config
 
 PEFT_PREFIX = "base_model.model."
 WEIGHTS = "adapter_model.safetensors"
@@ -30,26 +30,9 @@ def export_adapter(
     staging = folder.with_name(f".{folder.name}.partial")
     staging.mkdir(parents=True, exist_ok=True)
     save_file(tensors, staging / WEIGHTS, metadata={"format": "pt"})
-    config = peft_config(settings, target_modules=_target_modules(tensors), base=base)
+    config = peft_config(settings, modules=_modules(tensors), base=base)
     (staging / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
     files.rename_durably(staging, folder)
-
-
-def peft_config(settings: LoRASettings, *, target_modules: Sequence[str], base: str) -> dict[str, Any]:
-    """The fields of PEFT's LoraConfig that say how the tensors are applied."""
-    return {
-        "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": base,
-        "r": settings.rank,
-        "lora_alpha": settings.alpha,
-        "lora_dropout": settings.dropout,
-        "use_rslora": settings.use_rslora,
-        "target_modules": list(target_modules),
-        "bias": "none",
-        "fan_in_fan_out": False,
-        "inference_mode": True,
-    }
 
 
 def _peft_tensors(checkpoint: Path, names: CheckpointNames) -> Iterator[tuple[str, torch.Tensor]]:
@@ -69,5 +52,6 @@ def _peft_modules(
         yield f"{PEFT_PREFIX}{module}.{side}.weight", part.contiguous()
 
 
-def _target_modules(tensors: Mapping[str, torch.Tensor]) -> list[str]:
-    return sorted({name.split(".")[-3] for name in tensors})
+def _modules(tensors: Mapping[str, torch.Tensor]) -> set[str]:
+    """The adapted modules, by their names in the base."""
+    return {name.removeprefix(PEFT_PREFIX).rsplit(".", 2)[0] for name in tensors}

@@ -10,8 +10,7 @@ from torchtitan.components.dataloader import BaseDataLoader
 from torchtitan.components.loss import ChunkedLossWrapper, CrossEntropyLoss
 from torchtitan.components.optimizer import LRSchedulersContainer, OptimizersContainer, ParamGroupConfig
 from torchtitan.components.validate import Validator
-from torchtitan.config import CommConfig, DebugConfig, TrainingConfig
-from torchtitan.distributed.activation_checkpoint import SelectiveAC
+from torchtitan.config import CommConfig, CompileConfig, DebugConfig, TrainingConfig
 from torchtitan.models.common.config_utils import decoder_vocab_size
 from torchtitan.protocols.model_spec import ModelSpec
 
@@ -19,10 +18,14 @@ from finetune_trainer.checkpoint.manager import LoRACheckpointManager
 from finetune_trainer.failure import ConfigurationError
 from finetune_trainer.lora.settings import LoRASettings
 from finetune_trainer.metrics import ProgressMetrics
+from finetune_trainer.model.flash import flash_attention_works
+from finetune_trainer.model.recompute import RECOMPUTE
 from finetune_trainer.model.spec import lora_model_spec
 from finetune_trainer.overrides import with_overrides
 from finetune_trainer.parallelism import batch_sizes, check_parallelism, parallelism_config
+from finetune_trainer.preflight import Preflight
 from finetune_trainer.run import RunFile, RunFolders
+from finetune_trainer.run_trainer import RunTrainer
 from finetune_trainer.training import LoRATrainer
 
 # "constant" decays in none of the steps; the others decay, to 0, in all steps after the warm-up.
@@ -33,6 +36,8 @@ SCHEDULES: dict[str, dict[str, Any]] = {
 }
 
 PRECISIONS: dict[str, Literal["bfloat16", "float32"]] = {"bfloat16": "bfloat16", "float32": "float32"}
+
+LOGITS_TOKENS = 4096
 
 T = TypeVar("T")
 
@@ -88,17 +93,33 @@ def _model_spec(run: RunFile) -> ModelSpec:
         targets=run.lora.targets,
         base_dtype=_one_of(PRECISIONS, run.training.precision, "training.precision"),
         device=run.workers.device,
+        float8=run.training.frozen_dtype == "float8",
+        attention=_attention(run),
     )
+
+
+def _attention(run: RunFile) -> str:
+    if run.workers.device == "cpu":
+        return "dense"
+    takes_it = run.training.precision == "bfloat16" and run.training.parallelism.context == 1
+    return "flash" if takes_it and flash_attention_works() else "flex"
 
 
 def _configure(run: RunFile, folders: RunFolders, spec: ModelSpec, data: Data) -> LoRATrainer.Config:
     on_cpu = run.workers.device == "cpu"
-    return LoRATrainer.Config(
+    recompute = run.training.recompute or ("none" if on_cpu else "selective")
+    return RunTrainer.Config(
+        preflight=Preflight(
+            nodes=run.workers.nodes,
+            processes_per_node=run.workers.processes_per_node,
+            device=run.workers.device,
+        ),
         model_spec=spec,
         hf_assets_path=str(folders.base),
         dump_folder=str(folders.run),
         loss=ChunkedLossWrapper.Config(
-            loss_fn=CrossEntropyLoss.Config(global_vocab_size=decoder_vocab_size(spec))
+            num_chunks=_loss_chunks(run),
+            loss_fn=CrossEntropyLoss.Config(global_vocab_size=decoder_vocab_size(spec)),
         ),
         metrics=ProgressMetrics.Config(log_freq=1, disable_color_printing=True),
         dataloader=data.training,
@@ -116,10 +137,21 @@ def _configure(run: RunFile, folders: RunFolders, spec: ModelSpec, data: Data) -
             keep=run.training.checkpoint.keep,
             initial_load_path=str(folders.base),
         ),
-        activation_checkpoint=None if on_cpu else SelectiveAC.Config(),
+        activation_checkpoint=RECOMPUTE[recompute],
+        compile=CompileConfig(enable=not on_cpu),
         comm=CommConfig(trace_buf_size=0) if on_cpu else CommConfig(),
         debug=DebugConfig(seed=run.training.seed, enable_structured_logging=False),
     )
+
+
+def _loss_chunks(run: RunFile) -> int:
+    """Into how many pieces of a sequence the logits are cut, so that they are never there as a whole.
+
+    A piece holds 4096 tokens if that can be: its logits, of 128k words, are then 1 GiB.
+    """
+    length = run.training.sequence_length // run.training.parallelism.context
+    wanted = max(1, run.training.micro_batch_size * length // LOGITS_TOKENS)
+    return next(pieces for pieces in range(wanted, length + 1) if length % pieces == 0)
 
 
 def _training(run: RunFile, steps: int) -> TrainingConfig:

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import socket
 import sys
 import time
 import traceback
@@ -28,6 +29,8 @@ class Reason(StrEnum):
     FLAVOR_INVALID = "FlavorInvalid"
     TARGETS_INVALID = "TargetsInvalid"
     OVERRIDE_INVALID = "OverrideInvalid"
+    MACHINE_UNFIT = "MachineUnfit"
+    LOSS_NOT_FINITE = "LossNotFinite"
     PARALLELISM_INVALID = "ParallelismInvalid"
     SOURCE_NOT_FOUND = "SourceNotFound"
     SOURCE_FORBIDDEN = "SourceForbidden"
@@ -85,7 +88,8 @@ class OutOfMemory(Failure):
     exit_code = 10
     default_reason = Reason.OUT_OF_MEMORY
     default_remedy = (
-        "Lower training.microBatchSize or training.sequenceLength, or spread the model over more processes"
+        "Lower training.microBatchSize, set training.recompute to full, lower training.sequenceLength, or "
+        "spread the model over more processes"
     )
 
 
@@ -93,7 +97,8 @@ class CommunicationError(Failure):
     exit_code = 11
     default_reason = Reason.PEER_LOST
     default_remedy = (
-        "The next attempt resumes from the newest checkpoint; look at the other workers' logs first"
+        "The next attempt resumes from the newest checkpoint; look at the other processes' logs, and at the "
+        "node that is named"
     )
 
 
@@ -131,16 +136,36 @@ def _classify(error: BaseException) -> Failure:
     if isinstance(error, KeyboardInterrupt):
         return Stopped("interrupted")
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or _names(error, *_MEMORY_TEXTS):
-        return OutOfMemory(text)
+        asked = text.split(". GPU ")[0].rstrip(".")  # torch's hints follow, which are not the user's to take
+        return OutOfMemory(f"{process_name()}{asked}{memory_in_use()}")
     if isinstance(error, torch.distributed.DistError | RendezvousError | ConnectionError | TimeoutError):
-        return CommunicationError(text)
+        return CommunicationError(f"{process_name()}{text}")
     if _names(error, *_PEER_TEXTS):
-        return CommunicationError(text)
+        return CommunicationError(f"{process_name()}{text}")
     if isinstance(error, OSError) or (isinstance(error, SafetensorError) and _errno(error)):
         return storage_failure(error)
     if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
         return DataError(f"a file could not be read: {text}")
     return Failure(text)
+
+
+def process_name() -> str:
+    """ "rank 3 on HOST: " in a process of a training; nothing in others."""
+    rank = os.environ.get("RANK")
+    return f"rank {rank} on {socket.gethostname()}: " if rank else ""
+
+
+def memory_in_use() -> str:
+    """What this process has taken of the GPU's memory, for a message; nothing without a GPU."""
+    if not (torch.cuda.is_available() and torch.cuda.is_initialized()):  # type: ignore[no-untyped-call]
+        return ""
+    figures = {
+        "allocated": torch.cuda.memory_allocated(),
+        "at the step's peak": torch.cuda.max_memory_allocated(),
+        "reserved": torch.cuda.memory_reserved(),
+        "in all": torch.cuda.get_device_properties().total_memory,
+    }
+    return f" ({', '.join(f'{size / 2**30:.1f} GiB {what}' for what, size in figures.items())})"
 
 
 # The CPU allocator, CUDA outside the allocator and gloo raise a bare RuntimeError; only the text tells.

@@ -6,6 +6,8 @@ from functools import partial
 from typing import Any
 
 from torchtitan.models.common import ComplexRoPE, Embedding, Linear, RMSNorm
+from torchtitan.models.common.attention import FlexAttention
+from torchtitan.models.common.token_dispatcher import AllToAllTokenDispatcher
 from torchtitan.models.deepseek_v3 import (
     _EMBEDDING_INIT,
     _NORM_INIT,
@@ -14,14 +16,27 @@ from torchtitan.models.deepseek_v3 import (
     _output_linear_init,
     deepseekv3_configs,
 )
+from torchtitan.protocols.module import Module
 
 from finetune_trainer.failure import ConfigurationError, Reason
 from finetune_trainer.lora.settings import LoRASettings
 from finetune_trainer.model.attention import DenseAttention
-from finetune_trainer.model.dispatch import SingleBufferTokenDispatcher
+from finetune_trainer.model.dispatch import GatheringTokenDispatcher, SingleBufferTokenDispatcher
+from finetune_trainer.model.flash import FlashAttention
 
 # As in every published DeepSeek-V2 and V3 config.json; torchtitan computes with its default, 1e-5.
 RMS_NORM_EPS = 1e-6
+
+ATTENTION: dict[str, type[Module.Config]] = {
+    "dense": DenseAttention.Config,  # for CPUs
+    "flex": FlexAttention.Config,
+    "flash": FlashAttention.Config,
+}
+
+DISPATCHERS: dict[str, type[AllToAllTokenDispatcher.Config]] = {
+    "cpu": SingleBufferTokenDispatcher.Config,
+    "cuda": GatheringTokenDispatcher.Config,
+}
 
 ModelBuilder = Callable[..., DeepSeekV3Model.Config]
 
@@ -114,27 +129,22 @@ def find_flavor(name: str) -> Flavor:
     return FLAVORS[name]
 
 
-def build_model_config(name: str, *, device: str, attention: str = "flex") -> DeepSeekV3Model.Config:
-    """The torchtitan model config of flavour `name`, with attention that trains on `device`."""
+def build_model_config(name: str, *, device: str, attention: str = "dense") -> DeepSeekV3Model.Config:
+    """The torchtitan model config of flavour `name`, as it trains on `device` with a row of `ATTENTION`."""
     config = find_flavor(name).build(
-        attn_backend=attention, moe_comm_backend="standard", non_blocking_capacity_factor=None
+        attn_backend="flex", moe_comm_backend="standard", non_blocking_capacity_factor=None
     )
     for _, norm, _, _ in config.traverse(RMSNorm.Config):
         norm.eps = RMS_NORM_EPS
-    if device == "cpu":
-        _use_cpu_modules(config)
+    for layer in config.layers:
+        layer.attention.inner_attention = ATTENTION[attention]()
+        if layer.moe is not None:
+            experts = layer.moe.routed_experts
+            experts.token_dispatcher = DISPATCHERS[device](
+                num_experts=experts.token_dispatcher.num_experts, top_k=experts.token_dispatcher.top_k
+            )
     for layer in config.layers:
         if layer.moe is not None and layer.moe.router.score_func == "softmax":
             # DeepSeek-V2 models balance by an auxiliary loss: their checkpoints have no expert bias.
             layer.moe.load_balance_coeff = None
     return config
-
-
-def _use_cpu_modules(config: DeepSeekV3Model.Config) -> None:
-    for layer in config.layers:
-        layer.attention.inner_attention = DenseAttention.Config()
-        if layer.moe is not None:
-            dispatcher = layer.moe.routed_experts.token_dispatcher
-            layer.moe.routed_experts.token_dispatcher = SingleBufferTokenDispatcher.Config(
-                num_experts=dispatcher.num_experts, top_k=dispatcher.top_k
-            )

@@ -4,6 +4,7 @@ import ctypes
 import json
 import os
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -29,8 +30,10 @@ from finetune_trainer.failure import (
 from finetune_trainer.run import RunFile, Workers
 
 WORKER = "finetune_trainer.worker"
-# Saving ends when it ends; the kubelet's grace period or the user's second Ctrl-C is the real limit.
-SECONDS_TO_STOP = 3600
+# How long workers may take to save and end once the agent is told to stop; after a worker's failure torch
+# gives the others 30 s. Less than a train pod's terminationGracePeriodSeconds (300; a test holds the two
+# together): one that hangs is then killed by its agent, before the kubelet kills both and nothing is said.
+SECONDS_TO_STOP = 270
 SECONDS_TO_MEET = 900
 # prctl(2), linux/prctl.h
 _PR_SET_PDEATHSIG = 1
@@ -181,7 +184,7 @@ def _silent(end: ProcessFailure) -> bool:
 
 
 def _failure_without_record(rank: int, end: ProcessFailure) -> Failure:
-    worker = f"worker {rank}"
+    worker = f"rank {rank} on {socket.gethostname()}"
     if end.exitcode == -signal.SIGKILL:
         return OutOfMemory(
             f"{worker} was killed (SIGKILL), as the kernel does when the host's memory is full"
@@ -189,7 +192,9 @@ def _failure_without_record(rank: int, end: ProcessFailure) -> Failure:
     if end.exitcode == -signal.SIGTERM:
         return Stopped(f"{worker} was stopped before it could save")
     if end.exitcode == -signal.SIGABRT:
-        return CommunicationError(f"{worker} aborted (SIGABRT), as NCCL does when a collective times out")
+        return CommunicationError(
+            f"{worker} aborted (SIGABRT), as NCCL does when a collective times out: another rank did not come"
+        )
     if end.exitcode < 0:
         return Failure(f"{worker} ended with signal {end.signal_name()}")
     return Failure(f"{worker} ended with exit code {end.exitcode}")

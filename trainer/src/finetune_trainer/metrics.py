@@ -1,8 +1,10 @@
 """torchtitan's metrics, also recorded as the run's progress."""
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torchtitan.components.metrics import MetricsProcessor
@@ -36,8 +38,10 @@ class ProgressMetrics(MetricsProcessor):
     class Config(MetricsProcessor.Config):
         pass
 
-    def __init__(self, config: Config, **settings: Any) -> None:
-        super().__init__(config, **settings)
+    def __init__(self, config: Config, *, dump_folder: str, **settings: Any) -> None:
+        if config.enable_wandb:
+            os.environ |= wandb_identity(Path(dump_folder)) | os.environ
+        super().__init__(config, dump_folder=dump_folder, **settings)
         self.recorders: list[Callable[[StepRecord | ValidationRecord], None]] = []
 
     def log(
@@ -77,6 +81,21 @@ class ProgressMetrics(MetricsProcessor):
         seconds = time.perf_counter() - self.time_last_log
         replicas = self.parallel_dims.world_size / self.parallel_dims.non_data_parallel_size
         return self.ntokens_since_last_log * replicas / seconds
+
+
+def wandb_identity(run: Path) -> dict[str, str]:
+    """What W&B reads from the environment, so that every attempt of a run goes on with its curves there.
+
+    run: runs/<namespace>/<name>/<run>.
+    """
+    namespace, name, identifier = run.parts[-3:]
+    return {
+        "WANDB_PROJECT": "finetune",
+        "WANDB_RUN_GROUP": f"{namespace}/{name}",
+        "WANDB_RUN_NAME": f"{name}-{identifier}",
+        "WANDB_RUN_ID": f"{namespace}-{name}-{identifier}",
+        "WANDB_RESUME": "allow",
+    }
 
 
 def _learning_rate(metrics: dict[str, Any]) -> float:

@@ -1,7 +1,8 @@
 """Whether the processes can be divided as the job asks, and torchtitan's configuration for it."""
 
 from torchtitan.config import ParallelismConfig
-from torchtitan.models.common.moe import MoE
+from torchtitan.models.common.linear import Linear
+from torchtitan.models.common.moe import GroupedExperts, MoE
 from torchtitan.models.deepseek_v3 import DeepSeekV3Model
 
 from finetune_trainer.failure import ConfigurationError, Reason
@@ -43,7 +44,7 @@ def check_parallelism(run: RunFile, model: DeepSeekV3Model.Config) -> None:
     _check_processes(run)
     _check_model(run, model)
     _check_batch(run)
-    _check_dropout(run)
+    _check_float8(run, model)
     if run.workers.device == "cpu":
         _check_cpu(run)
 
@@ -89,15 +90,18 @@ def _check_batch(run: RunFile) -> None:
         )
 
 
-def _check_dropout(run: RunFile) -> None:
-    """Experts on other ranks drop other numbers of values, after which the ranks' random states differ: then
-    tensor-parallel ranks would drop different values of what must be the same on all."""
+def _check_float8(run: RunFile, model: DeepSeekV3Model.Config) -> None:
+    """Every rank's part of a weight has to begin with a scale of its own, so that parts are of one size."""
     asked = run.training.parallelism
-    if run.lora.dropout and asked.tensor > 1 and asked.expert > 1:
-        raise ConfigurationError(
-            "lora.dropout: does not work with tensor and expert parallelism together",
-            remedy="Set lora.dropout to 0, or one of the two degrees to 1",
-        )
+    if run.training.frozen_dtype != "float8":
+        return
+    sizes = {config.hidden_dim for _, config, _, _ in model.traverse(GroupedExperts.Config)}
+    for fqn, config, _, _ in model.traverse(Linear.Config):
+        if fqn.endswith((".feed_forward.w1", ".shared_experts.w1")):
+            sizes.add(config.out_features)
+    for size in sorted(sizes):
+        if size % asked.tensor:
+            raise _wrong("tensor", f"{asked.tensor} does not divide the model's hidden size {size} in FP8")
 
 
 def _check_cpu(run: RunFile) -> None:

@@ -82,6 +82,10 @@ class Training:
     """Sequences a step, over all processes."""
     seed: int
     precision: str
+    frozen_dtype: Literal["precision", "float8"]
+    """How the frozen base is kept: as `precision` says, or in FP8."""
+    recompute: Literal["none", "selective", "full"] | None
+    """None: the trainer's own choice."""
     checkpoint: Checkpoint
     parallelism: Parallelism
     overrides: Mapping[str, Any]
@@ -100,11 +104,17 @@ class Workers:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PushTarget:
+    uri: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Export:
     dtype: str
     shards: int
     verify: bool
     adapter_only: bool
+    push: PushTarget | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +169,14 @@ class RunFolders:
         return self.run / "prepared.json"
 
     @property
+    def data_report(self) -> Path:
+        return self.run / "data-report.json"
+
+    @property
+    def report(self) -> Path:
+        return self.run / "report.html"
+
+    @property
     def training_tokens(self) -> Path:
         return self.run / "tokens" / "training.safetensors"
 
@@ -205,7 +223,7 @@ def _read(expected: Any, value: Any, where: str) -> Any:
         if value in get_args(expected):
             return value
         raise _invalid(f"{where}: {value!r} is not one of {', '.join(get_args(expected))}")
-    if origin is types.UnionType:
+    if origin in (types.UnionType, typing.Union):  # X | None; with a Literal it is the other
         (inner,) = (member for member in get_args(expected) if member is not types.NoneType)
         return None if value is None else _read(inner, value, where)
     if origin is tuple and isinstance(value, list):

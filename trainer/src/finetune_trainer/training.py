@@ -4,12 +4,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torchtitan.components.dataloader import DataloaderExhaustedError
+from torchtitan.distributed import ParallelDims
 from torchtitan.trainer import Trainer
 
 from finetune_trainer.agreement import any_rank
 from finetune_trainer.failure import ConfigurationError
 from finetune_trainer.lora.initialize import initialize_adapters
+
+# More than there are pipeline stages, whose seeds torchtitan numbers one by one.
+SEED_STRIDE = 2**20
 
 
 class LoRATrainer(Trainer):
@@ -25,6 +30,7 @@ class LoRATrainer(Trainer):
         self.stopped = False
         for part in self.model_parts:
             initialize_adapters(part, seed=config.debug.seed or 0)
+        _seed_dropout(self.parallel_dims)
 
     def request_stop(self) -> None:
         """Stop after the step in progress. Safe to call from a signal handler."""
@@ -55,6 +61,19 @@ class LoRATrainer(Trainer):
         """Train to the last step, the end of the data or a requested stop, and save where that was."""
         super().train()
         self.checkpointer.save(self.step, last_step=True)
+
+
+def _seed_dropout(dimensions: ParallelDims) -> None:
+    """Have ranks that work on different tokens drop different values; torchtitan seeds all of a stage alike.
+
+    Tensor-parallel ranks stay alike: they have to drop the same of what is the same on all of them.
+    """
+    rank = 0
+    for name in ("batch", "cp"):
+        mesh = dimensions.get_optional_mesh(name)
+        if mesh is not None:
+            rank = rank * mesh.size() + mesh.get_local_rank()
+    torch.manual_seed(torch.initial_seed() + rank * SEED_STRIDE)
 
 
 def _diverged(step: int) -> ConfigurationError:

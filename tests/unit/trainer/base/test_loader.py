@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from finetune_trainer.base.float8 import quantize
 from finetune_trainer.base.loader import load_base
 from finetune_trainer.failure import DataError
 from finetune_trainer.flavors import build_model_config
@@ -22,12 +23,13 @@ BLOCK = 128
 MODULE = "model.layers.1.self_attn.kv_a_proj_with_mqa.weight"
 
 
-def _model(base_dtype: str) -> FrozenBaseModel:
+def _model(base_dtype: str, *, float8: bool = False) -> FrozenBaseModel:
     config = with_adapters(
         build_model_config("tiny_lora", device="cpu"),
         LoRASettings(rank=8, alpha=8.0),
         ["attention"],
         "bfloat16" if base_dtype == "bfloat16" else "float32",
+        float8,
     )
     model: FrozenBaseModel = config.build()
     return model
@@ -60,6 +62,34 @@ def test_float8_base_is_loaded_as_what_it_stands_for(tmp_path: Path) -> None:
         name = f"model.layers.3.mlp.experts.{expert}.down_proj.weight"
         loaded = model.layers["3"].moe.routed_experts.inner_experts.w2_EDF[expert]
         assert torch.equal(loaded, meaning[name])
+
+
+def test_float8_base_is_kept_as_it_is(tmp_path: Path) -> None:
+    write_tiny_base(tmp_path)
+    _quantize(tmp_path)
+    stored = load_file(tmp_path / "model.safetensors")
+    model = _model("float32", float8=True)
+    load_base([model], model.config, tmp_path)
+    module = model.layers["1"].attention.wkv_a
+    assert torch.equal(module.weight.view(torch.uint8), stored[MODULE].view(torch.uint8))
+    assert torch.equal(module.weight_scale_inv, stored[f"{MODULE}_scale_inv"])
+    experts = model.layers["3"].moe.routed_experts.inner_experts
+    for expert in range(8):
+        name = f"model.layers.3.mlp.experts.{expert}.down_proj.weight"
+        assert torch.equal(experts.w2_EDF[expert].view(torch.uint8), stored[name].view(torch.uint8))
+        assert torch.equal(experts.w2_EDF_scale_inv[expert], stored[f"{name}_scale_inv"])
+
+
+def test_bfloat16_base_is_rounded_to_float8(tmp_path: Path) -> None:
+    write_tiny_base(tmp_path, dtype=torch.bfloat16)
+    stored = load_file(tmp_path / "model.safetensors")
+    model = _model("bfloat16", float8=True)
+    load_base([model], model.config, tmp_path)
+    module = model.layers["1"].attention.wkv_a
+    values, scales = quantize(stored[MODULE])
+    assert torch.equal(module.weight.view(torch.uint8), values.view(torch.uint8))
+    assert torch.equal(module.weight_scale_inv, scales)
+    assert model.lm_head.weight.dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("base_dtype", ["bfloat16", "float32"])

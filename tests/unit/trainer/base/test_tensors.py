@@ -50,6 +50,23 @@ def test_float8_slices_are_dequantised(folder: Path, part: tuple[slice, slice]) 
     assert torch.equal(BaseTensors(folder).read("kv.weight", part), expected[part])
 
 
+@pytest.mark.parametrize(
+    ("counts", "part", "blocks"),
+    [
+        pytest.param((5, 3), (slice(1, 3), slice(0, 3)), ([1, 2], [0, 1, 2]), id="a scale a block"),
+        pytest.param((9, 3), (slice(3, 6), slice(1, 2)), ([1, 2, 2], [1]), id="two a block of rows"),
+        pytest.param((18, 3), (slice(9, 18), slice(0, 1)), ([2, 2, 2, 3, 3, 3, 3, 4, 4], [0]), id="four"),
+    ],
+)
+def test_scales_are_repeated_where_blocks_are_cut(
+    folder: Path, counts: tuple[int, int], part: tuple[slice, slice], blocks: tuple[list[int], list[int]]
+) -> None:
+    _, scales, _ = _quantized(576, 300)
+    rows, columns = blocks
+    read = BaseTensors(folder).read_scales("kv.weight", part, counts, torch.device("cpu"))
+    assert torch.equal(read, scales[rows][:, columns])
+
+
 def test_other_tensors_keep_their_type(folder: Path) -> None:
     part = BaseTensors(folder).read("norm.weight", (slice(2, 5),))
     assert part.tolist() == [2, 3, 4]

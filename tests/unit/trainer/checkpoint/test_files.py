@@ -42,6 +42,13 @@ def test_prune_keeps_the_newest_and_removes_leftovers(tmp_path: Path) -> None:
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["step-100", "step-20"]
 
 
+def test_prune_removes_the_unreadable_and_does_not_count_them(tmp_path: Path) -> None:
+    for step in (5, 20, 100):
+        _save(tmp_path, step)
+    files.prune(tmp_path, keep=2, unreadable=[100])
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["step-20", "step-5"]
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

@@ -1,6 +1,7 @@
 """What a conversation becomes: tokens as a server would make them, the assistant's part trained."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -75,8 +76,9 @@ def test_a_long_conversation_ends_after_the_last_whole_answer(make_tokenizer, ch
     short = ("user", "A?", "assistant", "B")
     whole = chat_document(chat_line(*short), tokenizer, 1000)
     longer = chat_line(*short, "user", "C?", "assistant", "D" * 100)
-    assert chat_document(longer, tokenizer, whole.length) == whole
-    assert isinstance(chat_document(longer, tokenizer, 1000), Document)
+    cut, uncut = (chat_document(longer, tokenizer, longest) for longest in (whole.length, 1000))
+    assert isinstance(uncut, Document)
+    assert cut == replace(whole, tokens_cut=len(uncut.tokens) - len(whole.tokens))
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,9 @@ class EosOnly:
 
 def documents(count, longest=LENGTH):
     return [
-        Document(tokens=[10 + n] * (2 + n % longest), trained=[False] + [True] * (1 + n % longest))
+        Document(
+            tokens=[10 + n] * (2 + n % longest), trained=[False] + [True] * (1 + n % longest), line=n + 1
+        )
         for n in range(count)
     ]
 
@@ -62,6 +64,10 @@ def global_rows(file, *, ranks, batch, calls, state=None):
     return list(itertools.chain(*by_call)), states[0]
 
 
+def global_rows_since(each, first):
+    return [each._sequence(index)[0].tolist() for index in range(first, each.state_dict()["sequences"])]
+
+
 def test_the_order_is_the_same_at_every_number_of_processes(store_file):
     alone, _ = global_rows(store_file, ranks=1, batch=2, calls=24)
     assert global_rows(store_file, ranks=4, batch=2, calls=6)[0] == alone
@@ -75,6 +81,21 @@ def test_a_run_resumes_at_another_number_of_processes(store_file):
     tail, _ = global_rows(store_file, ranks=4, batch=1, calls=7, state=state)
     assert state == {"sequences": 20}
     assert head + tail == alone
+
+
+def test_the_lines_of_a_step_are_those_of_all_ranks(store_file):
+    per_rank = [loader(store_file, ranks=2, rank=rank, shuffle=False) for rank in range(2)]
+    alone = loader(store_file, batch=4, shuffle=False)
+    for each in [*per_rank, alone]:
+        batches = iter(each)
+        next(batches)
+        before = each.state_dict()
+        next(batches)
+        assert each.lines_since(before) == each.lines_since({"sequences": 4})
+    lines = [each.lines_since({"sequences": 4}) for each in [*per_rank, alone]]
+    assert lines[0] == lines[1] == lines[2]
+    tokens = {token for row in global_rows_since(alone, 4) for token in row} - {EosOnly.eos_id}
+    assert {10 + line - 1 for line in lines[0]} == tokens
 
 
 def test_one_pass_ends_on_all_ranks_together_with_every_document_once(store_file):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from finetune_trainer.data.chat import chat_document
 from finetune_trainer.data.lines import Line
 from finetune_trainer.data.text import text_documents
 from finetune_trainer.data.tokenize import Tally, read_documents
@@ -51,6 +52,18 @@ def test_a_dataset_is_counted(tmp_path, make_tokenizer):
     )
     assert len(documents) == 1
     assert (tally.lines, dict(tally.dropped)) == (3, {"promptTooLong": 1, "answerTooLong": 1})
+    assert tally.first_dropped == {"promptTooLong": ["faq.jsonl:2"], "answerTooLong": ["faq.jsonl:3"]}
+
+
+def test_what_a_long_conversation_loses_is_counted(make_tokenizer, chat_line):
+    tokenizer = make_tokenizer()
+    whole = chat_document(
+        chat_line("user", "A?", "assistant", "B", "user", "C?", "assistant", "D"), tokenizer, 99
+    )
+    tally = Tally()
+    tally.add(whole)
+    tally.add(whole.cut(6))
+    assert (tally.truncated_lines, tally.tokens_cut) == (1, len(whole.tokens) - 6)
 
 
 def test_chat_data_needs_a_template(make_tokenizer):

@@ -60,7 +60,7 @@ def test_experts_add_scaled_b_a_each(targets: tuple[str, ...]) -> None:
     experts = config.build()
     _fill(experts)
     counts = [4, 0, 3]
-    x = torch.randn(sum(counts), 16)
+    x = torch.randn(sum(counts), 16, generator=torch.Generator().manual_seed(4))
     output = experts(x, torch.tensor(counts))
 
     def merged(weight: str, base: str, expert: int) -> torch.Tensor:
@@ -80,7 +80,7 @@ def test_experts_add_scaled_b_a_each(targets: tuple[str, ...]) -> None:
         up = tokens @ merged("w3", "w3_EFD", expert).T
         expected.append((gate * up) @ merged("w2", "w2_EDF", expert).T)
     assert output.dtype == torch.float32
-    torch.testing.assert_close(output, torch.cat(expected))
+    torch.testing.assert_close(output, torch.cat(expected), atol=1e-4, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

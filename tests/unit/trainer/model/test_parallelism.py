@@ -4,9 +4,16 @@ from typing import Any
 
 import pytest
 from torchtitan.components.dataloader import BaseDataLoader
+from torchtitan.distributed.activation_checkpoint import FullAC
 
 from finetune_trainer.config import Data, check_config, total_steps, trainer_config
 from finetune_trainer.failure import ConfigurationError
+from finetune_trainer.flavors import build_model_config
+from finetune_trainer.lora.converter import with_adapters
+from finetune_trainer.lora.settings import LoRASettings
+from finetune_trainer.model.parallelize import parallelize
+from finetune_trainer.model.recompute import KeepAttention
+from finetune_trainer.parallelism import check_parallelism
 from finetune_trainer.run import RunFile, RunFolders, load_run
 
 GOLDEN = Path(__file__).parents[3] / "golden/run"
@@ -50,6 +57,23 @@ def test_run_file_becomes_torchtitan_s_configuration(quickstart: RunFile) -> Non
     assert config.checkpoint.initial_load_path == "/volume/models/tiny-base"
     assert config.dump_folder == "/volume/runs/default/faq/3f2a9c1b"
     assert config.debug.seed == 7
+
+
+@pytest.mark.parametrize(
+    ("recompute", "device", "expected"),
+    [
+        pytest.param(None, "cpu", None, id="a CPU keeps all"),
+        pytest.param(None, "cuda", KeepAttention.Config(), id="a GPU selects"),
+        pytest.param("none", "cuda", None, id="none"),
+        pytest.param("full", "cuda", FullAC.Config(), id="full"),
+    ],
+)
+def test_recompute_becomes_a_policy(
+    quickstart: RunFile, recompute: str | None, device: str, expected: Any
+) -> None:
+    run = _having(_having(quickstart, "training", recompute=recompute), "workers", device=device)
+    config = trainer_config(run, _folders(run), Data(training=DATA))
+    assert config.activation_checkpoint == expected
 
 
 def test_671b_takes_its_overrides_and_frozen_bfloat16() -> None:
@@ -98,7 +122,19 @@ def test_what_cannot_work_is_named(
         check_config(run, _folders(run), DATA)
 
 
-def test_dropout_with_tensor_and_expert_parallelism_is_refused(quickstart: RunFile) -> None:
-    run = _having(quickstart, "training.parallelism", tensor=2, expert=2)
-    with pytest.raises(ConfigurationError, match=r"lora.dropout: does not work"):
-        check_config(_having(run, "lora", dropout=0.1), _folders(run), DATA)
+def test_float8_with_tensor_parallelism_needs_parts_of_one_size(quickstart: RunFile) -> None:
+    run = _having(_having(quickstart, "training", frozen_dtype="float8"), "training.parallelism", tensor=2)
+    model = build_model_config("tiny_lora", device="cpu")
+    check_parallelism(run, model)
+    model.layers[0].feed_forward.w1.out_features = 511
+    with pytest.raises(ConfigurationError, match=r"parallelism.tensor: 2 does not divide .* 511 in FP8"):
+        check_parallelism(run, model)
+
+
+def test_a_stage_without_adapters_is_named() -> None:
+    config = build_model_config("tiny_lora", device="cpu")
+    model = with_adapters(config, LoRASettings(rank=8, alpha=8.0), ["experts"], "float32").build()
+    for layer in ("1", "2", "3"):
+        del model.layers[layer]
+    with pytest.raises(ConfigurationError, match=r"parallelism.pipeline: .* the stage of layers \[0\]"):
+        parallelize(model, parallel_dims=None)

@@ -1,18 +1,21 @@
 """A whole base of flavour tiny_lora, a local server that speaks the hub's API, and a local S3."""
 
 import hashlib
+import io
 import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
+import pyarrow
 import pytest
 import torch
 from moto.server import ThreadedMotoServer
+from pyarrow import parquet
 from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
@@ -176,6 +179,19 @@ def bucket(s3_server, monkeypatch) -> Any:
     for entry in client.list_objects_v2(Bucket="weights").get("Contents", []):
         client.delete_object(Bucket="weights", Key=entry["Key"])
     client.delete_bucket(Bucket="weights")
+
+
+@pytest.fixture
+def as_parquet() -> Callable[[bytes], bytes]:
+    """JSON lines as a parquet file."""
+
+    def convert(lines: bytes) -> bytes:
+        buffer = io.BytesIO()
+        rows = [json.loads(line) for line in lines.splitlines()]
+        parquet.write_table(pyarrow.Table.from_pylist(rows), buffer)
+        return buffer.getvalue()
+
+    return convert
 
 
 @pytest.fixture

@@ -26,17 +26,25 @@ def test_a_whole_base_is_marked_and_the_data_reported(volume, copy_base, checksu
     marker = read_marker(base)
     assert marker.files[SHARD].sha256 == checksum(base / SHARD)
     assert set(marker.files) == {file.name for file in base.iterdir()} - {MARKER}
-    report = json.loads((volume.run / "prepared.json").read_text())
-    assert report["base"]["source"] == "models/tiny-base"
-    assert report["dataset"] == {
-        "files": ["faq.jsonl"],
+    prepared = json.loads((volume.run / "prepared.json").read_text())
+    assert prepared["base"]["source"] == "models/tiny-base"
+    source = {"source": "datasets/faq.jsonl", "revision": None, "files": ["faq.jsonl"]}
+    assert prepared["dataset"] == source
+    assert json.loads((volume.run / "data-report.json").read_text()) == source | {
+        "schemaVersion": 1,
+        "split": "train",
         "lines": 3,
         "documents": 3,
         "tokens": 21,
         "trainedTokens": 6,
+        "longestDocument": 7,
         "sequences": 1,
+        "packedShare": 18 / 256,
         "validationDocuments": 0,
+        "truncatedLines": 0,
+        "tokensCut": 0,
         "dropped": {},
+        "firstDropped": {},
     }
 
 

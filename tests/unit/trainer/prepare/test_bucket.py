@@ -98,12 +98,15 @@ def test_an_endpoint_that_does_not_answer_is_retried_later(volume, monkeypatch):
     [
         pytest.param("s3://weights/data/faq.jsonl", "datasets/weights--faq", id="one-object"),
         pytest.param("s3://weights/data", "datasets/weights--faq", id="prefix"),
+        pytest.param("s3://weights/rows.parquet", "datasets/weights--rows", id="parquet"),
     ],
 )
-def test_a_dataset_is_fetched(volume, bucket, copy_base, uri, path):
+def test_a_dataset_is_fetched(volume, bucket, copy_base, as_parquet, uri, path):
     copy_base()
-    bucket.put_object(Bucket="weights", Key="data/faq.jsonl", Body=volume.dataset.read_bytes())
+    lines = volume.dataset.read_bytes()
+    bucket.put_object(Bucket="weights", Key="data/faq.jsonl", Body=lines)
+    bucket.put_object(Bucket="weights", Key="rows.parquet", Body=as_parquet(lines))
     volume.document["dataset"]["uri"] = uri
     volume.document["paths"]["dataset"] = path
     assert main(["prepare", *volume.arguments]) == 0
-    assert json.loads((volume.run / "prepared.json").read_text())["dataset"]["lines"] == 3
+    assert json.loads((volume.run / "data-report.json").read_text())["lines"] == 3

@@ -171,18 +171,13 @@ def _prepare_in_a_process(arguments, results):
 def test_two_jobs_at_once_fetch_it_once(volume, hub_base, checksum, pristine_base):
     context = multiprocessing.get_context("fork")
     results = context.Queue()
-    jobs = []
     for number in range(2):
         volume.document["paths"]["run"] = f"runs/default/job-{number}/1"
         file = volume.root / f"run-{number}.json"
         file.write_text(json.dumps(volume.document))
         arguments = ["--run", str(file), "--root", str(volume.root)]
-        jobs.append(context.Process(target=_prepare_in_a_process, args=(arguments, results)))
-    for job in jobs:
-        job.start()
-    assert [results.get(timeout=120) for _ in jobs] == [0, 0]
-    for job in jobs:
-        job.join()
+        context.Process(target=_prepare_in_a_process, args=(arguments, results), daemon=True).start()
+    assert [results.get(timeout=120) for _ in range(2)] == [0, 0]
     assert hub_base.fetched.count(SHARD) == 1
     assert checksum(volume.base / SHARD) == checksum(pristine_base / SHARD)
 
@@ -192,17 +187,32 @@ def test_two_jobs_at_once_fetch_it_once(volume, hub_base, checksum, pristine_bas
     [
         pytest.param("hf://acme/chats", 2, id="split-of-a-repository"),
         pytest.param("hf://acme/chats/extra/more.jsonl", 1, id="one-file"),
+        pytest.param("hf://acme/chats/rows", 2, id="folder-of-parquet"),
     ],
 )
-def test_a_dataset_is_fetched(volume, hub, copy_base, uri, lines):
+def test_a_dataset_is_fetched(volume, hub, copy_base, as_parquet, uri, lines):
     copy_base()
     line = volume.dataset.read_bytes().splitlines(keepends=True)[0]
     files = {"train.jsonl": line * 2, "test.jsonl": line, "extra/more.jsonl": line, "README.md": b""}
-    hub.add("datasets/acme/chats", files)
+    hub.add("datasets/acme/chats", files | {"rows/part-0.parquet": as_parquet(line * 2)})
     volume.document["dataset"]["uri"] = uri
     volume.document["paths"]["dataset"] = "datasets/acme--chats@main"
     assert main(["prepare", *volume.arguments]) == 0
-    assert json.loads((volume.run / "prepared.json").read_text())["dataset"]["lines"] == lines
+    assert json.loads((volume.run / "data-report.json").read_text())["lines"] == lines
+    assert json.loads((volume.run / "prepared.json").read_text())["dataset"]["revision"] == COMMIT
+
+
+def test_files_that_another_job_fetched_of_the_same_dataset_are_not_read(volume, hub, copy_base):
+    copy_base()
+    line = volume.dataset.read_bytes().splitlines(keepends=True)[0]
+    hub.add("datasets/acme/chats", {"train.jsonl": line * 2})
+    volume.document["dataset"]["uri"] = "hf://acme/chats"
+    volume.document["paths"]["dataset"] = "datasets/acme--chats@main"
+    other = volume.root / "datasets/acme--chats@main/extra/train.jsonl"
+    other.parent.mkdir(parents=True)
+    other.write_bytes(line)
+    assert main(["prepare", *volume.arguments]) == 0
+    assert json.loads((volume.run / "data-report.json").read_text())["files"] == ["train.jsonl"]
 
 
 def test_a_dataset_without_json_lines_is_refused(volume, hub, copy_base):
@@ -210,7 +220,7 @@ def test_a_dataset_without_json_lines_is_refused(volume, hub, copy_base):
     hub.add("datasets/acme/chats", {"train.csv": b""})
     volume.document["dataset"]["uri"] = "hf://acme/chats"
     assert main(["prepare", *volume.arguments]) == 3
-    assert "no *.jsonl file of split train" in termination(volume)["message"]
+    assert "no *.jsonl or *.parquet file of split train" in termination(volume)["message"]
 
 
 @pytest.mark.usefixtures("hub_base")

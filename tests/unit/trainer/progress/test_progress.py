@@ -39,7 +39,8 @@ def steps_in(file) -> list[int]:
     return [json.loads(line)["step"] for line in file.read_text().splitlines()]
 
 
-def test_training_is_told_as_the_contract_says(tmp_path, clock):
+def test_training_is_told_as_the_contract_says(tmp_path, clock, monkeypatch):
+    monkeypatch.setattr(training_module, "peak_memory", lambda: 2**30)
     progress = TrainingProgress(total_steps=10, metrics=tmp_path / "metrics.jsonl")
     clock.now += 2
     record(progress, 1)
@@ -56,6 +57,8 @@ def test_training_is_told_as_the_contract_says(tmp_path, clock):
         "tokensPerSecond": 100.0,
         "etaSeconds": 24.0,
         "lastCheckpoint": "step-2",
+        "skippedCheckpoints": (),
+        "peakMemoryBytes": 2**30,
         "bytesFetched": None,
         "bytesTotal": None,
     }
@@ -68,6 +71,14 @@ def test_the_remaining_time_forgets_slow_beginnings(tmp_path, clock):
         record(progress, step)
         clock.now += 1
     assert progress.snapshot().eta_seconds == pytest.approx(50)
+
+
+def test_unreadable_checkpoints_of_a_resumed_run_stay_told(tmp_path):
+    progress = TrainingProgress(total_steps=10, metrics=tmp_path / "metrics.jsonl", resumed_step=4)
+    progress.record_checkpoint("step-4", ("step-6",))
+    progress.record_checkpoint("step-8")
+    told = progress.snapshot()
+    assert (told.last_checkpoint, told.skipped_checkpoints) == ("step-8", ("step-6",))
 
 
 def test_a_resumed_run_starts_at_its_step(tmp_path, clock):
@@ -109,7 +120,8 @@ def test_metrics_have_one_line_a_step(tmp_path):
     progress.record_validation(2, 1.0)
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 2]
-    assert set(lines[0]) == {"step", "loss", "gradNorm", "learningRate", "tokensPerSecond", "time"}
+    names = {"step", "loss", "gradNorm", "learningRate", "tokensPerSecond", "peakMemoryBytes", "time"}
+    assert set(lines[0]) == names
     assert set(lines[2]) == {"step", "validationLoss", "time"}
 
 

@@ -5,8 +5,18 @@ does not divide (the 576 rows of kv_a_proj_with_mqa) ends in a smaller block.
 """
 
 import torch
+import torch.nn.functional as F
 
 BLOCK = 128
+BLOCKS = (128, 64, 32, 16, 8, 4, 2, 1)
+"""Of these sizes are parts of a block, each with a copy of its scale, where tensor parallelism cuts it."""
+SCALE_SUFFIX = "_scale_inv"
+LARGEST = torch.finfo(torch.float8_e4m3fn).max
+
+
+def block_size(size: int, scales: int) -> int:
+    """How much of a dimension of `size` shares one of its `scales`: 128, or less where ranks cut it finer."""
+    return next(block for block in BLOCKS if -(-size // block) == scales)
 
 
 def enclosing_blocks(part: tuple[slice, ...]) -> tuple[slice, ...]:
@@ -18,3 +28,14 @@ def dequantize(weight: torch.Tensor, scales: torch.Tensor, part: tuple[slice, ..
     """float32 values of `weight` (rows, columns), `part` of a whole tensor, by the scales of its blocks."""
     rows, columns = (torch.arange(piece.start, piece.stop) // BLOCK - piece.start // BLOCK for piece in part)
     return weight.float() * scales.float()[rows][:, columns]
+
+
+def quantize(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """FP8 values of `weight` (rows, columns), and the scales that take each block's largest to FP8's."""
+    rows, columns = weight.shape
+    padded = F.pad(weight.float(), (0, -columns % BLOCK, 0, -rows % BLOCK))
+    blocks = padded.view(len(padded) // BLOCK, BLOCK, -1, BLOCK)
+    largest = blocks.abs().amax(dim=(1, 3))
+    scales = torch.where(largest > 0, largest / LARGEST, 1.0)
+    values = (blocks / scales[:, None, :, None]).to(torch.float8_e4m3fn)
+    return values.flatten(2, 3).flatten(0, 1)[:rows, :columns], scales

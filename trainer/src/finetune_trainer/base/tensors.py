@@ -8,12 +8,18 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from finetune_trainer.base.float8 import BLOCK, dequantize, enclosing_blocks
+from finetune_trainer.base.float8 import (
+    BLOCK,
+    SCALE_SUFFIX,
+    block_size,
+    dequantize,
+    enclosing_blocks,
+    quantize,
+)
 from finetune_trainer.failure import DataError, Reason
 
 INDEX = "model.safetensors.index.json"
 SINGLE_FILE = "model.safetensors"
-SCALE_SUFFIX = "_scale_inv"
 
 
 class BaseTensors:
@@ -46,6 +52,35 @@ class BaseTensors:
         blocks = enclosing_blocks(part)
         scales = self._read(name + SCALE_SUFFIX, blocks)
         return dequantize(self._read(name, part), scales, part)
+
+    def read_float8(self, name: str, part: tuple[slice, slice], device: torch.device) -> torch.Tensor:
+        """`part` of tensor `name` in FP8: the file's, or quantised from the whole blocks around it."""
+        if self._is_float8(name):
+            return self._read(name, part)
+        rows, columns = _elements(enclosing_blocks(part))
+        values, _ = quantize(self._read(name, (rows, columns)).to(device))
+        row, column = part[0].start - rows.start, part[1].start - columns.start
+        height, width = (piece.stop - piece.start for piece in part)
+        return values[row : row + height, column : column + width]
+
+    def read_scales(
+        self, name: str, part: tuple[slice, slice], counts: tuple[int, ...], device: torch.device
+    ) -> torch.Tensor:
+        """`part` of the scales of tensor `name`: the file's, or those that `read_float8` quantises with.
+
+        Where there are more than blocks, by `counts` a dimension, each part of a block has its own.
+        """
+        sizes = [block_size(size, count) for size, count in zip(self.shape(name), counts, strict=True)]
+        rows, columns = (
+            torch.arange(piece.start, piece.stop) * size // BLOCK
+            for piece, size in zip(part, sizes, strict=True)
+        )
+        blocks = tuple(slice(int(numbers[0]), int(numbers[-1]) + 1) for numbers in (rows, columns))
+        if self._is_float8(name):
+            found = self._read(name + SCALE_SUFFIX, blocks)
+        else:
+            found = quantize(self._read(name, _elements(blocks)).to(device))[1]
+        return found[rows - rows[0]][:, columns - columns[0]]
 
     def _read(self, name: str, part: tuple[slice, ...]) -> torch.Tensor:
         try:
@@ -118,3 +153,8 @@ class BaseTensors:
 
 
 _FETCH_AGAIN = "Delete the base model's folder and let prepare fetch it again"
+
+
+def _elements(blocks: tuple[slice, ...]) -> tuple[slice, slice]:
+    rows, columns = (slice(piece.start * BLOCK, piece.stop * BLOCK) for piece in blocks)
+    return rows, columns

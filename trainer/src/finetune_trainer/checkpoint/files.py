@@ -5,12 +5,14 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from finetune_trainer.failure import CheckpointError
 
 CHECKSUMS = "checksums.json"
+STATE = "state.json"
+RANDOM_STATE = "random.safetensors"
 
 
 def step_folder(folder: Path, step: int) -> Path:
@@ -47,12 +49,12 @@ def publish(staging: Path, final: Path, checksums: Mapping[str, str]) -> None:
 def rename_durably(staging: Path, final: Path) -> None:
     """Give a finished folder its name, so that a crash leaves either none or all of it."""
     for file in staging.iterdir():
-        _sync(file)
-    _sync(staging)
+        sync(file)
+    sync(staging)
     if final.exists():
         shutil.rmtree(final)
     staging.rename(final)
-    _sync(final.parent)
+    sync(final.parent)
 
 
 def verify(checkpoint: Path) -> None:
@@ -69,9 +71,10 @@ def verify(checkpoint: Path) -> None:
             raise _invalid(file, "does not match its checksum")
 
 
-def prune(folder: Path, keep: int) -> None:
-    """Delete all but the newest `keep` checkpoints, and what unfinished writes left."""
-    for step in saved_steps(folder)[keep:]:
+def prune(folder: Path, keep: int, *, unreadable: Collection[int] = ()) -> None:
+    """Delete all but the newest `keep` checkpoints, the unreadable ones, and what unfinished writes left."""
+    whole = [step for step in saved_steps(folder) if step not in unreadable]
+    for step in [*unreadable, *whole[keep:]]:
         shutil.rmtree(step_folder(folder, step), ignore_errors=True)
     for leftover in folder.glob(".step-*.partial"):
         shutil.rmtree(leftover, ignore_errors=True)
@@ -83,7 +86,8 @@ def _invalid(file: Path, problem: str) -> CheckpointError:
     )
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Return when the file or folder is on the disk (fsync)."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

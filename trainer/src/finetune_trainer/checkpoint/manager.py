@@ -3,30 +3,33 @@
 torchtitan's own writes the whole model, in the training dtype, at every save: 2.7 TB for 671B.
 """
 
+import copy
 import json
 import logging
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torchtitan.components.checkpointer import BaseCheckpointManager
 from torchtitan.components.dataloader import BaseDataLoader
 from torchtitan.components.optimizer import LRSchedulersContainer, OptimizersContainer
 
-from finetune_trainer.agreement import from_rank_zero, gather_objects, write_together
+from finetune_trainer.agreement import from_rank_zero, gather_objects
 from finetune_trainer.base.loader import load_base
 from finetune_trainer.checkpoint import files
-from finetune_trainer.checkpoint.tensors import gather, read_tensors, trained_parameters, write_tensors
+from finetune_trainer.checkpoint.listeners import CheckpointListeners
+from finetune_trainer.checkpoint.randomness import random_states, restore_random_states
+from finetune_trainer.checkpoint.tensors import copy_shards, layer_bytes, read_tensors, trained_parameters
+from finetune_trainer.checkpoint.writer import CheckpointWriter, Snapshot
 from finetune_trainer.failure import CheckpointError
+from finetune_trainer.preflight.machine import check_checkpoint_space
 
 logger = logging.getLogger(__name__)
-
-STATE = "state.json"
-RANDOM_STATE = "random.safetensors"
 
 
 class LoRACheckpointManager(BaseCheckpointManager):
@@ -66,8 +69,10 @@ class LoRACheckpointManager(BaseCheckpointManager):
         self.train_state = states["train_state"]
         self.loaded = False
         self.last_saved: int | None = None
-        self.listeners: list[Callable[[str], None]] = []
-        """Called on every rank with the name of each checkpoint that is saved or resumed from."""
+        """The newest step that is durable."""
+        self._last_snapshot: int | None = None
+        self.writer = CheckpointWriter(self.folder, keep=config.keep, on_saved=self._saved)
+        self.listeners = CheckpointListeners()
 
     # --- loading ---
 
@@ -75,18 +80,33 @@ class LoRACheckpointManager(BaseCheckpointManager):
         if self.loaded:
             return False
         self.loaded = True
+        self._check_space()
         if self.config.initial_load_path:
             load_base(self.model_parts, self.model_parts[0].config, Path(self.config.initial_load_path))
-        checkpoint = from_rank_zero(lambda: _newest_valid(self.folder, step))
+        checkpoint, unreadable = from_rank_zero(lambda: _newest_valid(self.folder, step))
         if checkpoint is None:
             return False
         self._restore(checkpoint)
         logger.info("resumed from %s", checkpoint)
-        self._tell(checkpoint.name)
+        self.writer.unreadable = unreadable
+        self.listeners.tell(checkpoint.name, tuple(f"step-{number}" for number in unreadable))
         return True
 
+    def _check_space(self) -> None:
+        """Before the base is read: there is space for the checkpoints that are kept, and for one more."""
+        sizes = {
+            name: size for own in gather_objects(layer_bytes(self.optimizers)) for name, size in own.items()
+        }
+
+        def check() -> None:
+            missing = self.config.keep + 1 - len(files.saved_steps(self.folder))
+            check_checkpoint_space(self.folder, sum(sizes.values()), max(1, missing))
+
+        if not self.config.load_only:
+            from_rank_zero(check)
+
     def _restore(self, checkpoint: Path) -> None:
-        state = json.loads((checkpoint / STATE).read_text())
+        state = json.loads((checkpoint / files.STATE).read_text())
         for file, parameters in trained_parameters(self.optimizers).items():
             read_tensors(parameters, checkpoint / file)
         _restore_schedule(self.lr_schedulers, state["learningRateSchedule"])
@@ -95,92 +115,70 @@ class LoRACheckpointManager(BaseCheckpointManager):
         if position is not None:
             self.dataloader.load_state_dict(position)
         if state["worldSize"] == dist.get_world_size():
-            _set_random_state(load_file(checkpoint / RANDOM_STATE))
-        self.last_saved = state["step"]
+            restore_random_states(load_file(checkpoint / files.RANDOM_STATE))
+        self.last_saved = self._last_snapshot = state["step"]
 
     # --- saving ---
 
     def _save(self, curr_step: int, last_step: bool = False) -> bool:
+        """Take a snapshot and go on; only the last one is waited for."""
         due = last_step or curr_step % self.config.interval == 0
-        if not due or curr_step == self.last_saved or self.config.load_only:
-            return False
-        staging = files.staging_folder(self.folder, curr_step)
-        write_together(lambda: staging.mkdir(parents=True, exist_ok=True), staging)
-        written = write_together(lambda: self._write_layers(staging), staging)
-        random_state = gather_objects(_random_state())
-        state = self._state(curr_step)
-        checksums = {name: checksum for files_of_rank in written for name, checksum in files_of_rank.items()}
+        saves = due and curr_step != self._last_snapshot and not self.config.load_only
+        if saves:
+            start = time.perf_counter()
+            self.writer.start(self._snapshot(curr_step))
+            self._last_snapshot = curr_step
+            logger.info("step %d stood %.3f s for its checkpoint", curr_step, time.perf_counter() - start)
+        if last_step:
+            self.writer.wait()
+        return saves
 
-        def publish() -> None:
-            if dist.get_rank() == 0:
-                _write_rank_zero_files(staging, state, random_state, checksums)
-                files.publish(staging, files.step_folder(self.folder, curr_step), checksums)
-                files.prune(self.folder, self.config.keep)
-
-        write_together(publish, staging)
-        self.last_saved = curr_step
-        self._tell(files.step_folder(self.folder, curr_step).name)
-        return True
-
-    def _tell(self, checkpoint: str) -> None:
-        for listener in self.listeners:
-            listener(checkpoint)
-
-    def _write_layers(self, staging: Path) -> dict[str, str]:
-        """Write the layers whose turn it is on this rank; the checksums of their files."""
-        own = trained_parameters(self.optimizers)
-        holders = gather_objects(sorted(own))
-        checksums: dict[str, str] = {}
-        failure: Exception | None = None
-        for turn, name in enumerate(sorted(own)):
-            tensors = gather(own[name])
-            ranks = [rank for rank, names in enumerate(holders) if name in names]
-            if failure is not None or ranks[turn % len(ranks)] != dist.get_rank():
-                continue
-            try:
-                write_tensors(tensors, staging / name)
-                checksums[name] = files.sha256(staging / name)
-            except Exception as error:
-                failure = error  # The others still wait for this rank in `gather`.
-        if failure is not None:
-            raise failure
-        return checksums
-
-    def _state(self, step: int) -> dict[str, Any]:
-        return {
+    def _snapshot(self, step: int) -> Snapshot:
+        """What this rank adds; the ranks do not talk, so the step stands for the copies alone."""
+        layers = trained_parameters(self.optimizers)
+        state = {
             "step": step,
             "tokensSeen": self.train_state.state_dict()["ntokens_seen"],
             "learningRateSchedule": self.lr_schedulers.state_dict(),
-            "dataloader": gather_objects(_data_position(self.dataloader)),
             "worldSize": dist.get_world_size(),
         }
+        return Snapshot(
+            step=step,
+            layers={name: copy_shards(parameters) for name, parameters in layers.items()},
+            random_state=random_states(),
+            data_position=copy.deepcopy(_data_position(self.dataloader)),
+            state=copy.deepcopy(state),
+        )
 
-    # --- nothing is asynchronous here: a save is megabytes ---
+    def _saved(self, step: int) -> None:
+        self.last_saved = step
+        self.listeners.tell(files.step_folder(self.folder, step).name)
 
     def _maybe_wait_for_staging(self) -> None:
-        return None
+        """A snapshot is a copy already."""
 
     def _wait_for_saving(self) -> None:
-        return None
+        self.writer.wait()
 
     def _close(self) -> None:
-        return None
+        self.writer.close()
 
 
-def _newest_valid(folder: Path, wanted: int) -> Path | None:
+def _newest_valid(folder: Path, wanted: int) -> tuple[Path | None, tuple[int, ...]]:
+    """The newest checkpoint that is whole, and the newer ones that are not."""
     steps = [step for step in files.saved_steps(folder) if wanted in (-1, step)]
     problems: list[CheckpointError] = []
-    for step in steps:
+    for number, step in enumerate(steps):
         try:
             files.verify(files.step_folder(folder, step))
         except CheckpointError as error:
             logger.warning("skipped checkpoint step-%d: %s", step, error)
             problems.append(error)
         else:
-            return files.step_folder(folder, step)
+            return files.step_folder(folder, step), tuple(steps[:number])
     if problems:
         raise problems[0]
-    return None
+    return None, ()
 
 
 def _restore_schedule(schedulers: LRSchedulersContainer, state: dict[str, Any]) -> None:
@@ -208,35 +206,6 @@ def _own_data_position(positions: list[Any], checkpoint: Path) -> Any:
     if all(position == positions[0] for position in positions):
         return positions[0]
     raise CheckpointError(
-        f"{checkpoint / STATE}: the data position is of {len(positions)} processes",
+        f"{checkpoint / files.STATE}: the data position is of {len(positions)} processes",
         remedy=f"Resume with {len(positions)} processes",
     )
-
-
-def _write_rank_zero_files(
-    staging: Path,
-    state: dict[str, Any],
-    random_state: list[dict[str, torch.Tensor]],
-    checksums: dict[str, str],
-) -> None:
-    (staging / STATE).write_text(json.dumps(state, indent=2) + "\n")
-    tensors = {
-        f"rank{rank}.{key}": value for rank, own in enumerate(random_state) for key, value in own.items()
-    }
-    save_file(tensors, staging / RANDOM_STATE)
-    for name in (STATE, RANDOM_STATE):
-        checksums[name] = files.sha256(staging / name)
-
-
-def _random_state() -> dict[str, torch.Tensor]:
-    state = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state()
-    return state
-
-
-def _set_random_state(tensors: Mapping[str, torch.Tensor]) -> None:
-    prefix = f"rank{dist.get_rank()}"
-    torch.set_rng_state(tensors[f"{prefix}.cpu"])
-    if f"{prefix}.cuda" in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors[f"{prefix}.cuda"])

@@ -14,7 +14,6 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch.distributed.tensor import DTensor
 from torchtitan.components.optimizer import OptimizersContainer
 from torchtitan.components.optimizer.utils import init_optim_state
 
@@ -47,6 +46,18 @@ def trained_parameters(optimizers: OptimizersContainer) -> dict[str, list[Traine
     return dict(files)
 
 
+def layer_bytes(optimizers: OptimizersContainer) -> dict[str, int]:
+    """How much each of this rank's layers takes in a checkpoint, by its file."""
+    return {
+        file: sum(
+            tensor.numel() * tensor.element_size()
+            for parameter in parameters
+            for _, tensor in parameter.tensors()
+        )
+        for file, parameters in trained_parameters(optimizers).items()
+    }
+
+
 def layer_file(name: str) -> str:
     """The file of the layer that parameter `name` belongs to."""
     layer = re.match(r"layers\.(\d+)\.", name)
@@ -55,9 +66,46 @@ def layer_file(name: str) -> str:
     return f"layer-{layer[1]}.safetensors"
 
 
-def gather(parameters: Iterable[TrainedParameter]) -> dict[str, torch.Tensor]:
-    """Whole tensors on the host, by name. Every rank that shares them must call this."""
-    return {name: _whole(tensor) for parameter in parameters for name, tensor in parameter.tensors()}
+@dataclass(frozen=True)
+class ShardCopy:
+    """A copy on the host of what this rank holds of `tensor`, which itself goes on changing."""
+
+    name: str
+    tensor: torch.Tensor
+    values: torch.Tensor
+
+    def located(self) -> "Shard":
+        """With its place in the whole tensor."""
+        return Shard(self.name, tuple(self.tensor.shape), shard_slices(self.tensor), self.values)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Part of the tensor `name` of size `shape`: `values` at `place`, one slice a dimension."""
+
+    name: str
+    shape: tuple[int, ...]
+    place: tuple[slice, ...]
+    values: torch.Tensor
+
+
+def copy_shards(parameters: Iterable[TrainedParameter]) -> list[ShardCopy]:
+    """Copy what this rank holds; no other rank is asked, as the training stands still meanwhile."""
+    return [
+        ShardCopy(name, tensor, local_tensor(tensor).detach().to("cpu", copy=True))
+        for parameter in parameters
+        for name, tensor in parameter.tensors()
+    ]
+
+
+def whole_tensors(shards: Iterable[Shard]) -> dict[str, torch.Tensor]:
+    """The tensors that all ranks' shards make up, by name."""
+    whole: dict[str, torch.Tensor] = {}
+    for shard in shards:
+        if shard.name not in whole:
+            whole[shard.name] = torch.empty(shard.shape, dtype=shard.values.dtype)
+        whole[shard.name][shard.place] = shard.values
+    return whole
 
 
 def write_tensors(tensors: Mapping[str, torch.Tensor], file: Path) -> None:
@@ -83,11 +131,6 @@ def _read_tensor(source: object, tensor: torch.Tensor, file: Path, name: str) ->
     target = local_tensor(tensor)
     if target.numel():
         target.copy_(source[shard_slices(tensor)] if shape else source[...])  # type: ignore[index]
-
-
-def _whole(tensor: torch.Tensor) -> torch.Tensor:
-    whole = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-    return whole.detach().cpu()
 
 
 def _unfit(message: str) -> CheckpointError:

@@ -1,6 +1,6 @@
 """A document: tokens, and which of them are learnt."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -10,6 +10,10 @@ class Document:
 
     tokens: list[int]
     trained: list[bool]
+    tokens_cut: int = 0
+    """How many a conversation that is too long lost at its end."""
+    line: int = 0
+    """The line of the dataset, counted from 1 over all its files."""
 
     def __post_init__(self) -> None:
         if len(self.tokens) != len(self.trained):
@@ -21,7 +25,9 @@ class Document:
         return len(self.tokens) - 1
 
     def cut(self, tokens: int) -> "Document":
-        return Document(tokens=self.tokens[:tokens], trained=self.trained[:tokens])
+        """The first `tokens` tokens."""
+        cut = len(self.tokens) - tokens
+        return replace(self, tokens=self.tokens[:tokens], trained=self.trained[:tokens], tokens_cut=cut)
 
 
 class Dropped(StrEnum):

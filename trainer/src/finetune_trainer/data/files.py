@@ -3,9 +3,12 @@
 import re
 from pathlib import Path
 
+from finetune_trainer.data.lines import JSON_LINES
+from finetune_trainer.data.parquet import PARQUET
 from finetune_trainer.failure import DataError
 
-SUFFIX = ".jsonl"
+SUFFIXES = (JSON_LINES, PARQUET)
+FORMATS = " or ".join(f"*{suffix}" for suffix in SUFFIXES)
 # As datasets on the hub name their splits, by file or folder: train.jsonl, train-00000-of-00002.jsonl, test/.
 _SPLITS = ("train", "training", "validation", "valid", "val", "dev", "test", "testing", "eval")
 
@@ -13,23 +16,28 @@ _SPLITS = ("train", "training", "validation", "valid", "val", "dev", "test", "te
 def dataset_files(path: Path, split: str) -> dict[str, Path]:
     """The files of split `split` under `path` by the name that errors call them, in a fixed order.
 
-    `path` is a file, or a folder of *.jsonl. If no file or folder is named after a split, all files are it.
+    `path` is a file, or a folder of them. If no file or folder is named after a split, all files are it.
     Raises DataError if there is nothing to read.
     """
     if path.is_file():
         return {path.name: path}
     if not path.is_dir():
         raise DataError(f"{path}: no such dataset", remedy="Put the dataset there, or correct dataset.uri")
-    found = {str(file.relative_to(path)): file for file in sorted(path.rglob(f"*{SUFFIX}"))}
-    found = {name: file for name, file in found.items() if not name.startswith(".")}
+    found = {str(file.relative_to(path)): file for file in sorted(path.rglob("*"))}
+    found = {name: file for name, file in found.items() if is_data(name)}
     names = select_split(list(found), split)
     if not names:
         raise DataError(
-            f"{path}: no *{SUFFIX} file of split {split}",
-            remedy="Add JSON lines, or correct dataset.split: there are "
-            + (", ".join(found) or "no JSON lines at all"),
+            f"{path}: no {FORMATS} file of split {split}",
+            remedy="Add JSON lines or parquet, or correct dataset.split: there are "
+            + (", ".join(found) or "no such files at all"),
         )
     return {name: found[name] for name in names}
+
+
+def is_data(name: str) -> bool:
+    """Whether a file's relative path is that of a dataset's file."""
+    return name.endswith(SUFFIXES) and not name.startswith(".")
 
 
 def select_split(names: list[str], split: str) -> list[str]:

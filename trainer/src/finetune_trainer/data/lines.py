@@ -1,4 +1,4 @@
-"""Read JSON lines; an error names the file and the line."""
+"""JSON lines; an error names the file and the line."""
 
 import json
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ from typing import Any
 
 from finetune_trainer.failure import DataError
 
+JSON_LINES = ".jsonl"
 _REMEDY = "Correct the line, or delete it, and apply the FineTuneJob again"
 
 

@@ -73,11 +73,18 @@ class PackedDataLoader(BaseDataLoader):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._taken = int(state_dict["sequences"])
 
+    def lines_since(self, state: dict[str, Any]) -> list[int]:
+        """The lines of the dataset that all ranks took since `state`, as `state_dict` gave it."""
+        documents = [self._documents(index) for index in range(state["sequences"], self._taken)]
+        return sorted({int(self._store.lines[document]) for sequence in documents for document in sequence})
+
     def _sequence(self, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Tokens, positions and labels of a global sequence, int64 [seq_len] each."""
+        return pack_sequence(self._store, self._documents(index), length=self._length, padding=self._padding)
+
+    def _documents(self, index: int) -> list[int]:
         past_the_end = not self._infinite and index >= self._order.first_epoch_sequences
-        documents = [] if past_the_end else self._order[index]
-        return pack_sequence(self._store, documents, length=self._length, padding=self._padding)
+        return [] if past_the_end else self._order[index]
 
 
 def pack_sequence(

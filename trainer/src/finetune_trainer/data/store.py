@@ -12,26 +12,34 @@ from safetensors.torch import save_file
 from finetune_trainer.data.document import Document
 from finetune_trainer.failure import DataError, Reason, storage_failure
 
+_COLUMNS = ("tokens", "trained", "ends", "lines")
+
 
 @dataclass(frozen=True)
 class TokenStore:
-    """tokens: int32 [tokens]; trained: bool [tokens]; ends: int64 [documents], where each document ends."""
+    """tokens: int32 [tokens]; trained: bool [tokens]; ends: int64 [documents], where each document ends.
+
+    lines: int64 [documents], which line of the dataset each document is of, from 1.
+    """
 
     tokens: torch.Tensor
     trained: torch.Tensor
     ends: torch.Tensor
+    lines: torch.Tensor
 
     @classmethod
     def of(cls, documents: Iterable[Document]) -> "TokenStore":
-        tokens, trained, ends = array("i"), array("b"), array("q")
+        tokens, trained, ends, lines = array("i"), array("b"), array("q"), array("q")
         for document in documents:
             tokens.extend(document.tokens)
             trained.extend(document.trained)
             ends.append(len(tokens))
+            lines.append(document.line)
         return cls(
             torch.tensor(tokens, dtype=torch.int32),
             torch.tensor(trained, dtype=torch.bool),
             torch.tensor(ends, dtype=torch.int64),
+            torch.tensor(lines, dtype=torch.int64),
         )
 
     def __len__(self) -> int:
@@ -51,17 +59,18 @@ class TokenStore:
 
     def select(self, documents: Iterable[int]) -> "TokenStore":
         """A store of these documents only, in the given order."""
+        documents = list(documents)
         parts = [self.document(index) for index in documents]
         lengths = torch.tensor([len(tokens) for tokens, _ in parts])
         tokens, trained = (torch.cat(column) for column in zip(*parts, strict=True))
-        return TokenStore(tokens, trained, lengths.cumsum(0))
+        return TokenStore(tokens, trained, lengths.cumsum(0), self.lines[documents])
 
     def save(self, file: Path) -> None:
         """Write the file; it appears whole or not at all."""
         part = file.with_name(file.name + ".part")
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
-            save_file({"tokens": self.tokens, "trained": self.trained, "ends": self.ends}, part)
+            save_file({name: getattr(self, name) for name in _COLUMNS}, part)
         except SafetensorError as error:
             part.unlink(missing_ok=True)
             raise storage_failure(error, file) from error
@@ -72,7 +81,7 @@ class TokenStore:
         """Map a file into memory. Raises DataError if it is not there or not whole."""
         try:
             with safe_open(file, framework="pt") as tensors:
-                return cls(*(tensors.get_tensor(name) for name in ("tokens", "trained", "ends")))
+                return cls(*(tensors.get_tensor(name) for name in _COLUMNS))
         except (OSError, SafetensorError) as error:
             raise DataError(
                 f"{file}: the tokenized dataset cannot be read ({error})",

@@ -12,8 +12,9 @@ from finetune_trainer.failure import ConfigurationError, Reason
 from finetune_trainer.lora.experts import LoRAGroupedExperts
 from finetune_trainer.lora.linear import LoRALinear
 from finetune_trainer.lora.settings import LoRASettings
-from finetune_trainer.lora.targets import Adaptable, select_weights
+from finetune_trainer.lora.targets import Adaptable, adaptable_weights, select_weights
 from finetune_trainer.model.frozen import FrozenBaseModel
+from finetune_trainer.model.frozen_linear import FrozenLinear
 from finetune_trainer.model.router import Float32Gate
 
 
@@ -22,8 +23,11 @@ def with_adapters(
     settings: LoRASettings,
     targets: Sequence[str],
     base_dtype: Literal["bfloat16", "float32"],
+    float8: bool = False,
 ) -> FrozenBaseModel.Config:
     """`model` (changed in place below its root) with adapters on what `targets` name.
+
+    With `float8` what DeepSeek-V3 has in FP8 is frozen so: the layers' linear weights but the router's.
 
     Raises ConfigurationError when a target matches nothing.
     """
@@ -32,14 +36,16 @@ def with_adapters(
     adapted = {
         weight.fqn: tuple(sorted(w.name for w in selected if w.fqn == weight.fqn)) for weight in selected
     }
+    linear = {weight.fqn for weight in adaptable_weights(model)} if float8 else set(adapted)
     for fqn, config, parent, attribute in list(model.traverse(Linear.Config)):
         if fqn in adapted:
-            _replace(parent, attribute, _extend(config, LoRALinear.Config, lora=settings))
+            _replace(parent, attribute, _extend(config, LoRALinear.Config, lora=settings, float8=float8))
+        elif fqn in linear:
+            _replace(parent, attribute, _extend(config, FrozenLinear.Config, float8=float8))
     for fqn, config, parent, attribute in list(model.traverse(GroupedExperts.Config)):
         targeted = adapted.get(fqn, ())
-        _replace(
-            parent, attribute, _extend(config, LoRAGroupedExperts.Config, lora=settings, targets=targeted)
-        )
+        experts = _extend(config, LoRAGroupedExperts.Config, lora=settings, targets=targeted, float8=float8)
+        _replace(parent, attribute, experts)
     for _, router, _, _ in model.traverse(TokenChoiceTopKRouter.Config):
         router.gate = _extend(router.gate, Float32Gate.Config)
     return _extend(model, FrozenBaseModel.Config, base_dtype=base_dtype)

@@ -11,8 +11,11 @@ from torch.distributed.tensor import DTensor, Partial, Placement, Replicate
 from torchtitan.models.common.moe import GroupedExperts
 from torchtitan.protocols.sharding import ShardingConfig
 
+from finetune_trainer.lora.dropout import hashed_dropout
 from finetune_trainer.lora.layout import adapter_layouts
 from finetune_trainer.lora.settings import LoRASettings
+from finetune_trainer.model import float8
+from finetune_trainer.model.frozen_linear import float8_parts, keep_in_float8, with_scales
 
 EXPERT_WEIGHTS = {"w1": "w1_EFD", "w2": "w2_EDF", "w3": "w3_EFD"}
 
@@ -21,13 +24,14 @@ class LoRAGroupedExperts(GroupedExperts):
     """`GroupedExperts` whose weights named in `targets` have adapters A (E, rank, in) and B (E, out, rank).
 
     Without targets these are the plain frozen experts, computed in the input's dtype: torchtitan casts to
-    bfloat16 whatever the precision asked for.
+    bfloat16 whatever the precision asked for. In FP8 they are dequantised for each use.
     """
 
     @dataclass(kw_only=True, slots=True)
     class Config(GroupedExperts.Config):
         lora: LoRASettings
         targets: tuple[str, ...] = ()
+        float8: bool = False
 
     _sharding_config: ShardingConfig | None
 
@@ -35,6 +39,7 @@ class LoRAGroupedExperts(GroupedExperts):
         super().__init__(config)
         self.lora = config.lora
         self.targets = config.targets
+        self.float8 = config.float8
         for target in config.targets:
             experts, out_features, in_features = getattr(self, EXPERT_WEIGHTS[target]).shape
             rank = config.lora.rank
@@ -42,11 +47,14 @@ class LoRAGroupedExperts(GroupedExperts):
             self.register_parameter(
                 f"{target}_lora_b", nn.Parameter(torch.empty(experts, out_features, rank))
             )
+        if self.float8:
+            for name in EXPERT_WEIGHTS.values():
+                keep_in_float8(self, name)
 
     def _init_param(self, name: str, param: nn.Parameter) -> None:
         if name.endswith(("_lora_a", "_lora_b")):
             nn.init.zeros_(param)  # `initialize_adapters` draws A, the same at any sharding.
-        else:
+        elif not self.float8:  # else the base's values are all it ever holds
             super()._init_param(name, param)
 
     def parallelize(self, parallel_dims: Any) -> None:
@@ -59,6 +67,10 @@ class LoRAGroupedExperts(GroupedExperts):
                     base, out_dim=1, in_dim=2
                 )
             self._sharding_config = dataclasses.replace(self._sharding_config, state_shardings=layouts)
+            if self.float8:
+                self._sharding_config = with_scales(
+                    self, self._sharding_config, parallel_dims, *EXPERT_WEIGHTS.values()
+                )
         super().parallelize(parallel_dims)
 
     def forward(self, x_RD: torch.Tensor, num_tokens_per_expert_E: torch.Tensor) -> torch.Tensor:  # noqa: N803
@@ -68,12 +80,17 @@ class LoRAGroupedExperts(GroupedExperts):
         return self._project("w2", hidden, ends)
 
     def _project(self, weight: str, x: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
-        output = self._grouped_linear(x, getattr(self, EXPERT_WEIGHTS[weight]), ends)
+        output = self._frozen_linear(x, EXPERT_WEIGHTS[weight], ends)
         if weight not in self.targets:
             return output
-        dropped = F.dropout(x, self.lora.dropout, self.training) if self.lora.dropout else x
+        dropped = hashed_dropout(x, self.lora.dropout) if self.lora.dropout and self.training else x
         low = self._grouped_linear(dropped, getattr(self, f"{weight}_lora_a"), ends)
         return output + self._grouped_linear(low * self.lora.scaling, getattr(self, f"{weight}_lora_b"), ends)
+
+    def _frozen_linear(self, x: torch.Tensor, name: str, ends: torch.Tensor) -> torch.Tensor:
+        if not self.float8:
+            return self._grouped_linear(x, getattr(self, name), ends)
+        return float8.grouped_linear(x, *float8_parts(self, name), ends)
 
     def _grouped_linear(self, x: torch.Tensor, weight: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
         return self._grouped_mm(A=x, B_t=_local(weight).to(x.dtype).transpose(-2, -1), offs=ends)

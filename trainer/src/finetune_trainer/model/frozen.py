@@ -8,7 +8,10 @@ from torch import nn
 from torchtitan.config import TORCH_DTYPE_MAP
 from torchtitan.models.deepseek_v3 import DeepSeekV3Model
 
+from finetune_trainer.base.float8 import SCALE_SUFFIX
 from finetune_trainer.model.attention import DenseAttention, document_causal_mask
+from finetune_trainer.model.flash import FlashAttention, document_starts
+from finetune_trainer.model.frozen_linear import store_as_integers
 
 
 def is_adapter(name: str) -> bool:
@@ -38,11 +41,14 @@ class FrozenBaseModel(DeepSeekV3Model):
         """
         super().parallelize(parallel_dims)
         _freeze(self)
+        store_as_integers(self)
 
     def get_attention_masks(self, positions: torch.Tensor) -> Any:
         inner_attention = self.config.first_attention.inner_attention
         if isinstance(inner_attention, DenseAttention.Config):
             return document_causal_mask(positions)
+        if isinstance(inner_attention, FlashAttention.Config):
+            return document_starts(positions)
         return super().get_attention_masks(positions)
 
 
@@ -53,6 +59,6 @@ def _freeze(model: nn.Module) -> None:
 
 def _cast_frozen(model: nn.Module, dtype: torch.dtype) -> None:
     for name, parameter in list(model.named_parameters()):
-        if not is_adapter(name):
+        if not is_adapter(name) and parameter.dtype is not torch.float8_e4m3fn and SCALE_SUFFIX not in name:
             owner, _, leaf = name.rpartition(".")
             model.get_submodule(owner).register_parameter(leaf, nn.Parameter(parameter.to(dtype)))

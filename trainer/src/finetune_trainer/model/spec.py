@@ -19,12 +19,15 @@ def lora_model_spec(
     targets: Sequence[str],
     base_dtype: Literal["bfloat16", "float32"],
     device: str,
+    float8: bool = False,
+    attention: str = "dense",
 ) -> ModelSpec:
     """A flavour with adapters on `targets`. Raises ConfigurationError for an unknown flavour or target."""
+    config = build_model_config(flavor, device=device, attention=attention)
     return ModelSpec(
         name="deepseek_v3",
         flavor=flavor,
-        model=with_adapters(build_model_config(flavor, device=device), lora, targets, base_dtype),
+        model=with_adapters(config, lora, targets, base_dtype, float8),
         parallelize_fn=parallelize,
         pipelining_fn=pipeline_llm,
         # torchtitan's hook here moves the router's expert bias at every step; a frozen base has none.

@@ -1,12 +1,11 @@
 """The dataset: fetched or found in the volume, tokenized, and reported."""
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from finetune_trainer.data import count_sequences
-from finetune_trainer.data.files import SUFFIX, dataset_files, select_split
+from finetune_trainer.data.files import FORMATS, dataset_files, is_data, select_split
 from finetune_trainer.data.store import TokenStore, split
 from finetune_trainer.data.tokenize import Tally, read_documents
 from finetune_trainer.data.tokenizer import load_tokenizer
@@ -15,52 +14,43 @@ from finetune_trainer.prepare.bucket import BucketSource
 from finetune_trainer.prepare.fetch import fetch
 from finetune_trainer.prepare.hub import HubSource
 from finetune_trainer.prepare.lock import exclusive
+from finetune_trainer.prepare.report import DataReport
 from finetune_trainer.prepare.source import Source, parse_location
 from finetune_trainer.run import Dataset, RunFile, RunFolders
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataReport:
-    """What the dataset is, for prepared.json and the user."""
+class DatasetFiles:
+    """The files of the run's split in the volume, by the names that errors call them."""
 
-    files: list[str]
-    lines: int
-    documents: int
-    tokens: int
-    trained_tokens: int
-    sequences: int
-    """Packed training sequences in one epoch."""
-    validation_documents: int
-    dropped: dict[str, int]
-    """Documents by why they train nothing."""
-
-    def to_json(self) -> dict[str, Any]:
-        content = asdict(self)
-        renamed = {"trained_tokens": "trainedTokens", "validation_documents": "validationDocuments"}
-        return {renamed.get(key, key): value for key, value in content.items()}
+    files: Mapping[str, Path]
+    revision: str | None = None
+    """The commit that was fetched; None where the source has none."""
 
 
-def fetch_dataset(dataset: Dataset, target: Path) -> None:
-    """Have the dataset's files of its split in the volume. A path is left to `dataset_files`."""
-    location = parse_location(dataset.uri, "dataset.uri")
+def fetch_dataset(dataset: Dataset, target: Path) -> DatasetFiles:
+    """Have the dataset's files of its split in the volume. Raises DataError if there are none."""
     source = _source(dataset)
     if source is None:
-        return
+        return DatasetFiles(files=dataset_files(target, dataset.split))
+    location = parse_location(dataset.uri, "dataset.uri")
     listing = source.list_files()
     below = f"{location.path}/" if location.scheme == "hf" and location.path else ""
     names = [
         file.name
         for file in listing.files
-        if file.name.endswith(SUFFIX) and (file.name == location.path or file.name.startswith(below))
+        if is_data(file.name) and (file.name == location.path or file.name.startswith(below))
     ]
-    wanted = set(select_split(names, dataset.split))
+    wanted = sorted(select_split(names, dataset.split))
     if not wanted:
         raise DataError(
-            f"{dataset.uri}: no *{SUFFIX} file of split {dataset.split}",
-            remedy="Correct dataset.uri or dataset.split; the dataset has to be JSON lines",
+            f"{dataset.uri}: no {FORMATS} file of split {dataset.split}",
+            remedy="Correct dataset.uri or dataset.split; the dataset has to be JSON lines or parquet",
         )
     with exclusive(target):
         fetch(source, listing, [file for file in listing.files if file.name in wanted], target)
+    # Only these: another job may have fetched others of the same repository.
+    return DatasetFiles(files={name: target / name for name in wanted}, revision=listing.revision)
 
 
 def _source(dataset: Dataset) -> Source | None:
@@ -73,15 +63,14 @@ def _source(dataset: Dataset) -> Source | None:
     return None
 
 
-def tokenize_dataset(run: RunFile, folders: RunFolders) -> DataReport:
+def tokenize_dataset(run: RunFile, folders: RunFolders, dataset: DatasetFiles) -> DataReport:
     """Tokenize all documents into the run's folder. Raises DataError naming file and line."""
-    tally, length = Tally(), run.training.sequence_length
-    files = dataset_files(folders.dataset, run.dataset.split)
+    tally = Tally()
     documents = read_documents(
-        files,
+        dataset.files,
         data_format=run.dataset.format,
         tokenizer=load_tokenizer(folders.base),
-        longest=length,
+        longest=run.training.sequence_length,
         tally=tally,
     )
     store = TokenStore.of(documents)
@@ -93,15 +82,25 @@ def tokenize_dataset(run: RunFile, folders: RunFolders) -> DataReport:
         _save(store, validation, folders.validation_tokens)
     else:
         folders.validation_tokens.unlink(missing_ok=True)
+    sequences, lengths = count_sequences(run, folders), store.lengths()
     return DataReport(
-        files=list(files),
+        source=run.dataset.uri,
+        revision=dataset.revision,
+        split=run.dataset.split,
+        files=list(dataset.files),
         lines=tally.lines,
         documents=len(store),
         tokens=len(store.tokens),
         trained_tokens=int(store.trained.sum()),
-        sequences=count_sequences(run, folders),
+        longest_document=max(lengths) + 1,
+        sequences=sequences,
+        packed_share=sum(lengths[document] for document in training)
+        / (sequences * run.training.sequence_length),
         validation_documents=len(validation),
+        truncated_lines=tally.truncated_lines,
+        tokens_cut=tally.tokens_cut,
         dropped=dict(tally.dropped),
+        first_dropped=tally.first_dropped,
     )
 
 

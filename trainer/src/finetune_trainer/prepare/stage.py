@@ -5,7 +5,7 @@ import logging
 from finetune_trainer.config import check_config
 from finetune_trainer.data import dataloader_config
 from finetune_trainer.prepare.base import prepare_base
-from finetune_trainer.prepare.dataset import DataReport, fetch_dataset, tokenize_dataset
+from finetune_trainer.prepare.dataset import DatasetFiles, fetch_dataset, tokenize_dataset
 from finetune_trainer.prepare.lock import exclusive
 from finetune_trainer.prepare.marker import Marker, write_json
 from finetune_trainer.prepare.ready import is_prepared
@@ -22,25 +22,31 @@ def prepare(run: RunFile, folders: RunFolders) -> None:
         return
     check_config(run, folders, dataloader_config(run, folders))
     progress = FetchProgress(folders.base)
-    reports: list[DataReport] = []
     with serve_progress(progress.snapshot):
-        fetch_dataset(run.dataset, folders.dataset)
+        dataset = fetch_dataset(run.dataset, folders.dataset)
         with exclusive(folders.base):
             marker = prepare_base(
                 run.model,
                 run.flavor,
                 folders.base,
-                before_weights=lambda: reports.append(tokenize_dataset(run, folders)),
+                before_weights=lambda: _tokenize(run, folders, dataset),
                 expect=progress.expect,
             )
-    write_json(folders.prepared, _content(marker, reports[0]))
+    write_json(folders.prepared, _content(run, marker, dataset))
 
 
-def _content(marker: Marker, report: DataReport) -> dict[str, object]:
+def _tokenize(run: RunFile, folders: RunFolders, dataset: DatasetFiles) -> None:
+    report = tokenize_dataset(run, folders, dataset)
+    write_json(folders.data_report, report.to_json())
+    logger.info("%s", report)
+
+
+def _content(run: RunFile, marker: Marker, dataset: DatasetFiles) -> dict[str, object]:
     base = {
         "source": marker.source,
         "revision": marker.revision,
         "bytes": marker.size,
         "files": len(marker.files),
     }
-    return {"schemaVersion": 1, "base": base, "dataset": report.to_json()}
+    fetched = {"source": run.dataset.uri, "revision": dataset.revision, "files": list(dataset.files)}
+    return {"schemaVersion": 1, "base": base, "dataset": fetched}

@@ -93,6 +93,7 @@ class ProgressCollector(Collector):
         "loss": "Training loss of the last step",
         "validation_loss": "Loss of the last validation",
         "tokens_per_second": "Tokens trained a second, over all processes",
+        "peak_memory_bytes": "Peak memory of rank 0 in the last step",
         "eta_seconds": "Estimated seconds to the end of the stage",
         "bytes_fetched": "Bytes of the base model in the volume",
         "bytes_total": "Bytes of the base model",

@@ -19,6 +19,10 @@ class Progress:
     eta_seconds: float | None = None
     last_checkpoint: str | None = None
     """A folder's name under checkpoints/."""
+    skipped_checkpoints: tuple[str, ...] = ()
+    """Those that could not be read when the run was resumed."""
+    peak_memory_bytes: int | None = None
+    """Of the process that is asked, in its last step: on the GPU, or of the whole process on a CPU."""
     bytes_fetched: int | None = None
     bytes_total: int | None = None
 

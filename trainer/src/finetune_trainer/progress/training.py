@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import replace
 from pathlib import Path
 
+from finetune_trainer.progress.memory import peak_memory
 from finetune_trainer.progress.metrics_log import MetricsLog
 from finetune_trainer.progress.snapshot import Progress
 
@@ -27,12 +28,17 @@ class TrainingProgress:
         self, step: int, *, loss: float, grad_norm: float, learning_rate: float, tokens_per_second: float
     ) -> None:
         """A step is done. tokens_per_second counts all processes."""
-        now = time.monotonic()
+        now, memory = time.monotonic(), peak_memory()
         with self._lock:
             eta = self._eta(step, now)
             self._moments.append((step, now))
             self._progress = replace(
-                self._progress, step=step, loss=loss, tokens_per_second=tokens_per_second, eta_seconds=eta
+                self._progress,
+                step=step,
+                loss=loss,
+                tokens_per_second=tokens_per_second,
+                peak_memory_bytes=memory,
+                eta_seconds=eta,
             )
         self._log.append(
             {
@@ -41,6 +47,7 @@ class TrainingProgress:
                 "grad_norm": grad_norm,
                 "learning_rate": learning_rate,
                 "tokens_per_second": tokens_per_second,
+                "peak_memory_bytes": memory,
                 "time": time.time(),
             }
         )
@@ -50,10 +57,14 @@ class TrainingProgress:
             self._progress = replace(self._progress, validation_loss=loss)
         self._log.append({"step": step, "validation_loss": loss, "time": time.time()})
 
-    def record_checkpoint(self, name: str) -> None:
-        """A checkpoint is durable; `name` is its folder under checkpoints/."""
+    def record_checkpoint(self, name: str, skipped: tuple[str, ...] = ()) -> None:
+        """A checkpoint is durable, or was resumed from after the unreadable ones in `skipped`.
+
+        Names are those of folders under checkpoints/.
+        """
         with self._lock:
-            self._progress = replace(self._progress, last_checkpoint=name)
+            skipped = skipped or self._progress.skipped_checkpoints
+            self._progress = replace(self._progress, last_checkpoint=name, skipped_checkpoints=skipped)
 
     def snapshot(self) -> Progress:
         with self._lock:

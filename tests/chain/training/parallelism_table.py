@@ -1,0 +1,99 @@
+"""The cases in which several processes have to compute what one does, all run by one `table_case.py`."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from random_base import write_tiny_base
+from training_run import Steps, TrainingRun
+
+TARGETS = ("attention", "mlp", "experts")
+PARALLELISMS: dict[str, dict[str, int]] = {
+    "fsdp": {},
+    "expert": {"expert": 2},
+    "tensor": {"tensor": 2},
+    "tensor and expert": {"tensor": 2, "expert": 2},
+    "pipeline": {"pipeline": 2},
+}
+ONE_PROCESS = "one process"
+FLOAT8_GROUP = "float8"
+FLOAT8: dict[str, Any] = {"lora.targets": list(TARGETS), "training.frozenDtype": "float8"}
+DROPOUT: dict[str, Any] = {"lora.targets": list(TARGETS), "lora.dropout": 0.2}
+STEPS = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A run on two processes, or on one without `parallelism`; `after` names the one it goes on from."""
+
+    settings: Mapping[str, Any]
+    parallelism: str | None = None
+    steps: int = STEPS
+    after: str | None = None
+
+    @property
+    def all_settings(self) -> dict[str, Any]:
+        degrees = PARALLELISMS[self.parallelism] if self.parallelism else {}
+        return {
+            "training.steps": self.steps,
+            "training.warmupSteps": 0,
+            "training.schedule": "constant",
+            "training.checkpoint.interval": STEPS,
+            "workers.processesPerNode": 2 if self.parallelism else 1,
+            **{f"training.parallelism.{axis}": degree for axis, degree in degrees.items()},
+            **self.settings,
+        }
+
+
+@dataclass(frozen=True)
+class Result:
+    steps: Steps
+    random_states: list[list[int]] = field(repr=False)
+    """A rank's."""
+
+
+def cases() -> dict[str, Case]:
+    """By name, each after the one it goes on from."""
+    found: dict[str, Case] = {}
+    for target in TARGETS:
+        settings = {"lora.targets": [target]}
+        found[f"{target}, {ONE_PROCESS}"] = Case(settings=settings)
+        for parallelism in PARALLELISMS:
+            found[f"{target}, {parallelism}"] = Case(settings=settings, parallelism=parallelism)
+    found[f"float8, {ONE_PROCESS}"] = Case(settings=FLOAT8, steps=STEPS + 1)
+    for name in PARALLELISMS:
+        found[f"float8, {name}"] = Case(settings=FLOAT8, parallelism=name)
+        found[f"float8, after {name}"] = Case(settings=FLOAT8, steps=STEPS + 1, after=f"float8, {name}")
+    for name in ("fsdp", "tensor and expert"):
+        found[f"dropout, {name}"] = Case(settings=DROPOUT, parallelism=name)
+    return found
+
+
+def run_table(folder: Path) -> dict[str, Result]:
+    """Run all cases with a base model of their own."""
+    write_tiny_base(folder / "base", layers=3)
+    files = {name: _run_file(folder, name, case) for name, case in cases().items()}
+    command = [sys.executable, str(Path(__file__).with_name("table_case.py")), str(folder)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "MASTER_ADDR": "localhost"}
+    done = subprocess.run(
+        [*command, *map(str, files.values())], env=environment, capture_output=True, text=True, timeout=900
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return {name: Result(**json.loads(result_file(file).read_text())) for name, file in files.items()}
+
+
+def result_file(run_file: Path) -> Path:
+    return run_file.with_suffix(".result.json")
+
+
+def _run_file(folder: Path, name: str, case: Case) -> Path:
+    run = TrainingRun(folder, folder / "base").having(case.all_settings)
+    run.document["paths"]["run"] = f"runs/{(case.after or name).replace(' ', '-')}"
+    file = folder / f"{name}.json"
+    file.write_text(json.dumps(run.document))
+    return file

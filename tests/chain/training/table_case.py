@@ -1,0 +1,84 @@
+"""Several short runs, one after the other, on as many processes as each asks for.
+
+    table_case.py DIR RUN.json...
+
+What a run computed is in RUN.result.json. Importing torchtitan takes longer than such a run: it is imported
+once, and the ranks are forks, made before torch has used a thread. The model is three layers of tiny_lora.
+"""
+
+import json
+import multiprocessing
+import os
+import sys
+from functools import partial
+from multiprocessing.connection import wait
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from parallelism_table import result_file
+from synthetic_data import SyntheticDataLoader
+
+from finetune_trainer.agreement import gather_objects
+from finetune_trainer.config import Data, trainer_config
+from finetune_trainer.cpu import use_cpu
+from finetune_trainer.flavors import FLAVORS, Flavor, _with_layers
+from finetune_trainer.metrics import StepRecord, ValidationRecord
+from finetune_trainer.run import RunFolders, load_run
+from finetune_trainer.training import LoRATrainer
+
+FORK = multiprocessing.get_context("fork")
+LAYERS = (0, 1, 2)
+"""Of tiny_lora: a dense one, and two of experts, so that both stages of a pipeline have some."""
+
+
+def train_on_ranks(root: Path, run_file: Path) -> None:
+    """Raises SystemExit when a rank failed."""
+    size = load_run(run_file).workers.world_size
+    ranks = [FORK.Process(target=train_rank, args=(root, run_file, rank, size)) for rank in range(size)]
+    for rank in ranks:
+        rank.start()
+    running = {rank.sentinel: rank for rank in ranks}
+    while running:
+        for sentinel in wait(running):
+            if running.pop(sentinel).exitcode:
+                for rank in ranks:  # they would wait for the one that failed
+                    rank.kill()
+                sys.exit(f"{run_file} failed")
+
+
+def train_rank(root: Path, run_file: Path, rank: int, size: int) -> None:
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size)}
+    torch.autograd.set_multithreading_enabled(False)  # as torchtitan does where it makes the process group
+    store = dist.FileStore(str(run_file.with_suffix(".store")), size)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=size)
+    trainer, steps = train(root, run_file)
+    result = {"steps": steps, "random_states": gather_objects(torch.get_rng_state().tolist())}
+    if rank == 0:
+        result_file(run_file).write_text(json.dumps(result))
+    trainer.close()
+    dist.destroy_process_group()
+
+
+def train(root: Path, run_file: Path) -> tuple[LoRATrainer, list[dict[str, float]]]:
+    """Train the run from its newest checkpoint, if any; what every step's loss and gradient norm was."""
+    run = load_run(run_file)
+    folders = RunFolders(root=root, paths=run.paths)
+    trainer: LoRATrainer = trainer_config(run, folders, Data(training=SyntheticDataLoader.Config())).build()
+    steps = []
+
+    def record(step: StepRecord | ValidationRecord) -> None:
+        assert isinstance(step, StepRecord)
+        steps.append({"step": step.step, "loss": step.loss, "gradNorm": step.grad_norm})
+
+    trainer.metrics_processor.recorders.append(record)
+    trainer.restore()
+    trainer.train()
+    return trainer, steps
+
+
+if __name__ == "__main__":
+    use_cpu()
+    FLAVORS["tiny_lora"] = Flavor(build=partial(_with_layers, FLAVORS["tiny_lora"].build, LAYERS))
+    for file in sys.argv[2:]:
+        train_on_ranks(Path(sys.argv[1]), Path(file))

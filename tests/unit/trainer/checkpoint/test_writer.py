@@ -1,0 +1,142 @@
+"""Four processes over gloo write one checkpoint: whole tensors, whichever way the ranks share them."""
+
+import json
+import multiprocessing
+import os
+import socket
+import traceback
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from safetensors.torch import load_file
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
+
+from finetune_trainer.checkpoint import files
+from finetune_trainer.checkpoint.tensors import TrainedParameter, copy_shards, read_tensors
+from finetune_trainer.checkpoint.writer import CheckpointWriter, Snapshot
+from finetune_trainer.failure import StorageError
+
+RANKS = 4
+PLACEMENTS = {
+    "rows": (Shard(0), Shard(0)),
+    "rows and columns": (Shard(0), Shard(1)),
+    "rows, copied": (Replicate(), Shard(0)),
+    "columns": (Shard(1), Replicate()),
+    "copied": (Replicate(), Replicate()),
+}
+SHAPE = (7, 6)  # rows that four ranks cannot share evenly
+
+
+def _whole(number: int) -> torch.Tensor:
+    return torch.arange(42.0).reshape(SHAPE) + 100 * number
+
+
+def _parameters(scale: float = 1.0) -> list[TrainedParameter]:
+    mesh = init_device_mesh("cpu", (2, 2), mesh_dim_names=("a", "b"))
+    return [
+        TrainedParameter(
+            name,
+            distribute_tensor(_whole(number) * scale, mesh, placements),
+            {
+                "exp_avg": distribute_tensor(-_whole(number) * scale, mesh, placements),
+                "step": torch.tensor(3.0),
+            },
+        )
+        for number, (name, placements) in enumerate(PLACEMENTS.items())
+    ]
+
+
+def _snapshot(step: int, rank: int) -> Snapshot:
+    layers = {"layer-0.safetensors": copy_shards(_parameters())}
+    if rank >= 2:  # a pipeline's second stage
+        own = TrainedParameter("b", torch.full((2,), 5.0), {})
+        layers["layer-1.safetensors"] = copy_shards([own])
+    return Snapshot(
+        step=step,
+        layers=layers,
+        random_state={"cpu": torch.tensor([rank])},
+        data_position={"sequences": 8},
+        state={"step": step},
+    )
+
+
+def _save(folder: Path, rank: int) -> None:
+    writer = CheckpointWriter(folder, keep=2, on_saved=lambda _step: None)
+    for step in (2, 4, 6):
+        writer.start(_snapshot(step, rank))
+    writer.wait()
+    writer.close()
+
+
+def _restore(folder: Path, _rank: int) -> None:
+    parameters = _parameters(scale=0.0)
+    read_tensors(parameters, folder / "step-6/layer-0.safetensors")
+    for number, parameter in enumerate(parameters):
+        assert isinstance(parameter.parameter, DTensor)
+        assert torch.equal(parameter.parameter.full_tensor(), _whole(number))
+
+
+def _fail(folder: Path, rank: int) -> None:
+    if rank == 3:  # the one that writes the second stage's layer
+        files.sync = _full  # type: ignore[assignment]
+    writer = CheckpointWriter(folder, keep=2, on_saved=lambda _step: None)
+    writer.start(_snapshot(2, rank))
+    with pytest.raises(StorageError, match="no space left"):
+        writer.wait()
+    writer.close()
+
+
+def _full(_path: Path) -> None:
+    raise OSError(28, "full")
+
+
+def _work(work, folder: Path, rank: int, port: int, problems) -> None:
+    world = {"RANK": str(rank), "WORLD_SIZE": str(RANKS), "MASTER_ADDR": "127.0.0.1"}
+    os.environ |= world | {"MASTER_PORT": str(port)}
+    try:
+        dist.init_process_group("gloo")
+        work(folder, rank)
+        dist.barrier()
+        problems.put("")
+    except BaseException:
+        problems.put(traceback.format_exc())
+
+
+def together(work, folder: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    context = multiprocessing.get_context("fork")
+    problems = context.Queue()
+    for rank in range(RANKS):
+        context.Process(target=_work, args=(work, folder, rank, port, problems), daemon=True).start()
+    found = [problems.get(timeout=120) for _ in range(RANKS)]
+    assert not any(found), "\n".join(found)
+
+
+def test_checkpoint_of_four_ranks_is_whole_and_read_back(tmp_path: Path) -> None:
+    together(_save, tmp_path)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["step-4", "step-6"]
+    checkpoint = tmp_path / "step-6"
+    files.verify(checkpoint)
+    tensors = load_file(checkpoint / "layer-0.safetensors")
+    for number, name in enumerate(PLACEMENTS):
+        assert torch.equal(tensors[name], _whole(number))
+        assert torch.equal(tensors[f"{name}/exp_avg"], -_whole(number))
+        assert tensors[f"{name}/step"].item() == 3
+    assert load_file(checkpoint / "layer-1.safetensors")["b"].tolist() == [5.0, 5.0]
+    random = load_file(checkpoint / "random.safetensors")
+    assert [random[f"rank{rank}.cpu"].item() for rank in range(RANKS)] == [0, 1, 2, 3]
+    assert json.loads((checkpoint / "state.json").read_text()) == {
+        "step": 6,
+        "dataloader": [{"sequences": 8}] * 4,
+    }
+    together(_restore, tmp_path)
+
+
+def test_volume_that_is_full_for_one_rank_fails_all_and_publishes_nothing(tmp_path: Path) -> None:
+    together(_fail, tmp_path)
+    assert files.saved_steps(tmp_path) == []

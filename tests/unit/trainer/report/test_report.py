@@ -1,0 +1,160 @@
+"""report.html: whole, offline, escaped, and never in the way of the training."""
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from finetune_trainer.report import chart, write_report
+from finetune_trainer.report.curves import Metrics
+from finetune_trainer.run import RunFolders, load_run
+
+GOLDEN = Path(__file__).parents[3] / "golden" / "run" / "quickstart.json"
+
+
+class Page(HTMLParser):
+    """Checks that elements are closed, and collects texts and what could be loaded from elsewhere."""
+
+    VOID = ("meta", "line", "polyline", "link", "img")
+
+    def __init__(self, content: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.texts: list[str] = []
+        self.tags: list[str] = []
+        self.references: list[str] = []
+        self.feed(content)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.references += [value for name, value in attributes if name in ("src", "href", "onload")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, _attributes):
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(" ".join(data.split()))
+
+
+@pytest.fixture
+def document():
+    return json.loads(GOLDEN.read_text())
+
+
+@pytest.fixture
+def written(tmp_path, document):
+    """written(failure=None) writes a report of 200 steps with five validations; the page."""
+
+    def write(*, failure: str | None = None, steps: int = 200) -> Page | None:
+        run_file = tmp_path / "run.json"
+        run_file.write_text(json.dumps(document))
+        run = load_run(run_file)
+        folders = RunFolders(root=tmp_path, paths=run.paths)
+        folders.run.mkdir(parents=True, exist_ok=True)
+        lines = [step_line(step) for step in range(1, steps + 1)]
+        lines += [
+            {"step": step, "validationLoss": 3 - step / 100, "time": 2e9} for step in range(40, 201, 40)
+        ]
+        folders.metrics.write_text(
+            "".join(json.dumps(line) + "\n" for line in lines[: 2 * steps]) + '{"step": 2'
+        )
+        folders.data_report.write_text(json.dumps({"lines": 1234, "dropped": {"promptTooLong": 3}}))
+        folders.prepared.write_text(json.dumps({"base": {"source": "hf://a/b", "revision": "c" * 40}}))
+        write_report(run, run_file, folders, failure=failure)
+        return Page(folders.report.read_text()) if folders.report.exists() else None
+
+    return write
+
+
+def step_line(step: int) -> dict[str, float]:
+    figures = {"loss": 4 / step, "gradNorm": 0.5, "learningRate": 1e-3, "tokensPerSecond": 1000.0 + step}
+    return {"step": step, **figures, "peakMemoryBytes": 3 * 2**30, "time": 1.9e9}
+
+
+def test_a_report_has_curves_data_lineage_and_configuration(written):
+    page = written()
+    titles = [title for title in page.texts if title in ("Data", "Lineage", "Configuration")]
+    assert titles == ["Data", "Lineage", "Configuration"]
+    assert page.tags.count("svg") == 5
+    for text in ("1,234", "dropped.promptTooLong", "hf://a/b, revision " + "c" * 40, "training.learningRate"):
+        assert text in page.texts
+    assert "1 (step 200)" in page.texts  # the best validation loss
+    assert page.tags.count("polyline") == 6
+
+
+def test_a_report_loads_nothing(written):
+    page = written()
+    assert page.references == []
+    assert not {"script", "link", "img", "iframe"} & set(page.tags)
+
+
+def test_what_comes_from_files_is_escaped(written, document):
+    document["dataset"]["uri"] = "datasets/<script>alert(1)</script>.jsonl"
+    page = written(failure="<b>bold</b>")
+    assert "script" not in page.tags
+    assert "<b>bold</b>" in page.texts
+
+
+def test_a_run_that_trained_nothing_has_no_report(written):
+    assert written(steps=0) is None
+
+
+def test_a_report_that_cannot_be_written_is_only_logged(written, monkeypatch, caplog):
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
+    assert written() is None
+    assert "report.html is not written" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "finest", "expected"),
+    [
+        pytest.param(1, 200, 1, [50, 100, 150, 200], id="steps"),
+        pytest.param(1, 3, 1, [1, 2, 3], id="few-steps"),
+        pytest.param(0, 1, 0, [0, 0.2, 0.4, 0.6, 0.8, 1.0], id="share"),
+        pytest.param(-2e-5, 3e-5, 0, [-2e-5, -1e-5, 0, 1e-5, 2e-5, 3e-5], id="small"),
+    ],
+)
+def test_ticks_are_round(low, high, finest, expected):
+    assert chart.tick_values(low, high, finest=finest) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        pytest.param(0, "0", id="nothing"),
+        pytest.param(1234567.8, "1,234,568", id="thousands"),
+        pytest.param(2.34567, "2.346", id="digits"),
+        pytest.param(0.05, "0.05", id="no-zeros-at-the-end"),
+        pytest.param(100.0, "100", id="hundred"),
+        pytest.param(2e-5, "2e-05", id="small"),
+        pytest.param(-0.5, "-0.5", id="negative"),
+    ],
+)
+def test_numbers_are_short(value, text):
+    assert chart.number(value) == text
+
+
+def test_a_long_curve_is_averaged():
+    points = [(float(step), float(step % 2)) for step in range(100_000)]
+    thin = chart.thinned(points, 800)
+    assert len(thin) <= 800
+    assert {round(value, 1) for _, value in thin} == {0.5}
+
+
+@pytest.mark.parametrize("values", [pytest.param([0.0], id="zero"), pytest.param([2.5, 2.5], id="level")])
+def test_a_curve_without_a_span_is_drawn(values):
+    drawn = chart.draw_chart("Loss", {"training": list(enumerate(values, start=1))})
+    assert drawn is not None
+    assert "nan" not in drawn.lines[0].points
+
+
+def test_values_that_are_not_finite_are_left_out(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": null}\n{"step": 2, "loss": 1.5}\n')
+    assert Metrics.read(tmp_path / "metrics.jsonl").curve("loss") == ((2.0, 1.5),)

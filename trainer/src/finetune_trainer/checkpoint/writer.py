@@ -1,0 +1,133 @@
+"""Write checkpoints in a thread, so that the training goes on meanwhile."""
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from safetensors.torch import save_file
+
+from finetune_trainer.agreement import gather_objects, gather_objects_at, new_host_group, write_together
+from finetune_trainer.checkpoint import files
+from finetune_trainer.checkpoint.randomness import by_rank
+from finetune_trainer.checkpoint.tensors import ShardCopy, whole_tensors, write_tensors
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """What this rank adds to a checkpoint: copies on the host, which the training no longer touches."""
+
+    step: int
+    layers: Mapping[str, Sequence[ShardCopy]]
+    """By file."""
+    random_state: Mapping[str, torch.Tensor]
+    data_position: Any
+    state: Mapping[str, Any]
+    """The same on all ranks."""
+
+
+class CheckpointWriter:
+    """Writes one snapshot at a time to `folder`/step-<n>/, together with the other ranks' writers."""
+
+    def __init__(self, folder: Path, *, keep: int, on_saved: Callable[[int], None]) -> None:
+        """keep: how many checkpoints are kept. on_saved: called in the thread with each durable step."""
+        self.folder = folder
+        self.unreadable: tuple[int, ...] = ()
+        """Steps whose checkpoints are of no use; they go when a newer one is whole."""
+        self._keep = keep
+        self._on_saved = on_saved
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        # Its own: the ranks' threads meet at another moment than their trainings do.
+        self._group = new_host_group()
+        self._pending: Future[None] | None = None
+
+    def start(self, snapshot: Snapshot) -> None:
+        """Have `snapshot` written, after the one before it. Raises what that one failed of."""
+        self.wait()
+        self._pending = self._thread.submit(self._write, snapshot)
+
+    def wait(self) -> None:
+        """Return when everything is durable. Raises StorageError, on every rank, if the volume refused."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def close(self) -> None:
+        """End the thread when it has written what it was given."""
+        self._thread.shutdown()
+
+    def _write(self, snapshot: Snapshot) -> None:
+        try:
+            self._write_files(snapshot)
+        except Exception as error:
+            logger.error("checkpoint step-%d is not saved: %s", snapshot.step, error)
+            raise
+        self._on_saved(snapshot.step)
+
+    def _write_files(self, snapshot: Snapshot) -> None:
+        staging = files.staging_folder(self.folder, snapshot.step)
+        first = dist.get_rank() == 0
+        write_together(lambda: _make_empty(staging) if first else None, staging, self._group)
+        written = write_together(lambda: self._write_layers(snapshot, staging), staging, self._group)
+        random_states = gather_objects(snapshot.random_state, self._group)
+        positions = gather_objects(snapshot.data_position, self._group)
+
+        def publish() -> None:
+            checksums = {name: checksum for own in written for name, checksum in own.items()}
+            state = {**snapshot.state, "dataloader": positions}
+            checksums |= _write_states(staging, state, by_rank(random_states))
+            files.publish(staging, files.step_folder(self.folder, snapshot.step), checksums)
+            unreadable = [step for step in self.unreadable if step != snapshot.step]
+            files.prune(self.folder, self._keep, unreadable=unreadable)
+
+        write_together(lambda: publish() if first else None, staging, self._group)
+        self.unreadable = ()
+
+    def _write_layers(self, snapshot: Snapshot, staging: Path) -> dict[str, str]:
+        """Put the layers together, each on one of the ranks that hold it, and write them; their checksums."""
+        holders = gather_objects(sorted(snapshot.layers), self._group)
+        checksums: dict[str, str] = {}
+        failure: Exception | None = None
+        for turn, name in enumerate(sorted(set().union(*holders))):
+            ranks = [rank for rank, names in enumerate(holders) if name in names]
+            own = [copied.located() for copied in snapshot.layers.get(name, ())]
+            shards = gather_objects_at(ranks[turn % len(ranks)], own, self._group)
+            if shards is None or failure is not None:
+                continue
+            try:
+                write_tensors(whole_tensors(chain(*shards)), staging / name)
+                checksums[name] = _finish(staging / name)
+            except Exception as error:
+                failure = error  # The others still want to bring their shards.
+        if failure is not None:
+            raise failure
+        return checksums
+
+
+def _make_empty(folder: Path) -> None:
+    """A process that was killed may have left something."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+
+
+def _write_states(
+    staging: Path, state: Mapping[str, Any], random_states: dict[str, torch.Tensor]
+) -> dict[str, str]:
+    (staging / files.STATE).write_text(json.dumps(state, indent=2) + "\n")
+    save_file(random_states, staging / files.RANDOM_STATE)
+    return {name: _finish(staging / name) for name in (files.STATE, files.RANDOM_STATE)}
+
+
+def _finish(file: Path) -> str:
+    """Have the file on the disk; its checksum. The rank that wrote it may be on another node than rank 0."""
+    files.sync(file)
+    return files.sha256(file)

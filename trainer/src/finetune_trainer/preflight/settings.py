@@ -1,0 +1,15 @@
+"""What a run expects of its machines; a part of the trainer's configuration."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preflight:
+    nodes: int
+    processes_per_node: int
+    device: str
+    enable: bool = True
+
+    @property
+    def world_size(self) -> int:
+        return self.nodes * self.processes_per_node

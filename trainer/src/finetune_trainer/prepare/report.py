@@ -1,0 +1,51 @@
+"""The data report: what the dataset is, and what became of its lines."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from finetune_trainer.progress.snapshot import camel_case
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataReport:
+    """The run's data-report.json."""
+
+    source: str
+    revision: str | None
+    """The commit that was fetched; None where the source has none."""
+    split: str
+    files: list[str]
+    lines: int
+    """Rows, in parquet."""
+    documents: int
+    tokens: int
+    trained_tokens: int
+    longest_document: int
+    """Tokens."""
+    sequences: int
+    """Packed training sequences in one epoch."""
+    packed_share: float
+    """Of the positions of these sequences, those that hold a document; the rest is padding."""
+    validation_documents: int
+    truncated_lines: int
+    tokens_cut: int
+    """From the ends of the truncated lines."""
+    dropped: dict[str, int]
+    """Lines by why they train nothing."""
+    first_dropped: dict[str, list[str]]
+    """Where some of them are, "file:line"."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {"schemaVersion": 1} | {camel_case(key): value for key, value in asdict(self).items()}
+
+    def __str__(self) -> str:
+        """One line for the log."""
+        why = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.dropped.items()))
+        return (
+            f"{self.source}: {self.lines:,} lines, {self.documents:,} documents "
+            f"({self.validation_documents:,} validate), {self.tokens:,} tokens "
+            f"({self.trained_tokens:,} trained), {self.sequences:,} sequences an epoch "
+            f"({self.packed_share:.0%} packed); {self.truncated_lines:,} lines truncated "
+            f"({self.tokens_cut:,} tokens cut), {sum(self.dropped.values()):,} dropped"
+            + (f" ({why})" if why else "")
+        )
