@@ -1,4 +1,4 @@
-"""`finetune-convert`: merge, verify, debug-assets."""
+"""`finetune-convert`: merge, verify, push, from-dcp, debug-assets."""
 
 import logging
 import re
@@ -83,6 +83,42 @@ def verify(run_file: Path | None, root: Path | None, dtype: str, **folders: Any)
     else:
         _require(folders)
         click.echo(verify_folders(**folders, dtype=Dtype(dtype)))
+
+
+@convert.command()
+@_run
+@_root
+@click.option("--model", type=_FOLDER, help="A merged model, with its MANIFEST.json.")
+@click.option("--to", help="oci://host/repository:tag, s3://bucket/prefix or hf://owner/name.")
+def push(run_file: Path | None, root: Path | None, model: Path | None, to: str | None) -> None:
+    """Send a merged model to a registry, as an image that an image volume mounts, a bucket or a hub.
+
+    Either --run and --root, or --model and --to.
+    """
+    # The hub's client takes a while to import, and only this command needs it.
+    from finetune_converter.push.push import push_model
+    from finetune_converter.push.stage import push_run
+
+    if run_file and root:
+        push_run(run_file, root)
+    elif model and to:
+        click.echo(push_model(model, to))
+    else:
+        raise Failure(Reason.SETTING_INVALID, "--model or --to missing", "Give both, or --run and --root")
+
+
+@convert.command()
+@click.option("--checkpoint", type=_FOLDER, required=True, help="A step folder of torchtitan's.")
+@click.option("--base", type=_FOLDER, required=True, help="The base model it was trained on.")
+@click.option("--out", type=_FOLDER, required=True, help="A new folder.")
+@click.option("--alpha", type=click.FloatRange(0, min_open=True), help="LoRA's alpha, if it holds LoRA keys.")
+def from_dcp(checkpoint: Path, base: Path, out: Path, alpha: float | None) -> None:
+    """Write a torchtitan checkpoint as a Hugging Face model, or as a PEFT adapter where it has LoRA keys."""
+    # torch takes seconds to import: only what computes waits for it.
+    from finetune_converter.dcp.export import export_dcp
+
+    kind = export_dcp(checkpoint=checkpoint, base=base, out=out, alpha=alpha)
+    click.echo(f"{kind}: {out}")
 
 
 @convert.command()

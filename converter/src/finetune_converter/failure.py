@@ -13,6 +13,7 @@ class ExitCode(IntEnum):
     CONFIGURATION = 2
     DATA = 3
     OUT_OF_MEMORY = 10
+    COMMUNICATION = 11
     STORAGE = 13
     STOPPED = 143
 
@@ -29,6 +30,8 @@ class Reason(StrEnum):
     CHECKPOINT_INVALID = "CheckpointInvalid"
     MERGE_MISSING = "MergeMissing"
     VERIFICATION_FAILED = "VerificationFailed"
+    PUSH_FORBIDDEN = "PushForbidden"
+    PUSH_FAILED = "PushFailed"
     STORAGE_FULL = "StorageFull"
     STORAGE_ERROR = "StorageError"
     OUT_OF_MEMORY = "OutOfMemory"
@@ -47,11 +50,17 @@ EXIT_CODES = {
     Reason.CHECKPOINT_INVALID: ExitCode.DATA,
     Reason.MERGE_MISSING: ExitCode.DATA,
     Reason.VERIFICATION_FAILED: ExitCode.DATA,
+    Reason.PUSH_FORBIDDEN: ExitCode.CONFIGURATION,
+    Reason.PUSH_FAILED: ExitCode.COMMUNICATION,
     Reason.STORAGE_FULL: ExitCode.STORAGE,
     Reason.STORAGE_ERROR: ExitCode.STORAGE,
     Reason.OUT_OF_MEMORY: ExitCode.OUT_OF_MEMORY,
     Reason.STOPPED: ExitCode.STOPPED,
 }
+
+
+MAX_MESSAGE = 1600
+"""Kubernetes keeps 4096 bytes of a termination message; a hostile file may have longer names."""
 
 
 @dataclass(eq=False)
@@ -61,6 +70,11 @@ class Failure(Exception):  # noqa: N818 - the contract calls it a failure
     reason: Reason
     message: str
     remedy: str
+
+    def __post_init__(self) -> None:
+        if len(self.message) > MAX_MESSAGE:
+            half = MAX_MESSAGE // 2
+            self.message = f"{self.message[:half]} ... {self.message[-half:]}"
 
     def __str__(self) -> str:
         return f"{_sentence(self.message)} {_sentence(self.remedy)}"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from finetune_converter.checkpoint.hashed_writer import FileDigest
+from finetune_converter.checkpoint.digest import FileDigest
 from finetune_converter.checkpoint.strict_json import read_json_object
 from finetune_converter.failure import Failure, Reason
 

@@ -22,6 +22,8 @@ class Run:
     folder: Path
     dtype: Dtype
     verify: bool
+    push: str | None
+    """Where the merged model is to go."""
 
     @property
     def adapter(self) -> Path:
@@ -55,6 +57,7 @@ def load_run(file: Path, root: Path) -> Run:
         folder=root / _field(document, file, "paths.run", str),
         dtype=Dtype(dtype),
         verify=_field(document, file, "export.verify", bool),
+        push=_field(document, file, "export.push.uri", str) if document["export"].get("push") else None,
     )
 
 

@@ -9,7 +9,8 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from small_deepseek import ATTENTION, load_json, small_model
 
-from finetune_converter.arithmetic.float8 import BlockFormat, block_scales, quantize
+from finetune_converter.arithmetic.block_format import BlockFormat
+from finetune_converter.arithmetic.float8 import block_scales, quantize
 from finetune_converter.merge.companions import write_json
 
 

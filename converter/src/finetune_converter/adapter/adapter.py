@@ -9,7 +9,7 @@ from finetune_converter.adapter.config import AdapterConfig, read_adapter_config
 from finetune_converter.adapter.fused_experts import fused_updates
 from finetune_converter.adapter.names import Pair, group_keys
 from finetune_converter.adapter.updates import LowRank, Replacement, Update, whole
-from finetune_converter.checkpoint.dtypes import TORCH
+from finetune_converter.checkpoint.dtypes import COMPUTED
 from finetune_converter.checkpoint.header import TensorEntry
 from finetune_converter.checkpoint.tensor_file import TensorFile
 from finetune_converter.failure import Failure, Reason
@@ -74,7 +74,7 @@ def match(file: TensorFile, config: AdapterConfig, base_shapes: Shapes) -> dict[
 
 def _updates_of(path: Path, pair: Pair, config: AdapterConfig, shapes: Shapes) -> dict[str, LowRank]:
     for entry in (pair.a, pair.b):
-        if len(entry.shape) != 2 or entry.dtype not in TORCH:
+        if len(entry.shape) != 2 or entry.dtype not in COMPUTED:
             raise Failure(
                 Reason.ADAPTER_INVALID,
                 f"{path}: tensor {entry.name!r}: {entry.dtype} {list(entry.shape)} is not a LoRA matrix",

@@ -11,6 +11,8 @@ from finetune_converter.checkpoint.strict_json import read_json_object
 from finetune_converter.failure import Failure, Reason
 
 CONFIG = "adapter_config.json"
+MAX_NUMBER = 2**20
+"""Of rank and alpha: far more than any adapter has, and what fp32 can hold exactly."""
 _REMEDY = "Write the adapter again with PEFT or with this project's trainer"
 
 _UNSUPPORTED = (
@@ -37,8 +39,6 @@ class AdapterConfig:
     rslora: bool
     rank_pattern: Mapping[str, int]
     alpha_pattern: Mapping[str, float]
-    modules_to_save: tuple[str, ...]
-    base_model: str | None
 
     def rank_of(self, module: str) -> int:
         return int(_by_pattern(self.rank_pattern, module, self.rank))
@@ -74,20 +74,15 @@ def read_adapter_config(folder: Path) -> AdapterConfig:
         rslora=bool(raw.get("use_rslora")),
         rank_pattern=_pattern(path, raw, "rank_pattern"),
         alpha_pattern=_pattern(path, raw, "alpha_pattern"),
-        modules_to_save=tuple(str(name) for name in raw.get("modules_to_save") or ()),
-        base_model=raw.get("base_model_name_or_path"),
     )
 
 
 def _number(path: Path, raw: dict[str, Any], name: str, kind: type) -> Any:
     value = raw.get(name)
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not value > 0
-        or not math.isfinite(value)
-    ):
-        raise Failure(Reason.ADAPTER_INVALID, f"{path}: {name} is {value!r}, not a number above 0", _REMEDY)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_NUMBER:
+        raise Failure(
+            Reason.ADAPTER_INVALID, f"{path}: {name} is {value!r}, not a number above 0, up to 2^20", _REMEDY
+        )
     return kind(value)
 
 

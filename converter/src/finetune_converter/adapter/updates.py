@@ -2,11 +2,7 @@
 
 from dataclasses import dataclass
 
-import torch
-
-from finetune_converter.arithmetic.update import LowRankTensors
 from finetune_converter.checkpoint.header import TensorEntry
-from finetune_converter.checkpoint.tensor_file import TensorFile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +19,6 @@ class Factor:
     def shape(self) -> tuple[int, int]:
         return self.stop - self.start, len(range(self.first, self.entry.shape[1], self.step))
 
-    def read(self, file: TensorFile) -> torch.Tensor:
-        """fp32 of `shape`."""
-        return file.read_rows(self.entry, self.start, self.stop)[:, self.first :: self.step].float()
-
 
 @dataclass(frozen=True, kw_only=True)
 class LowRank:
@@ -36,12 +28,6 @@ class LowRank:
     b: Factor
     scale: float
     transposed: bool = False
-
-    def read(self, file: TensorFile) -> LowRankTensors:
-        a, b = self.a.read(file), self.b.read(file)
-        if self.transposed:
-            a, b = b.T.contiguous(), a.T.contiguous()
-        return LowRankTensors(a=a, b=b, scale=self.scale)
 
     @property
     def shape(self) -> tuple[int, int]:

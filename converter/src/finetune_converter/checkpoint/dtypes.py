@@ -1,7 +1,5 @@
 """The dtypes a safetensors header may name."""
 
-import torch
-
 BITS = {
     "BOOL": 8,
     "F4": 4,
@@ -27,15 +25,7 @@ BITS = {
     "U64": 64,
 }
 
-TORCH = {
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2": torch.float8_e5m2,
-    "F8_E8M0": torch.float8_e8m0fnu,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F32": torch.float32,
-    "F64": torch.float64,
-}
+COMPUTED = frozenset({"F8_E4M3", "F8_E5M2", "F8_E8M0", "F16", "BF16", "F32", "F64"})
 """Dtypes we compute with. Every other dtype is carried over as bytes."""
 
 FLOAT8 = "F8_E4M3"

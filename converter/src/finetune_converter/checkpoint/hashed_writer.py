@@ -1,80 +1,104 @@
-"""Writes one file once, hashing on a second thread what the first one writes."""
+"""Writes one file once: what is appended is hashed and written by two threads, a block at a time."""
 
 import hashlib
-import os
-from collections import deque
+import mmap
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
-IN_FLIGHT = 4
-"""Buffers that wait for the hash. Bounds memory; sha256 is the slower of the two on a fast disk."""
-FLUSH_BYTES = 32 * 1024 * 1024
-"""How much may gather before the disk is told to write it."""
+from finetune_converter.checkpoint.digest import FileDigest
+from finetune_converter.checkpoint.direct_file import DirectFile
+from finetune_converter.checkpoint.tensor_file import TensorFile
+
+BLOCK_BYTES = 4 * 1024 * 1024
+BLOCKS = 4
+"""Being filled, hashed or written at a time. Bounds memory."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class FileDigest:
-    sha256: str
-    size: int
+class _Block:
+    """Memory that begins at a page, as direct I/O demands."""
+
+    def __init__(self) -> None:
+        self.memory = memoryview(mmap.mmap(-1, BLOCK_BYTES))
+        self.filled = 0
+        self.changed: list[tuple[int, int]] = []
+        """[start, stop) of what the file does not hold yet."""
+        self.pending: list[Future[None]] = []
+
+    def append(self, count: int, *, changed: bool) -> None:
+        start, self.filled = self.filled, self.filled + count
+        if changed and self.changed and self.changed[-1][1] == start:
+            start, _ = self.changed.pop()
+        if changed:
+            self.changed.append((start, self.filled))
+
+    def reuse(self) -> None:
+        """Wait until it is hashed and written. Raises what either raised."""
+        for pending in self.pending:
+            pending.result()
+        self.pending, self.changed, self.filled = [], [], 0
 
 
 class HashedWriter:
-    """A new file at `path`, durable when `finish` returns. SHA-256 and write(2) both run without the GIL."""
+    """A file at `path`, durable when `finish` returns. SHA-256, reads and writes all run without the GIL."""
 
-    def __init__(self, path: Path) -> None:
-        self.size = 0
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    def __init__(self, path: Path, *, shared: bool = False) -> None:
+        """With `shared`, the file shares its bytes with the base's: only what `write` gets is written."""
+        self._shared = shared
+        self._file = DirectFile(path, new=not shared)
         self._hash = hashlib.sha256()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sha256")
-        self._disk = ThreadPoolExecutor(1, thread_name_prefix="fdatasync")
-        self._waiting: deque[Future[None]] = deque()
-        self._flushing: Future[None] | None = None
-        self._flushed = 0
+        self._threads = {name: ThreadPoolExecutor(1, thread_name_prefix=name) for name in ("sha256", "write")}
+        self._ring = [_Block() for _ in range(BLOCKS)]
+        self._position = 0
+        """Of the block that is being filled."""
 
     def write(self, buffer: bytes | memoryview) -> None:
-        """Append. The buffer must not change afterwards: the hash may read it later."""
-        if len(self._waiting) >= IN_FLIGHT:
-            self._waiting.popleft().result()
-        self._waiting.append(self._thread.submit(self._hash.update, buffer))
+        """Append new bytes."""
         view = memoryview(buffer).cast("B")
-        while view:
-            written = os.write(self._fd, view)
-            self.size += written
-            view = view[written:]
-        self._flush_early()
 
-    def _flush_early(self) -> None:
-        """Let the disk work while the file grows, and not only when all of it is to be made durable."""
-        if self.size - self._flushed < FLUSH_BYTES or (self._flushing and not self._flushing.done()):
-            return
-        self._raise_if_not_flushed()
-        self._flushed = self.size
-        self._flushing = self._disk.submit(os.fdatasync, self._fd)
+        def copy(room: memoryview, begin: int) -> None:
+            room[:] = view[begin : begin + len(room)]
 
-    def _raise_if_not_flushed(self) -> None:
-        # Linux tells a failed write-back once: the fsync at the end would not hear of it again.
-        if self._flushing:
-            self._flushing.result()
+        self._append(copy, 0, len(view), changed=True)
+
+    def carry(self, source: TensorFile, begin: int, end: int) -> None:
+        """Append the bytes [begin, end) of a file of the base."""
+        self._append(source.read_into, begin, end, changed=not self._shared)
+
+    def _append(
+        self, fill: Callable[[memoryview, int], None], begin: int, end: int, *, changed: bool
+    ) -> None:
+        while begin < end:
+            block = self._ring[0]
+            room = block.memory[block.filled : block.filled + end - begin]
+            fill(room, begin)
+            block.append(len(room), changed=changed)
+            begin += len(room)
+            if block.filled == BLOCK_BYTES:
+                self._submit(block)
+
+    def _submit(self, block: _Block) -> None:
+        """Give a block to both threads, and make room in the one that they had first."""
+        block.pending = [
+            self._threads["sha256"].submit(self._hash.update, block.memory[: block.filled]),
+            self._threads["write"].submit(self._write, block, self._position),
+        ]
+        self._position += block.filled
+        self._ring = [*self._ring[1:], block]
+        self._ring[0].reuse()
+
+    def _write(self, block: _Block, position: int) -> None:
+        for start, stop in block.changed:
+            self._file.write(block.memory[start:stop], position + start)
 
     def finish(self) -> FileDigest:
-        self._thread.shutdown(wait=True)
-        self._raise_if_not_flushed()
-        os.fsync(self._fd)
-        return FileDigest(sha256=self._hash.hexdigest(), size=self.size)
+        self._submit(self._ring[0])
+        for block in self._ring:
+            block.reuse()
+        self._file.sync()
+        return FileDigest(sha256=self._hash.hexdigest(), size=self._position)
 
     def close(self) -> None:
-        for pool in (self._thread, self._disk):
-            pool.shutdown(wait=True, cancel_futures=True)
-        os.close(self._fd)
-
-
-def digest_file(path: Path, chunk_bytes: int = 8 * 1024 * 1024) -> FileDigest:
-    """SHA-256 and size of a file, reading it once."""
-    digest, size = hashlib.sha256(), 0
-    buffer = bytearray(chunk_bytes)
-    with open(path, "rb", buffering=0) as file:
-        while count := file.readinto(buffer):
-            digest.update(memoryview(buffer)[:count])
-            size += count
-    return FileDigest(sha256=digest.hexdigest(), size=size)
+        for thread in self._threads.values():
+            thread.shutdown(wait=True, cancel_futures=True)
+        self._file.close()

@@ -4,12 +4,13 @@ import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from finetune_converter.checkpoint.dtypes import TORCH
 from finetune_converter.checkpoint.header import Header, TensorEntry, read_header
 from finetune_converter.failure import Failure, Reason
+
+if TYPE_CHECKING:
+    import torch
 
 COPY_BYTES = 8 * 1024 * 1024
 
@@ -33,24 +34,38 @@ class TensorFile:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def read(self, entry: TensorEntry) -> torch.Tensor:
+    def read(self, entry: TensorEntry) -> "torch.Tensor":
         """The whole tensor in its own dtype and shape."""
         return self.read_rows(entry, 0, rows_of(entry.shape)).reshape(entry.shape)
 
-    def read_rows(self, entry: TensorEntry, start: int, stop: int) -> torch.Tensor:
+    def read_rows(self, entry: TensorEntry, start: int, stop: int) -> "torch.Tensor":
         """Rows [start, stop) as [rows, columns]; see `rows_of` for how a shape is seen as rows."""
+        # A plan reads headers only, and need not wait until torch is imported.
+        from finetune_converter.checkpoint.torch_dtypes import TORCH
+
         columns = columns_of(entry.shape)
         row_bytes = entry.nbytes // max(1, rows_of(entry.shape))
-        raw = self.read_bytes(entry.begin + start * row_bytes, (stop - start) * row_bytes)
+        raw = self._read_bytes(entry.begin + start * row_bytes, (stop - start) * row_bytes)
         return raw.view(TORCH[entry.dtype]).reshape(stop - start, columns)
 
-    def read_bytes(self, begin: int, count: int) -> torch.Tensor:
+    def chunks(self, begin: int, end: int, size: int = COPY_BYTES) -> "Iterator[torch.Tensor]":
+        """The bytes [begin, end) of the file, a chunk at a time."""
+        for position in range(begin, end, size):
+            yield self._read_bytes(position, min(size, end - position))
+
+    def _read_bytes(self, begin: int, count: int) -> "torch.Tensor":
         """`count` bytes from byte `begin` of the file, uint8 [count]."""
+        import torch
+
         raw = torch.empty(count, dtype=torch.uint8)
-        view = memoryview(raw.numpy())  # type: ignore[arg-type]
+        self.read_into(memoryview(raw.numpy()), begin)  # type: ignore[arg-type]
+        return raw
+
+    def read_into(self, buffer: memoryview, begin: int) -> None:
+        """Fill the buffer with the bytes from byte `begin` of the file on."""
         done = 0
-        while done < count:
-            got = os.preadv(self._fd, [view[done:]], begin + done)
+        while done < len(buffer):
+            got = os.preadv(self._fd, [buffer[done:]], begin + done)
             if got == 0:
                 raise Failure(
                     Reason.CHECKPOINT_INVALID,
@@ -58,12 +73,6 @@ class TensorFile:
                     "Let nothing write to the model folder, and fetch this file again",
                 )
             done += got
-        return raw
-
-    def chunks(self, begin: int, end: int, size: int = COPY_BYTES) -> Iterator[torch.Tensor]:
-        """The bytes [begin, end) of the file, a chunk at a time."""
-        for position in range(begin, end, size):
-            yield self.read_bytes(position, min(size, end - position))
 
 
 def rows_of(shape: tuple[int, ...]) -> int:

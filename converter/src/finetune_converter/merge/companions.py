@@ -7,6 +7,7 @@ from pathlib import Path
 from finetune_converter.checkpoint.model_folder import INDEX, SINGLE, ModelFolder
 from finetune_converter.merge.plan import MergePlan
 
+CARD, BASE_CARD = "README.md", "BASE_README.md"
 _KEPT_SUFFIXES = (".json", ".jinja", ".model", ".txt", ".md")
 _KEPT_NAMES = ("LICENSE", "LICENSE-MODEL", "NOTICE")
 
@@ -24,11 +25,13 @@ def carried_files(base: Path) -> list[str]:
     )
 
 
-def write_companions(plan: MergePlan, base: ModelFolder, folder: Path) -> list[str]:
-    """Write everything that is no weight file; the names."""
-    names = carried_files(base.path)
-    for name in names:
-        shutil.copyfile(base.path / name, folder / name)
+def write_companions(plan: MergePlan, base: ModelFolder, card: str, folder: Path) -> list[str]:
+    """Write everything that is no weight file, `card` as README.md among it; the names."""
+    carried = {name: BASE_CARD if name == CARD else name for name in carried_files(base.path)}
+    for name, carried_name in carried.items():
+        shutil.copyfile(base.path / name, folder / carried_name)
+    (folder / CARD).write_text(card, encoding="utf-8")
+    names = [*carried.values(), CARD]
     write_json(folder / "config.json", plan.config)
     names.append("config.json")
     if set(plan.files) != {SINGLE} or (base.path / INDEX).is_file():

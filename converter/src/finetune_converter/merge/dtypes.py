@@ -4,7 +4,7 @@ import re
 from enum import StrEnum
 from typing import Any
 
-from finetune_converter.arithmetic.float8 import BlockFormat
+from finetune_converter.arithmetic.block_format import BlockFormat
 from finetune_converter.checkpoint.dtypes import FLOAT8
 from finetune_converter.checkpoint.header import TensorEntry
 from finetune_converter.failure import Failure, Reason

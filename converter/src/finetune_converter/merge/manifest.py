@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from finetune_converter.checkpoint.hashed_writer import FileDigest
+from finetune_converter.checkpoint.digest import FileDigest
 from finetune_converter.checkpoint.strict_json import read_json_object
 from finetune_converter.failure import Failure, Reason
 from finetune_converter.merge.companions import write_json
@@ -24,8 +24,11 @@ class Lineage:
     """Of the base's completion marker, which holds the sha256 of every file of the base."""
     adapter_sha256: str
     dtype: str
-    run: dict[str, Any] | None
+    run: dict[str, Any] | None = None
     """The run file; None outside a run."""
+    dataset_sha256: str | None = None
+    training: tuple[dict[str, Any], ...] = ()
+    """The first and the last logged step, as metrics.jsonl has them."""
 
 
 def write_manifest(folder: Path, lineage: Lineage, inputs: str, files: dict[str, FileDigest]) -> None:
@@ -41,8 +44,10 @@ def write_manifest(folder: Path, lineage: Lineage, inputs: str, files: dict[str,
                 "markerSha256": lineage.base_marker_sha256,
             },
             "adapterSha256": lineage.adapter_sha256,
+            "datasetSha256": lineage.dataset_sha256,
             "dtype": lineage.dtype,
             "run": lineage.run,
+            "training": lineage.training,
         },
         "files": {name: asdict(digest) for name, digest in sorted(files.items())},
     }

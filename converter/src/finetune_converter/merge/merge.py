@@ -6,18 +6,18 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
-import torch
-
 from finetune_converter.adapter.adapter import WEIGHTS, Adapter, entry_shapes, missing_adapter, open_adapter
+from finetune_converter.checkpoint.digest import FileDigest, digest_file
 from finetune_converter.checkpoint.duplicate import Method, cheapest_method
-from finetune_converter.checkpoint.hashed_writer import FileDigest, digest_file
 from finetune_converter.checkpoint.model_folder import ModelFolder, open_model_folder
 from finetune_converter.failure import Failure, Reason
 from finetune_converter.marker import base_digests
 from finetune_converter.merge.companions import write_companions
 from finetune_converter.merge.manifest import Lineage, write_manifest
+from finetune_converter.merge.model_card import model_card
 from finetune_converter.merge.plan import Carry, MergePlan, plan_merge
 from finetune_converter.merge.resume import (
     FOLDER,
@@ -79,7 +79,9 @@ def merge(
         (job.out / FOLDER).mkdir(parents=True, exist_ok=True)
         names = part.names(plan) if part else [*plan.files]
         done = {name: digest for name in names if (digest := finished(job.out, name, inputs))}
-        left = [name for name in names if name not in done]
+        left = sorted(
+            (name for name in names if name not in done), key=lambda name: name not in plan.untouched
+        )
         _check_disk(job.out, plan, job.base, left)
         advance(len(done), len(names))
         known = base_digests(job.base)
@@ -91,7 +93,7 @@ def merge(
             advance(len(done), len(names))
         if part:
             return False
-        for name in write_companions(plan, base, job.out):
+        for name in write_companions(plan, base, model_card(lineage), job.out):
             done[name] = digest_file(job.out / name)
     remove_strangers(job.out, done.keys())
     write_manifest(job.out, lineage, inputs, done)
@@ -101,17 +103,19 @@ def merge(
 def _write_files(
     writer: Callable[[], ShardWriter], names: list[str], known: Mapping[str, FileDigest], workers: int
 ) -> Iterator[tuple[str, FileDigest]]:
-    """Write files side by side. Threads do: torch, pread, write and sha256 all work without the GIL."""
+    """Write files side by side, and those that need no computing first, while torch is imported.
+
+    Threads do: torch, pread, write and sha256 all work without the GIL.
+    """
     stop = threading.Event()
+    # Ahead: the bytes before the first computed tensor are carried over meanwhile.
+    threading.Thread(target=import_module, args=("finetune_converter.merge.compute",)).start()
 
     def tick() -> None:
         if stop.is_set():
             raise CancelledError
 
-    # Files side by side use the cores; OpenMP threads inside each would only fight over them.
-    with ThreadPoolExecutor(
-        workers, thread_name_prefix="merge", initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:
+    with ThreadPoolExecutor(workers, thread_name_prefix="merge") as pool:
         futures = {pool.submit(writer().write, name, known.get(name), tick): name for name in names}
         try:
             for future in as_completed(futures):

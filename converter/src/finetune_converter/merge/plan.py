@@ -6,8 +6,8 @@ from typing import Any
 
 from finetune_converter.adapter.adapter import Adapter
 from finetune_converter.adapter.updates import Replacement, Update
-from finetune_converter.arithmetic.float8 import BlockFormat
-from finetune_converter.checkpoint.dtypes import FLOAT8, TORCH
+from finetune_converter.arithmetic.block_format import BlockFormat
+from finetune_converter.checkpoint.dtypes import COMPUTED, FLOAT8
 from finetune_converter.checkpoint.header import TensorEntry
 from finetune_converter.checkpoint.header_bytes import TensorSpec
 from finetune_converter.checkpoint.model_folder import Located, ModelFolder
@@ -125,7 +125,7 @@ def _weight(base: ModelFolder, name: str, updates: Mapping[str, Update], dtype: 
     target = target_dtype(entry, dtype)
     if update is None and target == entry.dtype:
         return _carry(source)
-    if entry.dtype not in TORCH and not isinstance(update, Replacement):
+    if entry.dtype not in COMPUTED and not isinstance(update, Replacement):
         raise Failure(
             Reason.BASE_INVALID,
             f"{source.file}: tensor {name!r}: {entry.dtype} cannot be computed with",

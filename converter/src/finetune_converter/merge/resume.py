@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from finetune_converter.adapter.config import CONFIG
-from finetune_converter.checkpoint.hashed_writer import FileDigest
+from finetune_converter.checkpoint.digest import FileDigest
 from finetune_converter.merge.companions import write_json
 from finetune_converter.merge.dtypes import Dtype
 from finetune_converter.merge.manifest import NAME
@@ -51,7 +51,7 @@ def is_whole(folder: Path, inputs: str) -> bool:
     manifest = folder / NAME
     if not manifest.is_file():
         return False
-    if _read(manifest).get("inputs") == inputs:
+    if read_record(manifest).get("inputs") == inputs:
         return True
     manifest.unlink()
     return False
@@ -59,7 +59,7 @@ def is_whole(folder: Path, inputs: str) -> bool:
 
 def finished(folder: Path, name: str, inputs: str) -> FileDigest | None:
     """The digest of a file that an earlier merge of the same inputs finished."""
-    content = _read(folder / FOLDER / f"{name}.json")
+    content = read_record(folder / FOLDER / f"{name}.json")
     size, sha256 = content.get("size"), content.get("sha256")
     if content.get("inputs") != inputs or not isinstance(size, int) or not isinstance(sha256, str):
         return None
@@ -81,7 +81,8 @@ def remove_strangers(folder: Path, names: Iterable[str]) -> None:
             path.unlink()
 
 
-def _read(path: Path) -> dict[str, object]:
+def read_record(path: Path) -> dict[str, object]:
+    """A small JSON object; empty when there is none, or a crash cut it off."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

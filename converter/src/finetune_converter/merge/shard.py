@@ -2,21 +2,20 @@
 
 from collections.abc import Callable
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from finetune_converter.adapter.adapter import Adapter
-from finetune_converter.checkpoint.dtypes import TORCH
+from finetune_converter.checkpoint.digest import FileDigest, digest_file
 from finetune_converter.checkpoint.duplicate import duplicate, reflink
-from finetune_converter.checkpoint.hashed_writer import FileDigest, HashedWriter, digest_file
+from finetune_converter.checkpoint.hashed_writer import HashedWriter
 from finetune_converter.checkpoint.header_bytes import encode_header
 from finetune_converter.checkpoint.model_folder import ModelFolder
-from finetune_converter.checkpoint.patch_writer import PatchWriter
-from finetune_converter.merge.compute import as_bytes, merged_bands, rounded
 from finetune_converter.merge.plan import Carry, MergePlan, Output, Scales, Weight
 
+if TYPE_CHECKING:
+    import torch
+
 Tick = Callable[[], None]
-Writer = HashedWriter | PatchWriter
 
 
 class ShardWriter:
@@ -28,77 +27,61 @@ class ShardWriter:
 
     def write(self, name: str, known: FileDigest | None, tick: Tick = lambda: None) -> FileDigest:
         """Write a file and return its digest; `known` is the base file's, which an untouched file shares."""
-        target = self._folder / name
+        source, target = self._base.path / name, self._folder / name
         target.unlink(missing_ok=True)
         if name in self._plan.untouched:
-            duplicate(self._base.path / name, target)
-            digest = known or digest_file(target)
-        elif name in self._plan.same_layout and reflink(self._base.path / name, target):
-            digest = self._patch(name, target, tick)
-        else:
-            digest = self._rewrite(name, target, tick)
-        self._scales.clear()
-        return digest
-
-    def _patch(self, name: str, target: Path, tick: Tick) -> FileDigest:
-        """Overwrite what changes in a file that shares its extents with the base's; write nothing else."""
-        entries = self._base.files[name].header.tensors
-        with PatchWriter(target) as writer:
-            for output in self._plan.files[name]:
-                if not isinstance(output, Carry):
-                    writer.seek(entries[output.spec.name].begin)
-                    self._write_tensor(output, writer)
-                tick()
-        return digest_file(target)
-
-    def _rewrite(self, name: str, target: Path, tick: Tick) -> FileDigest:
-        outputs = self._plan.files[name]
-        writer = HashedWriter(target)
+            duplicate(source, target)
+            # The base's file and not its copy: that one is not in the page cache.
+            return known or digest_file(source)
+        shared = name in self._plan.same_layout and reflink(source, target)
+        writer = HashedWriter(target, shared=shared)
         try:
-            writer.write(self._header(name))
-            for output in outputs:
+            self._write_header(name, writer)
+            for output in self._plan.files[name]:
                 self._write_tensor(output, writer)
                 tick()
             return writer.finish()
         finally:
             writer.close()
+            self._scales.clear()
 
-    def _header(self, name: str) -> bytes | memoryview:
+    def _write_header(self, name: str, writer: HashedWriter) -> None:
         """The base's own, byte for byte, where it still holds."""
         file = self._base.files[name]
         if name in self._plan.same_layout:
-            return as_bytes(file.read_bytes(0, file.header.data_begin))
-        return encode_header(
-            (output.spec for output in self._plan.files[name]), file.header.metadata or {"format": "pt"}
-        )
+            writer.carry(file, 0, file.header.data_begin)
+            return
+        specs = (output.spec for output in self._plan.files[name])
+        writer.write(encode_header(specs, file.header.metadata or {"format": "pt"}))
 
-    def _write_tensor(self, output: Output, writer: Writer) -> None:
+    def _write_tensor(self, output: Output, writer: HashedWriter) -> None:
         match output:
             case Carry(source=source):
-                entry = source.entry
-                for chunk in self._base.files[source.file].chunks(entry.begin, entry.end):
-                    writer.write(as_bytes(chunk))
+                writer.carry(self._base.files[source.file], source.entry.begin, source.entry.end)
             case Weight():
                 self._write_weight(output, writer)
-            case Scales(spec=spec, weight=weight):
-                scales = self._scales.pop(weight.spec.name, None)
-                scales = self._compute_scales(weight) if scales is None else scales
-                writer.write(as_bytes(scales.to(TORCH[spec.dtype])))
+            case Scales():
+                self._write_scales(output, writer)
 
-    def _write_weight(self, weight: Weight, writer: Writer) -> None:
+    def _write_weight(self, weight: Weight, writer: HashedWriter) -> None:
+        # torch takes seconds to import: what is carried over before does not wait for it.
+        from finetune_converter.merge.compute import as_bytes, joined, rounded_bands
+
         scales = []
-        for band in merged_bands(weight, self._base, self._adapter, self._plan.block):
-            values, band_scales = rounded(weight, band, self._plan.block)
+        for values, band_scales in rounded_bands(weight, self._base, self._adapter, self._plan.block):
             writer.write(as_bytes(values))
             if band_scales is not None:
                 scales.append(band_scales)
         if scales:
-            self._scales[weight.spec.name] = torch.cat(scales)
+            self._scales[weight.spec.name] = joined(scales)
 
-    def _compute_scales(self, weight: Weight) -> torch.Tensor:
-        """The scales of a weight that is written later, or in another file."""
-        block = self._plan.block
-        parts = (
-            rounded(weight, band, block)[1] for band in merged_bands(weight, self._base, self._adapter, block)
-        )
-        return torch.cat([part for part in parts if part is not None])
+    def _write_scales(self, output: Scales, writer: HashedWriter) -> None:
+        """Those of a weight that was written just now, or is written later, or in another file."""
+        from finetune_converter.merge.compute import as_bytes, cast, joined, rounded_bands
+
+        weight = output.weight
+        scales = self._scales.pop(weight.spec.name, None)
+        if scales is None:
+            bands = rounded_bands(weight, self._base, self._adapter, self._plan.block)
+            scales = joined([part for _, part in bands if part is not None])
+        writer.write(as_bytes(cast(scales, output.spec.dtype)))

@@ -1,8 +1,12 @@
 """The merge stage, of a run or of folders given one by one."""
 
+import hashlib
+import json
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+from finetune_converter.checkpoint.digest import digest_file
 from finetune_converter.failure import Failure, Reason
 from finetune_converter.marker import MARKER, require_marker
 from finetune_converter.merge.dtypes import Dtype
@@ -46,7 +50,6 @@ def merge_folders(
         base_marker_sha256=sha256_of(marker),
         adapter_sha256=adapter_digest(adapter),
         dtype=str(dtype),
-        run=None,
     )
     if merge(job, lineage, workers=workers, part=part):
         publish(partial, out)
@@ -65,4 +68,33 @@ def _lineage(run: Run) -> Lineage:
         adapter_sha256=adapter_digest(run.adapter),
         dtype=str(run.dtype),
         run={**run.document, "converter": version("finetune-converter")},
+        dataset_sha256=_dataset_digest(run.dataset),
+        training=_first_and_last(run.folder / "metrics.jsonl"),
     )
+
+
+def _dataset_digest(dataset: Path) -> str | None:
+    """sha256 of the file; of a folder, the sha256 of its files' names and sha256."""
+    if dataset.is_file():
+        return digest_file(dataset).sha256
+    files = sorted(path for path in dataset.rglob("*") if path.is_file())
+    listed = [(str(path.relative_to(dataset)), digest_file(path).sha256) for path in files]
+    return hashlib.sha256(json.dumps(listed).encode()).hexdigest() if listed else None
+
+
+def _first_and_last(metrics: Path) -> tuple[dict[str, Any], ...]:
+    """The logged steps that have a loss, first and last: how far training came."""
+    if not metrics.is_file():
+        return ()
+    lines = (line for line in metrics.read_text(encoding="utf-8").splitlines() if line.startswith("{"))
+    steps = [record for line in lines if "loss" in (record := _parsed(line)) and "step" in record]
+    return tuple(steps[:1] + steps[1:][-1:])
+
+
+def _parsed(line: str) -> dict[str, Any]:
+    """Empty for a line that a crash cut off."""
+    try:
+        content: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return {}
+    return content if isinstance(content.get("loss"), float) else {}

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from finetune_converter.checkpoint.hashed_writer import digest_file
+from finetune_converter.checkpoint.digest import digest_file
 from finetune_converter.checkpoint.model_folder import ModelFolder
 from finetune_converter.merge.manifest import NAME
 from finetune_converter.merge.plan import MergePlan

@@ -1,31 +1,17 @@
-"""Logits of base + adapter against the merged model, layer by layer, with one layer's weights in memory.
-
-The layers are transformers' own DeepSeek-V3, in fp32; the weights come through the merge's readers.
-"""
+"""Logits of base + adapter against the merged model, layer by layer, with a band of a matrix in memory."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 from transformers import DeepseekV3Config
-from transformers.models.deepseek_v3.modeling_deepseek_v3 import (
-    DeepseekV3DecoderLayer,
-    DeepseekV3RMSNorm,
-    DeepseekV3RotaryEmbedding,
-)
+from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3RMSNorm, DeepseekV3RotaryEmbedding
 
-from finetune_converter.adapter.updates import Update
 from finetune_converter.checkpoint.dtypes import FLOAT8
-from finetune_converter.checkpoint.header_bytes import TensorSpec
-from finetune_converter.checkpoint.model_folder import ModelFolder
-from finetune_converter.merge.compute import merged_bands
-from finetune_converter.merge.dtypes import SCALE
 from finetune_converter.merge.plan import Weight
 from finetune_converter.verify.gate import failed
+from finetune_converter.verify.streamed import TensorPairs, streamed_layer, twin
 from finetune_converter.verify.tensors import Models
-
-Read = Callable[[str], torch.Tensor]
 
 # Median over tokens of |merged - reference| / |reference|: a token may take another expert on a near tie.
 TOLERANCES = {"F32": 1e-4, "BF16": 0.05, "F16": 0.01, FLOAT8: 0.25}
@@ -45,13 +31,7 @@ class LogitsReport:
 
 def compare_logits(models: Models, prompts: list[list[int]], advance: Callable[[], None]) -> LogitsReport:
     """Run the prompts through both. Raises Failure when they differ by more than rounding explains."""
-    config = _config(models)
-    updates = models.adapter.updates
-    expected = _logits(
-        config, lambda name: _read_whole(models, models.base, name, updates.get(name)), prompts, advance
-    )
-    merged = _logits(config, lambda name: _read_whole(models, models.merged, name), prompts, advance)
-    report = _report(prompts, expected, merged)
+    report = _compare(_config(models), TensorPairs(models), prompts, advance)
     dtypes = {output.spec.dtype for output in models.plan.outputs if isinstance(output, Weight)}
     tolerance = max((TOLERANCES.get(dtype, 1e-4) for dtype in dtypes), default=1e-4)
     if not report.median_relative_difference <= tolerance:
@@ -65,88 +45,62 @@ def compare_logits(models: Models, prompts: list[list[int]], advance: Callable[[
 def _config(models: Models) -> DeepseekV3Config:
     config = DeepseekV3Config.from_dict(models.base.config)
     config._attn_implementation = "eager"
-    config._experts_implementation = "eager"
     return config
 
 
-def _read_whole(models: Models, folder: ModelFolder, name: str, update: Update | None = None) -> torch.Tensor:
-    """A tensor of base or merged model in fp32, dequantised, with its update and not rounded."""
-    source = folder.tensors[name]
-    spec = TensorSpec(name=name, dtype="F32", shape=source.entry.shape)
-    scales = folder.tensors.get(name + SCALE) if source.entry.dtype == FLOAT8 else None
-    weight = Weight(spec=spec, source=source, scales=scales, update=update)
-    bands = merged_bands(weight, folder, models.adapter, models.plan.block)
-    return torch.cat([band.values for band in bands]).reshape(spec.shape)
-
-
 @torch.no_grad()
-def _logits(
-    config: DeepseekV3Config, read: Read, prompts: list[list[int]], advance: Callable[[], None]
-) -> list[torch.Tensor]:
-    """Per prompt [tokens, vocabulary]."""
-    rotary = DeepseekV3RotaryEmbedding(config)
-    embeddings = read("model.embed_tokens.weight")
-    states = [embeddings[torch.tensor(prompt)].unsqueeze(0) for prompt in prompts]
-    del embeddings
-    for index in range(config.num_hidden_layers):
-        layer = _load_layer(config, index, read)
-        states = [_run_layer(layer, rotary, state) for state in states]
-        del layer
-        advance()
-    norm = DeepseekV3RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
-    norm.weight.copy_(read("model.norm.weight"))
-    head = read("model.embed_tokens.weight" if config.tie_word_embeddings else "lm_head.weight")
-    return [norm(state)[0] @ head.T for state in states]
-
-
-def _run_layer(layer: nn.Module, rotary: nn.Module, state: torch.Tensor) -> torch.Tensor:
-    length = state.shape[1]
-    positions = torch.arange(length).unsqueeze(0)
-    mask = torch.full((length, length), float("-inf")).triu(1)[None, None]
-    output = layer(
-        state,
-        attention_mask=mask,
-        position_ids=positions,
-        position_embeddings=rotary(state, positions),
-    )
-    hidden: torch.Tensor = output[0] if isinstance(output, tuple) else output
-    return hidden
-
-
-def _load_layer(config: DeepseekV3Config, index: int, read: Read) -> nn.Module:
-    """Layer `index` with its weights, the experts stacked as transformers holds them."""
-    with torch.device("meta"):
-        layer = DeepseekV3DecoderLayer(config, index)
-    layer.to_empty(device="cpu").eval()
-    prefix = f"model.layers.{index}."
-    for name, target in [*layer.named_parameters(), *layer.named_buffers()]:
-        if name.startswith("mlp.experts."):
-            _load_experts(target, name.removeprefix("mlp.experts."), f"{prefix}mlp.experts", read)
-        else:
-            target.copy_(read(prefix + name))
-    return layer
-
-
-def _load_experts(target: torch.Tensor, name: str, prefix: str, read: Read) -> None:
-    for expert in range(target.shape[0]):
-        if name == "gate_up_proj":
-            gate = read(f"{prefix}.{expert}.gate_proj.weight")
-            target[expert, : gate.shape[0]].copy_(gate)
-            target[expert, gate.shape[0] :].copy_(read(f"{prefix}.{expert}.up_proj.weight"))
-        else:
-            target[expert].copy_(read(f"{prefix}.{expert}.{name}.weight"))
-
-
-def _report(
-    prompts: list[list[int]], expected: list[torch.Tensor], merged: list[torch.Tensor]
+def _compare(
+    config: DeepseekV3Config, pairs: TensorPairs, prompts: list[list[int]], advance: Callable[[], None]
 ) -> LogitsReport:
-    theirs, ours = torch.cat(expected), torch.cat(merged)
-    difference = ours - theirs
-    relative = difference.norm(dim=1) / theirs.norm(dim=1).clamp(min=1e-12)
+    lengths = torch.tensor([len(prompt) for prompt in prompts])
+    # Padded on the right, where no token of a causal model looks.
+    tokens = torch.nn.utils.rnn.pad_sequence([torch.tensor(prompt) for prompt in prompts], batch_first=True)
+    positions = torch.arange(tokens.shape[1])
+    embedded = pairs.rows("model.embed_tokens.weight", tokens.flatten())
+    states = torch.cat([half.reshape(*tokens.shape, -1) for half in embedded])
+    inputs = {
+        "attention_mask": torch.full((len(positions), len(positions)), float("-inf")).triu(1)[None, None],
+        "position_ids": positions[None],
+        "position_embeddings": DeepseekV3RotaryEmbedding(config)(states, positions[None]),
+    }
+    for index in range(config.num_hidden_layers):
+        states = streamed_layer(config, index, pairs)(states, **inputs)
+        advance()
+    norm = twin(DeepseekV3RMSNorm(config.hidden_size, eps=config.rms_norm_eps), "model.norm", pairs)
+    valid = positions < lengths[:, None]
+    expected, merged = (half[valid] for half in norm(states).chunk(2))
+    head = "model.embed_tokens.weight" if config.tie_word_embeddings else "lm_head.weight"
+    return _compare_heads(len(prompts), expected, merged, pairs, head)
+
+
+def _compare_heads(
+    prompts: int, expected: torch.Tensor, merged: torch.Tensor, pairs: TensorPairs, head: str
+) -> LogitsReport:
+    """From the last states [tokens, hidden]: the logits of 129,280 words are compared a band at a time."""
+    count, greatest = len(expected), torch.zeros(())
+    difference, size = torch.zeros(count), torch.zeros(count)
+    best = [(torch.full((count,), float("-inf")), torch.zeros(count, dtype=torch.long)) for _ in range(2)]
+    for bands in pairs.bands(head):
+        logits = [states @ band.values.T for states, band in zip((expected, merged), bands, strict=True)]
+        apart = logits[1] - logits[0]
+        difference += apart.square().sum(1)
+        size += logits[0].square().sum(1)
+        greatest = torch.maximum(greatest, apart.abs().max())
+        best = [_better(kept, values, bands[0].start) for kept, values in zip(best, logits, strict=True)]
+    relative = difference.sqrt() / size.sqrt().clamp(min=1e-12)
     return LogitsReport(
-        prompts=len(prompts),
-        tokens=len(theirs),
-        greatest_difference=float(difference.abs().max()),
+        prompts=prompts,
+        tokens=count,
+        greatest_difference=float(greatest),
         median_relative_difference=float(relative.median()),
-        equal_greedy_share=float((ours.argmax(1) == theirs.argmax(1)).float().mean()),
+        equal_greedy_share=float((best[0][1] == best[1][1]).float().mean()),
     )
+
+
+def _better(
+    kept: tuple[torch.Tensor, torch.Tensor], logits: torch.Tensor, first: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The greatest logit of every token so far, and its word."""
+    values, words = logits.max(1)
+    higher = values > kept[0]
+    return torch.where(higher, values, kept[0]), torch.where(higher, words + first, kept[1])

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 import torch
 
 from finetune_converter.adapter.adapter import Adapter
-from finetune_converter.arithmetic.float8 import BlockFormat, block_scales, dequantize
+from finetune_converter.arithmetic.block_format import BlockFormat
+from finetune_converter.arithmetic.float8 import block_scales, dequantize
 from finetune_converter.checkpoint.dtypes import FLOAT8
 from finetune_converter.checkpoint.model_folder import ModelFolder
-from finetune_converter.merge.compute import Band, merged_bands
+from finetune_converter.checkpoint.torch_dtypes import TORCH
+from finetune_converter.merge.compute import Band, all_finite, merged_bands
 from finetune_converter.merge.dtypes import SCALE
 from finetune_converter.merge.plan import Carry, MergePlan, Scales, Weight
 from finetune_converter.verify.gate import failed
@@ -99,30 +101,36 @@ def _check_carried(output: Carry, models: Models) -> None:
 
 def _check_computed(weight: Weight, models: Models, kind: KindReport) -> None:
     kind.tensors += 1
-    expected = merged_bands(weight, models.base, models.adapter, models.plan.block)
-    before = merged_bands(weight, models.base, models.adapter, models.plan.block, updated=False)
-    for band, base, (values, scales, step) in zip(expected, before, _read(weight, models), strict=True):
+    # A replaced tensor may be of a dtype that nobody computes with; a converted one is its own "before".
+    before = weight.update is not None and weight.source.entry.dtype in TORCH
+    expected = merged_bands(weight, models.base, models.adapter, models.plan.block, before=before)
+    for band, (values, scales, step) in zip(expected, _read(weight, models), strict=True):
         name, start, stop = weight.spec.name, band.start, band.stop
         if scales is not None:
             _check_scales(weight, band, scales, models.plan.block)
-        if not torch.isfinite(values).all():
+        if not all_finite(values):
             raise failed(f"tensor {name!r}: rows {start} to {stop} hold values that are not finite")
         error = (values - band.values).abs_()
-        if bool((error > _bound(band, base, step, weight.spec.dtype)).any()):
+        if bool((error > _bound(band, step, weight.spec.dtype)).any()):
             raise failed(
                 f"tensor {name!r}: rows {start} to {stop} differ from base + update by up to "
                 f"{error.max():.3g}, more than rounding to {weight.spec.dtype} explains"
             )
         kind.elements += error.numel()
         kind.error_square += float(error.double().square().sum())
-        kind.update_square += float((band.values - base.values).double().square().sum())
+        kind.update_square += float((band.values - _before(band)).double().square().sum())
         kind.greatest_error = max(kind.greatest_error, float(error.max()))
 
 
-def _bound(band: Band, base: Band, step: torch.Tensor | float, dtype: str) -> torch.Tensor:
+def _before(band: Band) -> torch.Tensor:
+    """The base's rows; a tensor that only changes its dtype has no others."""
+    return band.values if band.before is None else band.before
+
+
+def _bound(band: Band, step: torch.Tensor | float, dtype: str) -> torch.Tensor:
     """The greatest error that rounding and fp32 sums allow, element by element."""
     magnitude = band.values.abs()
-    return magnitude * _HALF_ULP[dtype] + step + (magnitude + base.values.abs()) * _SLACK
+    return magnitude * _HALF_ULP[dtype] + step + (magnitude + _before(band).abs()) * _SLACK
 
 
 def _check_scales(weight: Weight, band: Band, scales: torch.Tensor, block: BlockFormat) -> None:

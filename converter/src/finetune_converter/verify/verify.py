@@ -24,7 +24,7 @@ def verify(job: MergeJob, prompts: list[list[int]], advance: Advance = lambda _d
     base, adapter, plan = open_merge(job)
     with base, adapter.file, open_model_folder(job.out) as merged:
         models = Models(plan=plan, base=base, adapter=adapter, merged=merged)
-        layers = 2 * int(base.config["num_hidden_layers"])
+        layers = int(base.config["num_hidden_layers"])
         tick = _counter(len(manifest["files"]) + sum(1 for _ in plan.outputs) + layers, advance)
         check_files(job.out, manifest, tick)
         check_keys(plan, merged)

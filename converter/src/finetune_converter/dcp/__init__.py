@@ -1,0 +1,1 @@
+"""torchtitan's checkpoints (torch.distributed.checkpoint), read without running the pickles in them."""

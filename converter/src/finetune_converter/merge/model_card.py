@@ -1,0 +1,62 @@
+"""README.md of the merged model: what it was made of and how it was trained, as Hugging Face reads it."""
+
+import json
+from collections.abc import Iterator
+from importlib.metadata import version
+from typing import Any
+
+from finetune_converter.merge.companions import BASE_CARD
+from finetune_converter.merge.manifest import Lineage
+
+_HUB = "hf://"
+
+
+def model_card(lineage: Lineage) -> str:
+    """Front matter (huggingface.co/docs/hub/model-cards) and a table; a function of the lineage alone."""
+    run = lineage.run or {}
+    rows = [*_rows(lineage, run)]
+    lines = [
+        "---",
+        *_front_matter(lineage),
+        "---",
+        f"# {run.get('name', 'Merged model')}",
+        "",
+        f"A LoRA adapter merged into its base by finetune-convert {version('finetune-converter')}.",
+        "MANIFEST.json holds the sha256 of every file and the whole configuration of the run.",
+        "",
+        "| | |",
+        "|---|---|",
+        *(f"| {name} | {_cell(value)} |" for name, value in rows),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _front_matter(lineage: Lineage) -> Iterator[str]:
+    # A JSON string is a YAML string.
+    if lineage.base.startswith(_HUB):
+        yield f"base_model: {json.dumps(lineage.base.removeprefix(_HUB))}"
+        yield "base_model_relation: finetune"
+    yield "library_name: transformers"
+    yield "pipeline_tag: text-generation"
+    yield 'tags: ["lora", "finetune-operator"]'
+
+
+def _rows(lineage: Lineage, run: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    revision = f" at {lineage.base_revision}" if lineage.base_revision else ""
+    yield "base", f"{lineage.base}{revision}; its own card, if it has one, is {BASE_CARD}"
+    yield "adapter", f"sha256 {lineage.adapter_sha256}"
+    yield "weights", f"export.dtype {lineage.dtype}"
+    if not run:
+        return
+    dataset, lora, training = run["dataset"], run["lora"], run["training"]
+    yield "dataset", f"{dataset['uri']}, split {dataset['split']}; sha256 {lineage.dataset_sha256}"
+    yield "LoRA", f"rank {lora['rank']}, alpha {lora['alpha']}, targets {', '.join(lora['targets'])}"
+    yield "step", f"{training['globalBatchSize']} sequences of {training['sequenceLength']} tokens"
+    yield "learning rate", f"{training['learningRate']}, {training['schedule']}; seed {training['seed']}"
+    yield "trained in", training["precision"]
+    for record in lineage.training:
+        yield f"loss at step {record['step']}", f"{record['loss']:.4g}"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

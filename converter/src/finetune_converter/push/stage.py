@@ -1,0 +1,32 @@
+"""The push stage of a run."""
+
+from pathlib import Path
+
+from finetune_converter.checkpoint.digest import digest_file
+from finetune_converter.failure import Failure, Reason
+from finetune_converter.merge.companions import write_json
+from finetune_converter.merge.manifest import NAME
+from finetune_converter.merge.resume import read_record
+from finetune_converter.progress import Progress, serve_progress
+from finetune_converter.push.push import push_model
+from finetune_converter.run import load_run
+
+PUSHED = "pushed.json"
+"""What was pushed and where it is, in the run's folder."""
+
+
+def push_run(run_file: Path, root: Path) -> None:
+    """Push merged/ to where the run file says. Done already, of the same manifest, it returns at once."""
+    run = load_run(run_file, root)
+    if run.push is None:
+        raise Failure(Reason.RUN_FILE_INVALID, f"{run_file}: export.push is null", "Set export.push.uri")
+    if not (run.merged / NAME).is_file():
+        raise Failure(
+            Reason.MERGE_MISSING, f"{run.merged / NAME}: no such file", "Let the merge finish first"
+        )
+    pushed = {"uri": run.push, "manifestSha256": digest_file(run.merged / NAME).sha256}
+    if pushed.items() <= read_record(run.folder / PUSHED).items():
+        return
+    with serve_progress(Progress("push")):
+        place = push_model(run.merged, run.push)
+    write_json(run.folder / PUSHED, {**pushed, "place": place})

@@ -1,0 +1,15 @@
+"""The first 20,000 inputs of the fuzz that bench/fuzz_readers.py runs with a million."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[3] / "bench"))
+from fuzz_readers import fuzz
+
+
+def test_no_reader_crashes() -> None:
+    figures = fuzz(20_000, seed=2)
+    assert figures["crashes"] == []
+    assert all(
+        f"{reader}: read" in figures["outcomes"] for reader in ("header", "json", "model", "adapter", "dcp")
+    )
