@@ -24,10 +24,12 @@ def adapter_on_base(base: Path, adapter: Path) -> Logits:
     """The trainer's torchtitan model, with the exported adapter beside the base as in training."""
     written = json.loads((adapter / "adapter_config.json").read_text())
     config = build_model_config("tiny_lora", device="cpu")
-    config = with_adapters(config, _settings(written), written["target_modules"], "float32")
+    tensors = load_file(adapter / "adapter_model.safetensors")
+    targets = sorted({name.split(".")[-3] for name in tensors})
+    config = with_adapters(config, _settings(written), targets, "float32")
     model = config.build().eval()
     load_base([model], config, base)
-    _load_adapter(model, CheckpointNames.of(config), load_file(adapter / "adapter_model.safetensors"))
+    _load_adapter(model, CheckpointNames.of(config), tensors)
 
     @torch.no_grad()
     def logits(tokens: list[int]) -> torch.Tensor:

@@ -1,50 +1,48 @@
 """One process against two: losses and gradient norms of the same float32 training, divided in each way."""
 
-from report import write_report
-from training_runs import PACKAGES, training_run, workshop
+import tempfile
+import time
+from pathlib import Path
 
-STEPS = 10
-CASES = {
-    "one process": {},
-    "fsdp 2": {"workers.processesPerNode": 2},
-    "expert 2": {"workers.processesPerNode": 2, "training.parallelism.expert": 2},
-    "tensor 2": {"workers.processesPerNode": 2, "training.parallelism.tensor": 2},
-    "tensor 2, expert 2": {
-        "workers.processesPerNode": 2,
-        "training.parallelism.tensor": 2,
-        "training.parallelism.expert": 2,
-    },
-    "pipeline 2": {"workers.processesPerNode": 2, "training.parallelism.pipeline": 2},
-}
+from report import write_report
+from training_runs import FLOAT8_GROUP, ONE_PROCESS, PACKAGES, PARALLELISMS, STEPS, TARGETS, run_table
+
 TOLERANCE = 1e-3
 
 
 def main() -> None:
-    curves = {}
-    with workshop() as folder:
-        for name, settings in CASES.items():
-            run = training_run(folder, name, {"training.steps": STEPS} | settings)
-            run.execute()
-            curves[name] = run.steps
-    reference = curves["one process"]
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        table = run_table(Path(folder))
+    seconds = time.perf_counter() - start
+    curves = {name: result.steps for name, result in table.items()}
     differences = {
-        name: {
-            figure: max(abs(a[figure] - b[figure]) for a, b in zip(curve, reference, strict=True))
-            for figure in ("loss", "gradNorm")
+        group: {
+            parallelism: _greatest_differences(
+                curves[f"{group}, {parallelism}"], curves[f"{group}, {ONE_PROCESS}"]
+            )
+            for parallelism in PARALLELISMS
         }
-        for name, curve in curves.items()
-        if name != "one process"
+        for group in (*TARGETS, FLOAT8_GROUP)
     }
-    worst = max(difference for case in differences.values() for difference in case.values())
+    worst = max(figure for group in differences.values() for row in group.values() for figure in row.values())
     figures = {
-        "model": "tiny_lora, float32, rank 16 on attention, mlp and experts",
+        "model": "three layers of tiny_lora, float32, rank 16; float8: all targets, on a base frozen in FP8",
         "steps": STEPS,
         "greatestDifference": differences,
         "tolerance": TOLERANCE,
         "within": worst <= TOLERANCE,
+        "seconds": round(seconds),
         "curves": curves,
     }
     write_report("parallelism", figures, packages=PACKAGES)
+
+
+def _greatest_differences(curve: list[dict[str, float]], alone: list[dict[str, float]]) -> dict[str, float]:
+    return {
+        figure: max(abs(ours[figure] - theirs[figure]) for ours, theirs in zip(curve, alone, strict=False))
+        for figure in ("loss", "gradNorm")
+    }
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`make bench`: every benchmark that needs no GPU, one after the other, from a demo that has run."""
+"""`make bench`: every benchmark, one after the other, from a demo that has run."""
 
 import subprocess
 import sys
@@ -9,7 +9,11 @@ COMMANDS = (
     ("loss_against_peft.py",),
     ("parallelism.py",),
     ("merge.py",),
+    ("merge_671b.py",),
+    ("fuzz_readers.py",),
     ("agreement.py", ".demo"),
+    ("load",),
+    ("full_width.py",),
 )
 
 

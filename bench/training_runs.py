@@ -9,11 +9,23 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/chain/training"))
 
+from parallelism_table import FLOAT8_GROUP, ONE_PROCESS, PARALLELISMS, STEPS, TARGETS, run_table
 from random_base import write_tiny_base
 from synthetic_data import sequence
 from training_run import TrainingRun
 
-__all__ = ["PACKAGES", "sequence", "training_run", "workshop"]
+__all__ = [
+    "FLOAT8_GROUP",
+    "ONE_PROCESS",
+    "PACKAGES",
+    "PARALLELISMS",
+    "STEPS",
+    "TARGETS",
+    "run_table",
+    "sequence",
+    "training_run",
+    "workshop",
+]
 
 PACKAGES = ("torch", "torchtitan", "transformers", "peft", "safetensors")
 
