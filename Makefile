@@ -6,7 +6,7 @@ UV := $(ENVS)/uv/bin/uv
 BIN := $(CURDIR)/$(ENVS)/dev/bin
 DEMO := .demo
 
-.PHONY: demo test unit chain lint format generate bench lock envs clean
+.PHONY: demo test unit controlplane kueue chain cluster cluster-down lint format generate bench lock envs clean
 
 # --- environments: one a lock file, installed by hash -------------------------------------------------
 
@@ -22,7 +22,7 @@ members_converter := converter
 
 $(ENVS)/%/.installed: requirements/%.txt operator/pyproject.toml trainer/pyproject.toml converter/pyproject.toml | $(UV)
 	$(UV) venv --quiet --allow-existing --no-project --python $(PYTHON) $(ENVS)/$*
-	$(UV) pip sync --quiet --require-hashes --python $(ENVS)/$*/bin/python $<
+	$(UV) pip sync --quiet --compile-bytecode --require-hashes --python $(ENVS)/$*/bin/python $<
 	for member in $(members_$*); do \
 	  $(UV) pip install --quiet --no-deps --python $(ENVS)/$*/bin/python --editable ./$$member || exit 1; done
 	touch $@
@@ -64,10 +64,26 @@ generate: $(ENVS)/dev/.installed
 bench: envs demo
 	$(BIN)/python bench/run.py
 
-test: unit chain
+test: unit controlplane chain
 
 unit: $(ENVS)/dev/.installed
-	$(BIN)/pytest tests/unit tests/golden
+	$(BIN)/pytest -n 2 tests/unit tests/golden
+
+# On etcd and a real API server, which are built once a machine (minutes) into the user's cache.
+controlplane: $(ENVS)/dev/.installed
+	$(BIN)/pytest -m "not kueue" tests/controlplane
+
+# By hand, as root: the queue itself, where controlplane suspends Jobs as a queue would.
+kueue: $(ENVS)/dev/.installed
+	$(BIN)/pytest -m kueue tests/controlplane
+
+# A control plane with fake GPU nodes for hand work; prints the exports that kubectl and helm need.
+cluster: $(ENVS)/dev/.installed
+	@$(BIN)/python tests/controlplane/cluster up
+	@echo 'export PATH=$(BIN):$$PATH'
+
+cluster-down: $(ENVS)/dev/.installed
+	$(BIN)/python tests/controlplane/cluster down
 
 chain: envs
 	$(BIN)/pytest tests/chain

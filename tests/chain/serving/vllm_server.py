@@ -53,7 +53,7 @@ def vllm_server(model: Path, log: Path, *arguments: str) -> Iterator[VllmServer]
     with log.open("wb") as output:
         process = subprocess.Popen(
             [str(word) for word in command],
-            env=os.environ | _ENVIRONMENT,
+            env=os.environ | ENVIRONMENT,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -66,7 +66,7 @@ def vllm_server(model: Path, log: Path, *arguments: str) -> Iterator[VllmServer]
         _stop(process)
 
 
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_CPU_KVCACHE_SPACE": "1",
