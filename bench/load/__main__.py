@@ -26,6 +26,7 @@ from cluster import binaries
 from cluster.commands import runner
 from cluster.waiting import until
 from contenders import NODES, OPERATOR, fine_tune_job, train_job
+from kubernetes import client
 from loads import Loads
 
 from report import write_report
@@ -56,7 +57,8 @@ def main() -> None:
         try:
             plane.start()
             report.figures |= {"nodes": plane.gpu_nodes, "targets": TARGETS}
-            _measure(plane, options, report)
+            with plane.api_client() as api:
+                _measure(plane, api, options, report)
         finally:
             plane.stop()
     sys.exit(f"error: {', '.join(report.failed)} failed" if report.failed else 0)
@@ -92,20 +94,22 @@ class Report:
             self.failed.append(part)
 
 
-def _measure(plane: AuditedControlPlane, options: argparse.Namespace, report: Report) -> None:
+def _measure(
+    plane: AuditedControlPlane, api: client.ApiClient, options: argparse.Namespace, report: Report
+) -> None:
     """Each contender runs alone: the other's controllers are not there."""
     kubectl = runner(binaries.find("kubectl"), plane.kubeconfig)
     helm = runner(binaries.find("helm"), plane.kubeconfig)
     log = AuditLog(file=plane.audit_log)
     ours, operator = fine_tune_job(plane, kubectl, helm)
-    loads = Loads(plane=plane, log=log, contender=ours)
+    loads = Loads(plane=plane, api=api, log=log, contender=ours)
     _train(loads, options, report)
     if not options.only_ours:
         operator.pause()
         with report.surviving("TrainJob"):
             report.add("TrainJob", "versions", kubeflow.versions)
             theirs, processes = train_job(plane, kubectl)
-            _train(Loads(plane=plane, log=log, contender=theirs), options, report)
+            _train(Loads(plane=plane, api=api, log=log, contender=theirs), options, report)
             for process in processes:
                 process.stop()
         operator.resume()

@@ -29,6 +29,7 @@ class Loads:
     """Loads of one contender."""
 
     plane: AuditedControlPlane
+    api: client.ApiClient
     log: AuditLog
     contender: Contender
 
@@ -114,13 +115,12 @@ class Loads:
         return usages({name: process.pid for name, process in self.plane.processes.items()})
 
     def _make_namespace(self, name: str, succeeding: list[str]) -> None:
-        api = self.plane.api_client()
-        core = client.CoreV1Api(api)
+        core = client.CoreV1Api(self.api)
         core.create_namespace({"metadata": {"name": name}})
         until("a service account", lambda: core.list_namespaced_service_account(name).items)
         claim = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
         core.create_namespaced_persistent_volume_claim(name, {"metadata": {"name": CLAIM}, "spec": claim})
-        pods = Pods(api=api, namespace=name)
+        pods = Pods(api=self.api, namespace=name)
         for stage in succeeding:
             labels = dict(self.contender.stage_labels[stage])
             pods.play(labels, succeed())
@@ -135,7 +135,7 @@ class Loads:
         changes: Mapping[str, Any] | None = None,
     ) -> None:
         contender = self.contender
-        custom = client.CustomObjectsApi(self.plane.api_client())
+        custom = client.CustomObjectsApi(self.api)
         start = time.monotonic()
 
         def apply(number: int) -> None:
@@ -151,7 +151,7 @@ class Loads:
 
     def _list(self, namespace: str) -> list[dict[str, Any]]:
         contender = self.contender
-        custom = client.CustomObjectsApi(self.plane.api_client())
+        custom = client.CustomObjectsApi(self.api)
         listed = custom.list_namespaced_custom_object(
             contender.group, contender.version, namespace, contender.plural
         )
@@ -169,7 +169,7 @@ class Loads:
             time.sleep(_QUIET_SECONDS)
 
     def _delete(self, namespace: str) -> None:
-        core = client.CoreV1Api(self.plane.api_client())
+        core = client.CoreV1Api(self.api)
         core.delete_namespace(namespace)
 
         def is_gone() -> bool:

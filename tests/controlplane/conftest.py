@@ -35,7 +35,6 @@ def api(control_plane: ControlPlane) -> Iterator[client.ApiClient]:
     """The administrator's."""
     with control_plane.api_client() as found:
         yield found
-        found.rest_client.pool_manager.clear()
 
 
 @pytest.fixture(scope="session")

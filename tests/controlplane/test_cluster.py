@@ -214,8 +214,9 @@ def test_permissions_are_enforced(control_plane: ControlPlane, api: client.ApiCl
     core = client.CoreV1Api(api)
     token = core.create_namespaced_service_account_token("default", namespace, {"spec": {}})
     control_plane.credentials.write_kubeconfig_for("default", control_plane.server, token.status.token)
-    with pytest.raises(client.ApiException, match=r'cannot list resource \\"secrets\\"') as denied:
-        client.CoreV1Api(control_plane.api_client("default")).list_namespaced_secret(namespace)
+    denies = pytest.raises(client.ApiException, match=r'cannot list resource \\"secrets\\"')
+    with control_plane.api_client("default") as as_default, denies as denied:
+        client.CoreV1Api(as_default).list_namespaced_secret(namespace)
     assert denied.value.status == 403
 
 

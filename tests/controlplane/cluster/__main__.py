@@ -16,6 +16,7 @@ from cluster.controlplane import ControlPlane
 from cluster.credentials import Credentials
 from cluster.operator_pod import OperatorPod
 from cluster.process import Process
+from kubernetes import client
 
 FOLDER = Path(".cluster").absolute()
 STAGE_SECONDS = {"prepare": 5, "train": 20, "merge-shards": 5, "merge": 5, "verify": 5}
@@ -52,7 +53,8 @@ def up(*, gpu_nodes: int) -> None:
     except BaseException:
         plane.stop()
         raise
-    _play_stages(plane)
+    with plane.api_client() as api:
+        _play_stages(api)
     command = [sys.executable, str(Path(__file__).parent), "operator-pod", plane.server]
     follower = Process(name="operator-pod", command=command, folder=FOLDER, follows_parent=False)
     follower.start()
@@ -65,13 +67,13 @@ def up(*, gpu_nodes: int) -> None:
     print(f"export KUBECONFIG={plane.kubeconfig} PATH={binaries.find('helm').parent}:$PATH")
 
 
-def _play_stages(plane: ControlPlane) -> None:
+def _play_stages(api: client.ApiClient) -> None:
     """The stages of a job end well after some seconds; without this every pod runs for ever."""
     for name, seconds in STAGE_SECONDS.items():
         ended = stages.status_step(stages.ended_status(0))
         labels = {"app.kubernetes.io/component": name}
         stages.create(
-            plane.api_client(),
+            api,
             stages.stage(
                 f"succeed-{name}",
                 stages.POD,

@@ -91,10 +91,11 @@ class AddOn:
         kubectl("create", "serviceaccount", self.name, f"--namespace={self.namespace}")
         binding = ("--clusterrole=cluster-admin", f"--serviceaccount={self.namespace}:{self.name}")
         kubectl("create", "clusterrolebinding", self.name, *binding)
-        core = client.CoreV1Api(plane.api_client())
         request = {"spec": {"audiences": [], "expirationSeconds": 7200}}
-        token = core.create_namespaced_service_account_token(self.name, self.namespace, request).status.token
-        return plane.credentials.write_kubeconfig_for(self.name, plane.server, token)
+        with plane.api_client() as api:
+            core = client.CoreV1Api(api)
+            made = core.create_namespaced_service_account_token(self.name, self.namespace, request)
+        return plane.credentials.write_kubeconfig_for(self.name, plane.server, made.status.token)
 
 
 def _certificates(folder: Path) -> Path:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cluster import binaries, nodes, stages
+from cluster.closing_client import closing_client
 from cluster.credentials import Credentials
 from cluster.process import Process, answers
-from kubernetes import client, config
+from kubernetes import client
 
 SERVICE_RANGE = "10.96.0.0/16"
 POD_RANGE = "10.244.0.0/16"
@@ -38,8 +39,10 @@ class ControlPlane:
     def server(self) -> str:
         return f"https://127.0.0.1:{self.ports['kube-apiserver']}"
 
-    def api_client(self, user: str = "admin") -> client.ApiClient:
-        return config.new_client_from_config(str(self.credentials.kubeconfig(user)))
+    @contextmanager
+    def api_client(self, user: str = "admin") -> Iterator[client.ApiClient]:
+        with closing_client(self.credentials.kubeconfig(user)) as api:
+            yield api
 
     def start(self) -> None:
         self.credentials.write()
@@ -61,12 +64,11 @@ class ControlPlane:
         self.start_process("kube-apiserver")
         self.start_process("kube-controller-manager")
         self.start_process("kube-scheduler")
-        api = self.api_client()
-        stages.install(api)
-        nodes.create(api, gpu_nodes=self.gpu_nodes)
-        self.start_process("kwok")
-        nodes.wait_until_ready(api)
-        api.rest_client.pool_manager.clear()
+        with self.api_client() as api:
+            stages.install(api)
+            nodes.create(api, gpu_nodes=self.gpu_nodes)
+            self.start_process("kwok")
+            nodes.wait_until_ready(api)
 
     def stop(self) -> None:
         for process in reversed(self.processes.values()):

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from cluster.closing_client import closing_client
 from cluster.controlplane import free_ports
 from cluster.credentials import Credentials
 from cluster.process import Process
-from kubernetes import client, config
+from kubernetes import client
 
 _SELECTOR = "app.kubernetes.io/part-of=finetune-operator,app.kubernetes.io/component=operator"
 _PERIOD_SECONDS = 0.1
@@ -39,9 +40,8 @@ class OperatorPod:
 
     def run(self) -> None:
         """Follow the pod until told to stop."""
-        with config.new_client_from_config(str(self.credentials.kubeconfig("admin"))) as api:
+        with closing_client(self.credentials.kubeconfig("admin")) as api:
             self._follow_for_ever(client.CoreV1Api(api))
-            api.rest_client.pool_manager.clear()
 
     def _follow_for_ever(self, core: client.CoreV1Api) -> None:
         while not self._stop.is_set():

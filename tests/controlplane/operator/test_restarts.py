@@ -7,6 +7,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -76,8 +77,9 @@ class Made:
     def __init__(self, plane: ControlPlane, namespace: str) -> None:
         self.uids: dict[str, set[str]] = defaultdict(set)
         self._stop = threading.Event()
-        self._clients = (plane.api_client(), plane.api_client())
-        batch, apps = client.BatchV1Api(self._clients[0]), client.AppsV1Api(self._clients[1])
+        self._clients = ExitStack()
+        batch = client.BatchV1Api(self._clients.enter_context(plane.api_client()))
+        apps = client.AppsV1Api(self._clients.enter_context(plane.api_client()))
         self._threads = [
             threading.Thread(target=self._follow, args=(kind, list_, namespace), daemon=True)
             for kind, list_ in (
@@ -101,9 +103,7 @@ class Made:
         self._stop.set()
         for thread in self._threads:
             thread.join()
-        for each in self._clients:
-            each.rest_client.pool_manager.clear()
-            each.close()
+        self._clients.close()
 
     @property
     def twice(self) -> dict[str, set[str]]:
