@@ -94,6 +94,7 @@ def _model_spec(run: RunFile) -> ModelSpec:
         base_dtype=_one_of(PRECISIONS, run.training.precision, "training.precision"),
         device=run.workers.device,
         float8=run.training.frozen_dtype == "float8",
+        float8_products=run.training.frozen_arithmetic == "float8",
         attention=_attention(run),
     )
 

@@ -13,7 +13,7 @@ from finetune_operator.api.rules import Rule
 Flavor = Literal["tiny_lora", "deepseek_aghilora", "16B_lora", "671B_lora"]
 Schedule = Literal["constant", "linear", "cosine"]
 Precision = Literal["float32", "bfloat16"]
-FrozenDtype = Literal["precision", "float8"]
+Frozen = Literal["precision", "float8"]
 Recompute = Literal["none", "selective", "full"]
 
 # Fields of torchtitan's Trainer.Config that a field of ours decides.
@@ -91,10 +91,15 @@ class TrainingSpec(ApiModel):
     """Data type of the frozen base and of the arithmetic. The adapter's own weights stay float32.
     Default: bfloat16."""
 
-    frozen_dtype: FrozenDtype = "precision"
+    frozen_dtype: Frozen = "precision"
     """How the frozen base is kept in memory: as precision says, or as float8, in blocks of 128 x 128 with a
     scale each, at half the memory of bfloat16. A base in FP8 then stays as it is, another is rounded to it.
     Default: precision."""
+
+    frozen_arithmetic: Frozen = "precision"
+    """What products with a base frozen in FP8 are computed in: as precision says, each weight dequantised for
+    each use, or float8, the activations quantised in groups of 128 values as DeepSeek-V3 was trained. Faster;
+    on GPUs of the Hopper generation or later. Default: precision."""
 
     recompute: Recompute | None = None
     """What the backward pass computes again, so that the forward pass need not keep it: none, selective
@@ -113,10 +118,10 @@ class TrainingSpec(ApiModel):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            rule="self.frozenDtype == 'precision' || self.parallelism.tensor == 1",
-            problem="a base in FP8 cannot be divided by tensor parallelism",
-            remedy="set training.parallelism.tensor to 1, or frozenDtype to precision",
-            field="frozenDtype",
+            rule="self.frozenArithmetic == 'precision' || self.frozenDtype == 'float8'",
+            problem="only a base frozen in FP8 is computed with in FP8",
+            remedy="set training.frozenDtype to float8, or frozenArithmetic to precision",
+            field="frozenArithmetic",
         ),
         Rule(
             rule="has(self.steps) != has(self.epochs)",

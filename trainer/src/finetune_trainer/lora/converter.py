@@ -24,10 +24,12 @@ def with_adapters(
     targets: Sequence[str],
     base_dtype: Literal["bfloat16", "float32"],
     float8: bool = False,
+    float8_products: bool = False,
 ) -> FrozenBaseModel.Config:
     """`model` (changed in place below its root) with adapters on what `targets` name.
 
-    With `float8` what DeepSeek-V3 has in FP8 is frozen so: the layers' linear weights but the router's.
+    With `float8` what DeepSeek-V3 has in FP8 is frozen so: the layers' linear weights but the router's; with
+    `float8_products` it is computed with so, too.
 
     Raises ConfigurationError when a target matches nothing.
     """
@@ -36,15 +38,16 @@ def with_adapters(
     adapted = {
         weight.fqn: tuple(sorted(w.name for w in selected if w.fqn == weight.fqn)) for weight in selected
     }
+    kept: dict[str, Any] = {"float8": float8, "float8_products": float8_products}
     linear = {weight.fqn for weight in adaptable_weights(model)} if float8 else set(adapted)
     for fqn, config, parent, attribute in list(model.traverse(Linear.Config)):
         if fqn in adapted:
-            _replace(parent, attribute, _extend(config, LoRALinear.Config, lora=settings, float8=float8))
+            _replace(parent, attribute, _extend(config, LoRALinear.Config, lora=settings, **kept))
         elif fqn in linear:
-            _replace(parent, attribute, _extend(config, FrozenLinear.Config, float8=float8))
+            _replace(parent, attribute, _extend(config, FrozenLinear.Config, **kept))
     for fqn, config, parent, attribute in list(model.traverse(GroupedExperts.Config)):
         targeted = adapted.get(fqn, ())
-        experts = _extend(config, LoRAGroupedExperts.Config, lora=settings, targets=targeted, float8=float8)
+        experts = _extend(config, LoRAGroupedExperts.Config, lora=settings, targets=targeted, **kept)
         _replace(parent, attribute, experts)
     for _, router, _, _ in model.traverse(TokenChoiceTopKRouter.Config):
         router.gate = _extend(router.gate, Float32Gate.Config)

@@ -14,7 +14,7 @@ from torchtitan.protocols.sharding import ShardingConfig
 from finetune_trainer.lora.dropout import hashed_dropout
 from finetune_trainer.lora.layout import adapter_layouts
 from finetune_trainer.lora.settings import LoRASettings
-from finetune_trainer.model import float8
+from finetune_trainer.model import float8, float8_products
 from finetune_trainer.model.frozen_linear import float8_parts, keep_in_float8, with_scales
 
 EXPERT_WEIGHTS = {"w1": "w1_EFD", "w2": "w2_EDF", "w3": "w3_EFD"}
@@ -24,7 +24,7 @@ class LoRAGroupedExperts(GroupedExperts):
     """`GroupedExperts` whose weights named in `targets` have adapters A (E, rank, in) and B (E, out, rank).
 
     Without targets these are the plain frozen experts, computed in the input's dtype: torchtitan casts to
-    bfloat16 whatever the precision asked for. In FP8 they are dequantised for each use.
+    bfloat16 whatever the precision asked for. In FP8 they are dequantised for each use, or multiplied so.
     """
 
     @dataclass(kw_only=True, slots=True)
@@ -32,6 +32,7 @@ class LoRAGroupedExperts(GroupedExperts):
         lora: LoRASettings
         targets: tuple[str, ...] = ()
         float8: bool = False
+        float8_products: bool = False
 
     _sharding_config: ShardingConfig | None
 
@@ -40,6 +41,7 @@ class LoRAGroupedExperts(GroupedExperts):
         self.lora = config.lora
         self.targets = config.targets
         self.float8 = config.float8
+        self.products = float8_products if config.float8_products else float8
         for target in config.targets:
             experts, out_features, in_features = getattr(self, EXPERT_WEIGHTS[target]).shape
             rank = config.lora.rank
@@ -90,7 +92,7 @@ class LoRAGroupedExperts(GroupedExperts):
     def _frozen_linear(self, x: torch.Tensor, name: str, ends: torch.Tensor) -> torch.Tensor:
         if not self.float8:
             return self._grouped_linear(x, getattr(self, name), ends)
-        return float8.grouped_linear(x, *float8_parts(self, name), ends)
+        return self.products.grouped_linear(x, *float8_parts(self, name), ends)
 
     def _grouped_linear(self, x: torch.Tensor, weight: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
         return self._grouped_mm(A=x, B_t=_local(weight).to(x.dtype).transpose(-2, -1), offs=ends)

@@ -16,7 +16,7 @@ from torchtitan.models.common.linear import Linear
 from torchtitan.protocols.sharding import ShardingConfig, SpmdLayout
 
 from finetune_trainer.base.float8 import BLOCK, SCALE_SUFFIX
-from finetune_trainer.model import float8
+from finetune_trainer.model import float8, float8_products
 
 
 class FrozenLinear(Linear):
@@ -25,12 +25,14 @@ class FrozenLinear(Linear):
     @dataclass(kw_only=True, slots=True)
     class Config(Linear.Config):
         float8: bool = False
+        float8_products: bool = False
 
     _sharding_config: ShardingConfig | None
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.float8 = config.float8
+        self.products = float8_products if config.float8_products else float8
         if self.float8:
             keep_in_float8(self, "weight")
 
@@ -46,7 +48,7 @@ class FrozenLinear(Linear):
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 (the name in the sharding config)
         if not self.float8:
             return F.linear(input, self.weight)
-        return float8.linear(input, *float8_parts(self, "weight"))
+        return self.products.linear(input, *float8_parts(self, "weight"))
 
 
 def keep_in_float8(module: nn.Module, name: str) -> None:

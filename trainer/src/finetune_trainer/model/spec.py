@@ -20,6 +20,7 @@ def lora_model_spec(
     base_dtype: Literal["bfloat16", "float32"],
     device: str,
     float8: bool = False,
+    float8_products: bool = False,
     attention: str = "dense",
 ) -> ModelSpec:
     """A flavour with adapters on `targets`. Raises ConfigurationError for an unknown flavour or target."""
@@ -27,7 +28,7 @@ def lora_model_spec(
     return ModelSpec(
         name="deepseek_v3",
         flavor=flavor,
-        model=with_adapters(config, lora, targets, base_dtype, float8),
+        model=with_adapters(config, lora, targets, base_dtype, float8, float8_products),
         parallelize_fn=parallelize,
         pipelining_fn=pipeline_llm,
         # torchtitan's hook here moves the router's expert bias at every step; a frozen base has none.
