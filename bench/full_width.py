@@ -24,19 +24,26 @@ STARTED = time.monotonic()
 OURS_ONLY = ("PYTHONPATH", "LD_PRELOAD")
 PACKAGES = ("torch", "torchtitan", "safetensors")
 LOSS = ["--batch=2", "--length=1024", "--steps=200", "--rate=5e-4"]
+FLOAT8 = ["--frozen=float8", "--arithmetic=float8"]
 # In the order of what matters most, for runs with little time.
 MEASUREMENTS: dict[str, tuple[str, list[str]]] = {
     "trainer, batch 2": ("trainer", ["--checkpoints=4"]),
     "PEFT, batch 2": ("peft", []),
     "PEFT, adapters in bfloat16, batch 2": ("peft", ["--adapters=bfloat16"]),
-    "trainer, batch 4": ("trainer", ["--batch=4"]),
-    "PEFT, batch 4": ("peft", ["--batch=4"]),
+    "trainer, FP8 products, batch 2": ("trainer", FLOAT8),
+    "trainer, FP8 products, batch 6": ("trainer", [*FLOAT8, "--batch=6"]),
     "PEFT, adapters in bfloat16, batch 4": ("peft", ["--adapters=bfloat16", "--batch=4"]),
     "loss, trainer": ("trainer", LOSS),
     "loss, PEFT": ("peft", LOSS),
-    "trainer, float8, batch 2": ("trainer", ["--frozen=float8"]),
-    "PEFT, recompute, batch 2": ("peft", ["--recompute=full"]),
+    "loss, trainer, FP8 products": ("trainer", [*LOSS, *FLOAT8]),
     "trainer, batch 6": ("trainer", ["--batch=6"]),
+    "trainer, float8, batch 2": ("trainer", ["--frozen=float8"]),
+    "trainer, FP8 products, batch 4": ("trainer", [*FLOAT8, "--batch=4"]),
+    "trainer, batch 4": ("trainer", ["--batch=4"]),
+    "PEFT, batch 4": ("peft", ["--batch=4"]),
+    "trainer, dropout, batch 2": ("trainer", ["--dropout=0.1", "--targets=attention,experts"]),
+    "PEFT, recompute, batch 2": ("peft", ["--recompute=full"]),
+    "trainer, FP8 products, full recompute, batch 2": ("trainer", [*FLOAT8, "--recompute=full"]),
     "trainer, full recompute, batch 2": ("trainer", ["--recompute=full"]),
     "trainer, float8, full recompute, batch 2": ("trainer", ["--frozen=float8", "--recompute=full"]),
     "PEFT, recompute, batch 4": ("peft", ["--recompute=full", "--batch=4"]),

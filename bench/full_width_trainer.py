@@ -94,6 +94,7 @@ def _trainer(arguments: argparse.Namespace, folder: Path) -> LoRATrainer:
     document["flavor"] = "deepseek_aghilora"
     document["workers"] = {"nodes": 1, "processesPerNode": 1, "device": "cuda"}
     document["lora"] |= {"rank": 16, "alpha": 32.0, "targets": arguments.targets.split(",")}
+    document["lora"]["dropout"] = arguments.dropout
     document["training"] |= {
         "steps": 10_000,
         "sequenceLength": arguments.length,
@@ -101,6 +102,7 @@ def _trainer(arguments: argparse.Namespace, folder: Path) -> LoRATrainer:
         "globalBatchSize": arguments.batch,
         "precision": "bfloat16",
         "frozenDtype": arguments.frozen,
+        "frozenArithmetic": arguments.arithmetic,
         "recompute": arguments.recompute,
         "learningRate": arguments.rate,
         "schedule": "constant",
@@ -229,7 +231,9 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=13)
     parser.add_argument("--recompute", default="none")
     parser.add_argument("--frozen", default="precision")
+    parser.add_argument("--arithmetic", default="precision")
     parser.add_argument("--targets", default="attention")
+    parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--rate", type=float, default=2e-4)
     parser.add_argument("--attention", help="a row of the trainer's table, instead of its own choice")
     parser.add_argument("--override", action="append", default=[], help="NAME=JSON, a field of torchtitan's")
