@@ -33,7 +33,11 @@ def deploy(helm: Run, kubectl: Run) -> Iterator[Deploy]:
 
     def deploy(*settings: str) -> Any:
         sets = [word for setting in settings for word in ("--set", setting)]
-        return helm("upgrade", "--install", RELEASE, str(CHART), *HERE, *sets, "--wait", "--timeout=100s")
+        done = helm("upgrade", "--install", RELEASE, str(CHART), *HERE, *sets, "--wait", "--timeout=100s")
+        # Kubernetes 1.37 makes a kind's storage at the first request for it. Where that is of the kind's own
+        # deletion, it fails with "storage is (re)initializing", is not repeated, and the kind stays for ever.
+        kubectl("get", "finetunejobs,modeldeployments", "--all-namespaces")
+        return done
 
     yield deploy
     helm("uninstall", RELEASE, *HERE, "--ignore-not-found", "--wait", "--timeout=60s")
