@@ -1,0 +1,227 @@
+"""Several GPUs of one host: speed, memory and losses of each way to divide them, a deep model, a killed run.
+
+`python bench/several_gpus.py --scratch /dev/shm/full-width` needs two GPUs or more, and room there for 26 GB
+and 11.5 GB more for each layer of experts that the GPUs hold in FP8.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from full_width import PACKAGES, matmul_teraflops
+from report import write_report
+from several_gpus_killed import killed_and_resumed
+from several_gpus_summary import layers_that_fit, summary
+
+BENCH = Path(__file__).parent
+STARTED = time.monotonic()
+CASE_SECONDS = 170
+# NVLink multicast stays off: a host may share its switch.
+SHARED = {"NCCL_NVLS_ENABLE": "0", "TORCH_SYMM_MEM_DISABLE_MULTICAST": "1", "NVSHMEM_DISABLE_NVLS": "1"}
+ONE_GPU = "one GPU"
+KILLED = "killed"
+GPU_BYTES = 80e9
+RAISED = re.compile(r"\w(Error|Exception|Failure): |error: ")
+
+Case = dict[str, str | int]
+
+
+def cases(gpus: int) -> dict[str, Case]:
+    """By name, what matters most first; `layers` -1: as many as fit."""
+    float8: Case = {"frozen": "float8"}
+    deep: Case = {**float8, "expert": gpus, "recompute": "full"}
+    return {
+        ONE_GPU: {"micro_steps": 7},
+        f"FSDP={gpus}": {},
+        f"EP={gpus}": {"expert": gpus},
+        f"EP={gpus}, full recompute": {"expert": gpus, "recompute": "full"},
+        "TP=2": {"tensor": 2},
+        "PP=2": {"pipeline": 2},
+        f"deep, EP={gpus}, float8, full recompute": {**deep, "layers": -1},
+        KILLED: {},
+        f"EP={gpus}, float8, full recompute": deep,
+        f"EP={gpus}, float8": {**float8, "expert": gpus},
+        f"FSDP={gpus}, float8": float8,
+        "TP=2, EP=2": {"tensor": 2, "expert": 2},
+        "CP=2": {"context": 2},
+        f"deep, EP={gpus}, bfloat16, full recompute": {**deep, "frozen": "precision", "layers": -1},
+    }
+
+
+def main() -> int:
+    arguments = _parse_arguments()
+    if (gpus := arguments.gpus or torch.cuda.device_count()) < 2:
+        print("SKIPPED: bench/several_gpus.py needs two GPUs", file=sys.stderr)
+        return 0
+    arguments.scratch.mkdir(parents=True, exist_ok=True)
+    base = arguments.scratch / "base"
+    if not (base / "config.json").exists():
+        subprocess.run([sys.executable, BENCH / "full_width_base.py", base], check=True)
+    kept = arguments.scratch / "several-gpus.json"
+    measured: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+    wanted = arguments.only or [name for name in cases(gpus) if name not in measured]
+    launches = {name: Launch(name, cases(gpus)[name], gpus, arguments) for name in wanted}
+    for place, (name, launch) in enumerate(launches.items()):
+        if time.monotonic() - STARTED > arguments.seconds:
+            break
+        launch.start()
+        for following in wanted[place + 1 : place + 2]:  # it imports meanwhile, and waits
+            launches[following].start()
+        measured[name] = launch.measure()
+        print("RESULT", name, json.dumps(measured[name])[:1200], flush=True)
+        kept.write_text(json.dumps(measured))
+    for launch in launches.values():
+        launch.stop()
+    _report(measured, gpus, arguments)
+    return 0
+
+
+def _report(measured: Mapping[str, Any], gpus: int, arguments: argparse.Namespace) -> None:
+    on_gpus = arguments.device == "cuda"
+    figures = {
+        "model": f"{arguments.flavor}, rank 16 on attention, micro-batches of 2 x {arguments.length}",
+        "gpus": gpus,
+        "card": torch.cuda.get_device_name() if on_gpus else "none",
+        "matmulTeraflops": matmul_teraflops() if on_gpus else None,
+        "nccl": ".".join(map(str, torch.cuda.nccl.version())) if on_gpus else None,
+        "summary": summary(measured, gpus, ONE_GPU),
+        "measured": measured,
+        "leftOut": [name for name in cases(gpus) if name not in measured],
+    }
+    write_report("several-gpus" if on_gpus else "several-gpus-dry-run", figures, packages=PACKAGES)
+
+
+class Launch:
+    """A case: its ranks, which import everything and wait for `measure`."""
+
+    def __init__(self, name: str, case: Case, gpus: int, arguments: argparse.Namespace) -> None:
+        self.name, self.gpus, self.arguments = name, gpus, arguments
+        slug = re.sub(r"\W+", "-", name)
+        self.folder: Path = arguments.scratch / "cases" / f"{slug}-{os.getpid()}"
+        self.folder.mkdir(parents=True)
+        self.settings: dict[str, Any] = {
+            "base": arguments.scratch / "base",
+            "folder": self.folder,
+            "go": self.folder / "go",
+            "flavor": arguments.flavor,
+            "device": arguments.device,
+            "precision": arguments.precision,
+            "length": arguments.length,
+            "accumulate": gpus,
+            **case,
+        }
+        if case.get("layers"):
+            self.settings["layers"] = layers = arguments.layers or _most_layers(
+                self.settings, gpus, arguments
+            )
+            self.settings["base"] = arguments.scratch / f"deep-{layers}"
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        if self.process or self.name == KILLED:
+            return
+        options = [f"--{option.replace('_', '-')}={value}" for option, value in self.settings.items()]
+        options += ["--compile"] if self.arguments.compile else []
+        processes = 1 if self.name == ONE_GPU else self.gpus
+        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        self.process = subprocess.Popen(
+            [sys.executable, *torchrun, str(BENCH / "several_gpus_rank.py"), *options],
+            env=_environment(self.arguments),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def measure(self) -> dict[str, Any]:
+        """What rank 0 says; the last lines of its error where the case fails, or takes too long."""
+        base: Path = self.settings["base"]
+        if not base.exists() and not _write_deep_base(base, self.settings["layers"], self.arguments):
+            return {"failed": ["the base could not be written"]}
+        print(f"{time.monotonic() - STARTED:.0f} s {self.name}", flush=True)
+        if self.name == KILLED:
+            environment = _environment(self.arguments)
+            return killed_and_resumed(self.folder, base, self.gpus, self.settings, environment)
+        started = time.monotonic()
+        self.settings["go"].touch()
+        output = self._output()
+        if lines := [line[7:] for line in output.splitlines() if line.startswith("RESULT ")]:
+            return json.loads(lines[-1]) | {"wholeSeconds": round(time.monotonic() - started, 1)}
+        (self.arguments.scratch / f"failed-{self.folder.name}.log").write_text(output)
+        print(output[-3000:], flush=True)
+        return {"failed": _errors(output)}
+
+    def _output(self) -> str:
+        assert self.process is not None
+        try:
+            return self.process.communicate(timeout=CASE_SECONDS)[0]
+        except subprocess.TimeoutExpired:
+            self.stop()
+            return f"{self.process.communicate()[0]}\nTimeoutError: stopped after {CASE_SECONDS} s"
+
+    def stop(self) -> None:
+        """torchrun ends its workers."""
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait()
+
+
+def _errors(output: str) -> list[str]:
+    """What a rank raised, and not what torchrun says of it."""
+    lines = [line[:400] for line in output.splitlines()]
+    raised = [line for line in lines if RAISED.search(line) and "ChildFailedError" not in line]
+    return raised[:3] + raised[3:][-3:] or lines[-6:]
+
+
+def _most_layers(settings: dict[str, Any], gpus: int, arguments: argparse.Namespace) -> int:
+    used = sum(file.stat().st_size for file in settings["base"].glob("*"))
+    free = sum(file.stat().st_size for file in arguments.scratch.glob("deep-*/*"))
+    free += shutil.disk_usage(arguments.scratch).free - 6 * 10**9
+    return layers_that_fit(settings, gpus, GPU_BYTES, min(arguments.host_gb * 1e9 - used, free))
+
+
+def _write_deep_base(folder: Path, layers: int, arguments: argparse.Namespace) -> bool:
+    for other in arguments.scratch.glob("deep-*"):
+        shutil.rmtree(other)
+    print(f"{time.monotonic() - STARTED:.0f} s {folder}", flush=True)
+    options = [folder, arguments.scratch / "base", arguments.flavor, str(layers)]
+    return not subprocess.run([sys.executable, BENCH / "several_gpus_deep.py", *options]).returncode
+
+
+def _environment(arguments: argparse.Namespace) -> dict[str, str]:
+    caches = {
+        "TORCHINDUCTOR_CACHE_DIR": str(arguments.scratch / "inductor"),
+        "TRITON_CACHE_DIR": str(arguments.scratch / "triton"),
+        "FLASH_ATTENTION_CUTE_DSL_CACHE_ENABLED": "1",
+        "FLASH_ATTENTION_CUTE_DSL_CACHE_DIR": str(arguments.scratch / "flash"),
+    }
+    return {**os.environ, **SHARED, **caches, "OMP_NUM_THREADS": "1", "FINETUNE_PROGRESS_PORT": "0"}
+
+
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--scratch", type=Path, default=Path("/dev/shm/full-width"))
+    parser.add_argument("--seconds", type=float, default=3600, help="start no case later than this")
+    parser.add_argument("--only", nargs="*", default=[], help="these cases, in this order")
+    parser.add_argument("--layers", type=int, default=0, help="of the deep model; 0: as many as fit")
+    parser.add_argument("--host-gb", type=float, default=150, help="what all bases may take")
+    parser.add_argument("--gpus", type=int, default=0, help="0: all of them")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: a dry run")
+    parser.add_argument("--flavor", default="deepseek_aghilora")
+    parser.add_argument("--precision", default="bfloat16")
+    parser.add_argument("--length", type=int, default=4096)
+    parser.add_argument("--compile", action="store_true", help="in a dry run too")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,211 @@
+"""One rank of a case of `several_gpus.py`, which starts it under torchrun; rank 0 prints a line of JSON.
+
+Every case trains on the same global batches from the same first values, so that losses compare:
+`--accumulate` says how many micro-batches of two sequences a step has over all ranks.
+"""
+
+import argparse
+import json
+import os
+import resource
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torchtitan.components.dataloader import BaseDataLoader
+
+from finetune_trainer.agreement import gather_objects
+from finetune_trainer.config import Data, trainer_config
+from finetune_trainer.cpu import use_cpu
+from finetune_trainer.metrics import StepRecord
+from finetune_trainer.run import RunFolders, load_run
+from finetune_trainer.training import LoRATrainer
+from full_width_data import batch
+from several_gpus_deep import register
+
+GOLDEN = Path(__file__).parents[1] / "tests/golden/run/quickstart.json"
+MICRO_BATCH = 2
+WARM_UP = 3
+DISTINCT = 32
+DEGREES = ("tensor", "expert", "pipeline", "context")
+
+
+class MicroBatches(BaseDataLoader):
+    """Micro-batch k of the run is the same at every number of ranks; side by side they take the next ones."""
+
+    @dataclass(kw_only=True, slots=True)
+    class Config(BaseDataLoader.Config):
+        pass
+
+    def __init__(self, *, dp_world_size: int, dp_rank: int, seq_len: int, **_: Any) -> None:
+        self.ranks, self.rank, self.length, self.taken = dp_world_size, dp_rank, seq_len, 0
+
+    def __iter__(self) -> Iterator[tuple[dict[str, torch.Tensor], torch.Tensor]]:
+        drawn = [batch(number, batch_size=MICRO_BATCH, length=self.length) for number in range(DISTINCT)]
+        positions = torch.arange(self.length).repeat(MICRO_BATCH, 1)
+        while True:
+            tokens = drawn[(self.taken + self.rank) % DISTINCT]
+            self.taken += self.ranks
+            yield {"input": tokens[:, :-1], "positions": positions}, tokens[:, 1:].contiguous()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"taken": self.taken}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.taken = state_dict["taken"]
+
+
+def main() -> None:
+    arguments = _parse_arguments()
+    while arguments.go and not arguments.go.exists():  # the case before this one is not over yet
+        time.sleep(0.05)
+    started = time.perf_counter()
+    if arguments.device == "cpu":
+        use_cpu()
+    if arguments.layers:
+        register(arguments.flavor, arguments.layers)
+    trainer = _trainer(arguments)
+    _synchronize(arguments)
+    before = time.perf_counter()
+    trainer.restore()
+    _synchronize(arguments)
+    loaded = time.perf_counter()
+    result = _train(trainer, arguments)
+    ranks = gather_objects(_memory(arguments) | {"loadSeconds": round(loaded - before, 1)})
+    if dist.get_rank() == 0:
+        figures = {"startSeconds": round(before - started, 1), "steps": result, "ranks": ranks}
+        print("RESULT", json.dumps(vars(arguments) | figures, default=str), flush=True)
+    dist.barrier()
+    os._exit(0)  # torch's teardown of a compiled program is slow, and measures nothing
+
+
+def run_document(arguments: argparse.Namespace, world_size: int) -> dict[str, Any]:
+    """run.json of a case."""
+    document: dict[str, Any] = json.loads(GOLDEN.read_text())
+    document["flavor"] = arguments.flavor
+    document["workers"] = {"nodes": 1, "processesPerNode": world_size, "device": arguments.device}
+    document["lora"] |= {"rank": 16, "alpha": 32.0, "targets": ["attention"]}
+    document["training"] |= {
+        "steps": 10_000,
+        "sequenceLength": arguments.length,
+        "microBatchSize": MICRO_BATCH,
+        "globalBatchSize": MICRO_BATCH * arguments.accumulate,
+        "precision": arguments.precision,
+        "frozenDtype": arguments.frozen,
+        "recompute": arguments.recompute,
+        "learningRate": arguments.rate,
+        "schedule": "constant",
+        "warmupSteps": 0,
+        "parallelism": {"data": None} | {degree: getattr(arguments, degree) for degree in DEGREES},
+    }
+    document["training"]["checkpoint"]["interval"] = 10_000
+    return document
+
+
+def _trainer(arguments: argparse.Namespace) -> LoRATrainer:
+    folder = arguments.folder / f"rank-{os.environ['RANK']}"
+    folder.mkdir(parents=True)
+    document = run_document(arguments, int(os.environ["WORLD_SIZE"]))
+    (folder / "run.json").write_text(json.dumps(document))
+    run = load_run(folder / "run.json")
+    base = folder / run.paths.base
+    base.parent.mkdir(parents=True)
+    base.symlink_to(arguments.base.resolve())
+    folders = RunFolders(root=folder, paths=run.paths)
+    config = trainer_config(run, folders, Data(training=MicroBatches.Config()))
+    config.compile.enable = config.compile.enable or arguments.compile
+    trainer: LoRATrainer = config.build()
+    return trainer
+
+
+def _train(trainer: LoRATrainer, arguments: argparse.Namespace) -> dict[str, Any]:
+    records: list[StepRecord] = []
+    trainer.metrics_processor.recorders.append(
+        lambda record: records.append(record) if isinstance(record, StepRecord) else None
+    )
+    batches = trainer.batch_generator(trainer.dataloader)
+    reset, torch.cuda.reset_peak_memory_stats = torch.cuda.reset_peak_memory_stats, lambda *_: None
+    seconds = [_step(trainer, batches, arguments) for _ in range(WARM_UP)]
+    if arguments.device == "cuda":
+        reset()
+    seconds += [_step(trainer, batches, arguments) for _ in range(arguments.steps - WARM_UP)]
+    result = _rate(seconds[WARM_UP:], MICRO_BATCH * arguments.accumulate * arguments.length) | {
+        "firstStepSeconds": round(seconds[0], 1),
+        "losses": [round(record.loss, 5) for record in records],
+        "gradNorms": [round(record.grad_norm, 5) for record in records],
+        "attention": type(trainer.model_config.first_attention.inner_attention).__qualname__,
+    }
+    if arguments.micro_steps:  # a step of one micro-batch, as bench/full_width.py has it
+        trainer.gradient_accumulation_steps = 1
+        seconds = [_step(trainer, batches, arguments) for _ in range(arguments.micro_steps)]
+        result["ofOneMicroBatch"] = _rate(seconds[1:], MICRO_BATCH * arguments.length)
+    return result
+
+
+def _step(trainer: LoRATrainer, batches: Iterator[Any], arguments: argparse.Namespace) -> float:
+    trainer.step += 1
+    _synchronize(arguments)
+    start = time.perf_counter()
+    trainer.train_step(batches)
+    _synchronize(arguments)
+    return time.perf_counter() - start
+
+
+def _rate(seconds: list[float], tokens: int) -> dict[str, Any]:
+    return {
+        "tokensPerSecond": round(tokens / median(seconds)),
+        "medianSeconds": round(median(seconds), 4),
+        "leastSeconds": round(min(seconds), 4),
+        "mostSeconds": round(max(seconds), 4),
+    }
+
+
+def _memory(arguments: argparse.Namespace) -> dict[str, float]:
+    """ru_maxrss counts the pages of the files that were read; what is anonymous does not."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    host = {
+        "peakHostGiB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 1),
+        "anonymousHostGiB": round(int(status["RssAnon"].split()[0]) / 2**20, 1),
+    }
+    if arguments.device == "cpu":
+        return host
+    return host | {
+        "peakGiB": round(torch.cuda.max_memory_allocated() / 2**30, 2),
+        "reservedGiB": round(torch.cuda.max_memory_reserved() / 2**30, 2),
+    }
+
+
+def _synchronize(arguments: argparse.Namespace) -> None:
+    if arguments.device == "cuda":
+        torch.cuda.synchronize()
+
+
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--base", type=Path, required=True)
+    parser.add_argument("--folder", type=Path, required=True, help="where the case's run files go")
+    parser.add_argument("--go", type=Path, help="wait, with everything imported, until this file is there")
+    parser.add_argument("--flavor", default="deepseek_aghilora")
+    parser.add_argument("--layers", type=int, default=0, help="of a deeper flavour; 0: the flavour's own")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--precision", default="bfloat16")
+    parser.add_argument("--length", type=int, default=4096)
+    parser.add_argument("--accumulate", type=int, required=True)
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--micro-steps", type=int, default=0)
+    parser.add_argument("--recompute", default="none")
+    parser.add_argument("--frozen", default="precision")
+    parser.add_argument("--rate", type=float, default=5e-4)
+    parser.add_argument("--compile", action="store_true", help="on CPUs too")
+    for degree in DEGREES:
+        parser.add_argument(f"--{degree}", type=int, default=1)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
