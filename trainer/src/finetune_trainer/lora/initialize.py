@@ -15,9 +15,10 @@ def initialize_adapters(model: nn.Module, seed: int) -> None:
     """A as PEFT draws it, uniform in +-1/sqrt(in); B zero, so that training starts from the base.
 
     Each tensor is drawn whole from a generator of its own (seed, name) and then sliced: drawing on the
-    shards would give other values at every number of processes.
+    shards would give other values at every number of processes. Names are those of the state dict: where
+    layers are recomputed, a parameter's own name tells of that too.
     """
-    for name, parameter in model.named_parameters():
+    for name, parameter in model.state_dict(keep_vars=True).items():
         if not is_adapter(name):
             continue
         if name.removesuffix(".weight").endswith("lora_b"):

@@ -1,28 +1,20 @@
-"""How tokens get to their experts and back: without atomic additions on one rank, over gloo between ranks."""
+"""How tokens get to their experts and back: by gathers instead of scatters, and over gloo too."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.distributed._functional_collectives import all_to_all_single
+from torchtitan.distributed.spmd_types import current_spmd_mesh, maybe_set_sparse_mesh
 from torchtitan.models.common.token_dispatcher import AllToAllTokenDispatcher, LocalDispatchMetadata
 
 
-@dataclass(frozen=True, kw_only=True)
-class GatherMetadata(LocalDispatchMetadata):
-    """`order_N`: the (token, choice) of each row that the experts see; `places_N`: the row of each choice."""
-
-    order_N: torch.Tensor  # noqa: N815
-    places_N: torch.Tensor  # noqa: N815
-    scores_TK: torch.Tensor  # noqa: N815
-
-
 class GatheringTokenDispatcher(AllToAllTokenDispatcher):
-    """On one rank, sorts tokens by expert and sums what the experts return by gathering only.
+    """Sorts a rank's tokens by expert and sums what the experts return by gathering only.
 
-    torchtitan adds up in a deterministic scatter, forward, and sorts for the gradient's sum, backward. As
-    every choice of an expert has a row of its own, both are gathers along a permutation, and fuse with what
-    surrounds them.
+    torchtitan adds up in a deterministic scatter, forward, which on GPUs sorts an index for every number, and
+    sorts for the gradient's sum, backward. As every choice of an expert has a row of its own, both are
+    gathers along a permutation, and fuse with what surrounds them.
     """
 
     @dataclass(kw_only=True, slots=True)
@@ -38,41 +30,67 @@ class GatheringTokenDispatcher(AllToAllTokenDispatcher):
     ) -> tuple[torch.Tensor, torch.Tensor, Any]:
         if self.ep_mesh is not None:
             return super().dispatch(x_TD, topk_scores_TK, topk_expert_ids_TK, num_local_tokens_per_expert_E)
-        order = torch.argsort(topk_expert_ids_TK.reshape(-1), stable=True)
-        places = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
-        choices = x_TD.repeat_interleave(self.top_k, dim=0)
-        metadata = GatherMetadata(
-            token_indices_experts_sorted_N=order // self.top_k,
-            topk_scores_experts_sorted_N=topk_scores_TK,
-            order_N=order,
-            places_N=places,
-            scores_TK=topk_scores_TK,
+        choices, order, _ = self._local_reorder(x_TD, topk_scores_TK, topk_expert_ids_TK)
+        metadata = LocalDispatchMetadata(
+            token_indices_experts_sorted_N=order, topk_scores_experts_sorted_N=topk_scores_TK
         )
-        return permuted(choices, order, places), num_local_tokens_per_expert_E, metadata
+        return choices, num_local_tokens_per_expert_E, metadata
+
+    def _local_reorder(
+        self,
+        x_TD: torch.Tensor,  # noqa: N803
+        topk_scores_TK: torch.Tensor,  # noqa: N803
+        topk_expert_ids_TK: torch.Tensor,  # noqa: N803
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The rows that the experts see, the (token, choice) of each of them, and the scores as they are.
+
+        torchtitan only hands the last two on to `combine`.
+        """
+        order = torch.argsort(topk_expert_ids_TK.reshape(-1), stable=True)
+        choices = x_TD.repeat_interleave(self.top_k, dim=0)
+        return permuted(choices, order, inverse(order)), order, topk_scores_TK
 
     def combine(self, routed_output_RD: torch.Tensor, metadata: Any, x_TD: torch.Tensor) -> torch.Tensor:  # noqa: N803
-        if self.ep_mesh is not None:
-            return super().combine(routed_output_RD, metadata, x_TD)
-        choices = permuted(routed_output_RD, metadata.places_N, metadata.order_N)
+        order = metadata.token_indices_experts_sorted_N
+        if self.ep_mesh is not None:  # the view: compiled, the sum of what each rank returned is an unknown
+            returned = self._returned(routed_output_RD, metadata)
+            routed_output_RD = returned.view(len(order), x_TD.shape[-1])  # noqa: N806
+        choices = permuted(routed_output_RD, inverse(order), order)
         choices = choices.view(len(x_TD), self.top_k, -1).float()
-        return (choices * metadata.scores_TK.unsqueeze(-1)).sum(dim=1).to(x_TD.dtype)
+        return (choices * metadata.topk_scores_experts_sorted_N.unsqueeze(-1)).sum(dim=1).to(x_TD.dtype)
+
+    def _returned(self, routed_output_RD: torch.Tensor, metadata: Any) -> torch.Tensor:  # noqa: N803
+        """What the ranks' experts made of this rank's rows, in the order of `_local_reorder`."""
+        with maybe_set_sparse_mesh():
+            mesh = current_spmd_mesh() or self.ep_mesh
+            assert mesh is not None
+            rows = self._unpermute(routed_output_RD, metadata.input_shape, metadata.permuted_indices)
+            returned: torch.Tensor = self._combine_token_exchange(
+                rows, mesh.get_group("ep"), metadata.input_splits, metadata.output_splits
+            )
+            return returned
 
 
 class _Permuted(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, rows: torch.Tensor, order: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(inverse)
+    def forward(ctx: Any, rows: torch.Tensor, order: torch.Tensor, back: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(back)
         return rows[order]
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        (inverse,) = ctx.saved_tensors
-        return gradient[inverse], None, None
+        (back,) = ctx.saved_tensors
+        return gradient[back], None, None
 
 
-def permuted(rows: torch.Tensor, order: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:
-    """rows[order], whose gradient is a gather too: `inverse` is the permutation that undoes `order`."""
-    result: torch.Tensor = _Permuted.apply(rows, order, inverse)
+def inverse(order: torch.Tensor) -> torch.Tensor:
+    """The permutation that undoes `order`."""
+    return torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
+
+
+def permuted(rows: torch.Tensor, order: torch.Tensor, back: torch.Tensor) -> torch.Tensor:
+    """rows[order], whose gradient is a gather too: `back` is the permutation that undoes `order`."""
+    result: torch.Tensor = _Permuted.apply(rows, order, back)
     return result
 
 
