@@ -17,6 +17,7 @@ from torchtitan.protocols.model_spec import ModelSpec
 from finetune_trainer.checkpoint.manager import LoRACheckpointManager
 from finetune_trainer.failure import ConfigurationError
 from finetune_trainer.lora.settings import LoRASettings
+from finetune_trainer.loss import CountedTokensLoss
 from finetune_trainer.metrics import ProgressMetrics
 from finetune_trainer.model.flash import flash_attention_works
 from finetune_trainer.model.recompute import RECOMPUTE
@@ -118,10 +119,7 @@ def _configure(run: RunFile, folders: RunFolders, spec: ModelSpec, data: Data) -
         model_spec=spec,
         hf_assets_path=str(folders.base),
         dump_folder=str(folders.run),
-        loss=ChunkedLossWrapper.Config(
-            num_chunks=_loss_chunks(run),
-            loss_fn=CrossEntropyLoss.Config(global_vocab_size=decoder_vocab_size(spec)),
-        ),
+        loss=_loss(run, CrossEntropyLoss.Config(global_vocab_size=decoder_vocab_size(spec))),
         metrics=ProgressMetrics.Config(log_freq=1, disable_color_printing=True),
         dataloader=data.training,
         validator=_validator(run, data),
@@ -143,6 +141,14 @@ def _configure(run: RunFile, folders: RunFolders, spec: ModelSpec, data: Data) -
         comm=CommConfig(trace_buf_size=0) if on_cpu else CommConfig(),
         debug=DebugConfig(seed=run.training.seed, enable_structured_logging=False),
     )
+
+
+def _loss(run: RunFile, of_logits: CrossEntropyLoss.Config) -> ChunkedLossWrapper.Config:
+    """Ranks that share tokens, or the head, compute all logits: they have to agree on what they are."""
+    asked = run.training.parallelism
+    if asked.tensor > 1 or asked.context > 1:
+        return ChunkedLossWrapper.Config(num_chunks=_loss_chunks(run), loss_fn=of_logits)
+    return CountedTokensLoss.Config(piece=LOGITS_TOKENS, loss_fn=of_logits)
 
 
 def _loss_chunks(run: RunFile) -> int:
