@@ -1,7 +1,7 @@
 """One process against two: the same losses and gradient norms, whatever is trained and however divided."""
 
 import pytest
-from parallelism_table import ONE_PROCESS, PARALLELISMS, TARGETS, Result, run_table
+from parallelism_table import ONE_PROCESS, PARALLELISMS, TARGETS, WHOLE_BLOCKS, Result, run_table
 from training_run import assert_same_curve
 
 pytestmark = pytest.mark.chain
@@ -28,6 +28,13 @@ def test_two_processes_freeze_in_float8_as_one_and_one_goes_on_from_them(
     alone = table[f"float8, {ONE_PROCESS}"]
     assert_same_curve(table[f"float8, {parallelism}"].steps, alone.steps[:-1])
     assert_same_curve(table[f"float8, after {parallelism}"].steps, alone.steps[-1:])
+
+
+@pytest.mark.parametrize("parallelism", WHOLE_BLOCKS)
+def test_two_processes_multiply_in_float8_as_one(table: Table, parallelism: str) -> None:
+    together, alone = table[f"float8 products, {parallelism}"], table[f"float8 products, {ONE_PROCESS}"]
+    assert_same_curve(together.steps, alone.steps)
+    assert alone.steps != table[f"float8, {ONE_PROCESS}"].steps[:1]
 
 
 def test_targets_differ(table: Table) -> None:

@@ -41,7 +41,7 @@ class LoRAGroupedExperts(GroupedExperts):
         self.lora = config.lora
         self.targets = config.targets
         self.float8 = config.float8
-        self.products = float8_products if config.float8_products else float8
+        self.float8_products = config.float8_products
         for target in config.targets:
             experts, out_features, in_features = getattr(self, EXPERT_WEIGHTS[target]).shape
             rank = config.lora.rank
@@ -92,7 +92,8 @@ class LoRAGroupedExperts(GroupedExperts):
     def _frozen_linear(self, x: torch.Tensor, name: str, ends: torch.Tensor) -> torch.Tensor:
         if not self.float8:
             return self._grouped_linear(x, getattr(self, name), ends)
-        return self.products.grouped_linear(x, *float8_parts(self, name), ends)
+        products = float8_products if self.float8_products else float8
+        return products.grouped_linear(x, *float8_parts(self, name), ends)
 
     def _grouped_linear(self, x: torch.Tensor, weight: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
         return self._grouped_mm(A=x, B_t=_local(weight).to(x.dtype).transpose(-2, -1), offs=ends)

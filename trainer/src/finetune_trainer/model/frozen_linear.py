@@ -32,7 +32,7 @@ class FrozenLinear(Linear):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.float8 = config.float8
-        self.products = float8_products if config.float8_products else float8
+        self.float8_products = config.float8_products
         if self.float8:
             keep_in_float8(self, "weight")
 
@@ -48,7 +48,8 @@ class FrozenLinear(Linear):
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 (the name in the sharding config)
         if not self.float8:
             return F.linear(input, self.weight)
-        return self.products.linear(input, *float8_parts(self, "weight"))
+        products = float8_products if self.float8_products else float8
+        return products.linear(input, *float8_parts(self, "weight"))
 
 
 def keep_in_float8(module: nn.Module, name: str) -> None:
