@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ MEASUREMENTS: dict[str, tuple[str, list[str]]] = {
     "trainer, FP8 products, batch 4": ("trainer", [*FLOAT8, "--batch=4"]),
     "trainer, batch 4": ("trainer", ["--batch=4"]),
     "PEFT, batch 4": ("peft", ["--batch=4"]),
+    "loss, trainer, dropout": ("trainer", [*LOSS, "--dropout=0.1", "--targets=attention,experts"]),
     "trainer, dropout, batch 2": ("trainer", ["--dropout=0.1", "--targets=attention,experts"]),
     "PEFT, recompute, batch 2": ("peft", ["--recompute=full"]),
     "trainer, FP8 products, full recompute, batch 2": ("trainer", [*FLOAT8, "--recompute=full"]),
@@ -63,12 +65,20 @@ def main() -> int:
         subprocess.run([sys.executable, BENCH / "full_width_base.py", base], check=True)
     kept = arguments.scratch / "measured.json"
     measured: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
-    for name, (side, settings) in MEASUREMENTS.items():
-        if name in measured or time.monotonic() - STARTED > arguments.seconds:
-            continue
-        first_values = [f"--first-values={first}"] if name.startswith("loss") else []
-        measured[name] = _measure(side, [f"--base={base}", *settings, *first_values], arguments.peer_python)
-        kept.write_text(json.dumps(measured))
+
+    def measure_all(gpu: int, names: list[str]) -> None:
+        for name in names:
+            side, settings = MEASUREMENTS[name]
+            if name in measured or time.monotonic() - STARTED > arguments.seconds:
+                continue
+            settings = [f"--base={base}", *settings]
+            settings += [f"--first-values={first}"] if name.startswith("loss") else []
+            measured[name] = _measure(side, settings, arguments.peer_python, gpu)
+            kept.write_text(json.dumps(measured))
+
+    lanes = _lanes(torch.cuda.device_count())
+    with ThreadPoolExecutor(len(lanes)) as pool:
+        list(pool.map(measure_all, range(len(lanes)), lanes))
     rate = matmul_teraflops()
     figures = {
         "model": "deepseek_aghilora, 13.95B parameters, rank 16 on the five MLA projections, sequence 4096",
@@ -83,9 +93,16 @@ def main() -> int:
     return 0
 
 
-def _measure(side: str, settings: list[str], peer_python: str) -> dict[str, Any]:
+def _lanes(gpus: int) -> list[list[str]]:
+    """What is timed on the first GPU, so that it compares, and losses on a second one, if there is one."""
+    timed = [name for name in MEASUREMENTS if not name.startswith("loss")]
+    losses = [name for name in MEASUREMENTS if name.startswith("loss")]
+    return [timed, losses] if gpus > 1 else [list(MEASUREMENTS)]
+
+
+def _measure(side: str, settings: list[str], peer_python: str, gpu: int) -> dict[str, Any]:
     """What one process says of itself; the error where it fails, out of memory for example."""
-    python, environment = sys.executable, dict(os.environ)
+    python, environment = sys.executable, os.environ | {"CUDA_VISIBLE_DEVICES": str(gpu)}
     if side == "peft" and peer_python:
         python = peer_python
         environment = {name: value for name, value in environment.items() if name not in OURS_ONLY}

@@ -1,4 +1,4 @@
-"""What the measurements of full_width.py come to, and both losses as a drawing."""
+"""What the measurements of full_width.py come to, and the losses as a drawing."""
 
 from typing import Any
 
@@ -6,7 +6,9 @@ from typing import Any
 # at sequence 4096, forward and 2.6 times that backward, in 2 layers of 128 heads of 192 and 128.
 FLOP_A_TOKEN = 9.6e9
 WIDTH, HEIGHT, MARGIN = 720, 360, 40
-COLORS = {"trainer": "#0b6e4f", "PEFT": "#c2410c"}
+COMPARED = ("trainer", "PEFT")
+COLORS = {"trainer": "#0b6e4f", "PEFT": "#c2410c", "trainer, FP8 products": "#1d4ed8"}
+FLOAT8 = "trainer, FP8 products, batch"
 
 
 def summary(measured: dict[str, Any], matmul_teraflops: float) -> dict[str, Any]:
@@ -14,9 +16,13 @@ def summary(measured: dict[str, Any], matmul_teraflops: float) -> dict[str, Any]
     done = {name: result for name, result in measured.items() if "failed" not in result}
     ours = {name: result for name, result in done.items() if name.startswith("trainer, batch")}
     peft = {name: result for name, result in done.items() if name.startswith("PEFT")}
-    best, peers_best = (max(side, key=lambda name: side[name]["tokensPerSecond"]) for side in (ours, peft))
+    float8 = {name: result for name, result in done.items() if name.startswith(FLOAT8)}
+    best, best_float8, peers_best = (
+        max(side, key=lambda name: side[name]["tokensPerSecond"]) for side in (ours, float8, peft)
+    )
     at_two, peft_at_two = done["trainer, batch 2"], done["PEFT, batch 2"]
-    losses = [done[f"loss, {side}"]["losses"] for side in COLORS]
+    curves = {side: done[f"loss, {side}"]["losses"] for side in COLORS}
+    losses = [curves[side] for side in COMPARED]
     return {
         "best": best,
         "bestTokensPerSecond": ours[best]["tokensPerSecond"],
@@ -24,6 +30,10 @@ def summary(measured: dict[str, Any], matmul_teraflops: float) -> dict[str, Any]
         "peftBestTokensPerSecond": peft[peers_best]["tokensPerSecond"],
         "speedOverPeftBest": _ratio(ours[best], peft[peers_best], "tokensPerSecond"),
         "speedOverPeftAtBatch2": _ratio(at_two, peft_at_two, "tokensPerSecond"),
+        "float8Best": best_float8,
+        "float8BestTokensPerSecond": float8[best_float8]["tokensPerSecond"],
+        "float8SpeedOverPeftBest": _ratio(float8[best_float8], peft[peers_best], "tokensPerSecond"),
+        "float8ProductsMemoryOverBfloat16": _ratio(done[f"{FLOAT8} 2"], at_two, "peakGiB"),
         "shareOfMatmulRate": round(ours[best]["tokensPerSecond"] * FLOP_A_TOKEN / 1e12 / matmul_teraflops, 3),
         "memoryOverPeftAtBatch2": _ratio(at_two, peft_at_two, "peakGiB"),
         "float8MemoryOverBfloat16": _ratio(done["trainer, float8, batch 2"], at_two, "peakGiB"),
@@ -33,14 +43,12 @@ def summary(measured: dict[str, Any], matmul_teraflops: float) -> dict[str, Any]
         "lossMeanDifference": round(
             sum(abs(a - b) for a, b in zip(*losses, strict=True)) / len(losses[0]), 4
         ),
-        "lossOfLast20Steps": {
-            side: round(sum(loss[-20:]) / 20, 4) for side, loss in zip(COLORS, losses, strict=True)
-        },
+        "lossOfLast20Steps": {side: round(sum(curve[-20:]) / 20, 4) for side, curve in curves.items()},
     }
 
 
 def loss_drawing(measured: dict[str, Any]) -> str:
-    """An SVG of both losses over the steps."""
+    """An SVG of the losses over the steps."""
     curves = {side: measured[f"loss, {side}"]["losses"] for side in COLORS}
     steps, top = len(curves["trainer"]), max(map(max, curves.values()))
     lines = [
