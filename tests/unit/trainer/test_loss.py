@@ -27,23 +27,26 @@ def _loss(config: ChunkedLossWrapper.Config, head: nn.Module) -> ChunkedLossWrap
 
 @pytest.mark.parametrize("trains", [pytest.param(True, id="training"), pytest.param(False, id="validation")])
 @pytest.mark.parametrize(
-    ("keeps", "pieces"),
+    ("keeps", "piece", "pieces"),
     [
-        pytest.param(lambda index: index >= 0, 2, id="all"),
-        pytest.param(lambda index: index % 3 == 0, 1, id="a third"),
-        pytest.param(lambda index: index >= 400, 2, id="more than a piece"),
-        pytest.param(lambda index: index == 1000, 1, id="one"),
-        pytest.param(lambda index: index < 0, 1, id="none"),
+        pytest.param(lambda index: index >= 0, 512, 2, id="all"),
+        pytest.param(lambda index: index >= 0, 400, 3, id="in pieces that do not divide a sequence"),
+        pytest.param(lambda index: index % 3 == 0, 512, 1, id="a third"),
+        pytest.param(lambda index: index >= 400, 512, 2, id="more than a piece"),
+        pytest.param(lambda index: index == 1000, 512, 1, id="one"),
+        pytest.param(lambda index: index < 0, 512, 1, id="none"),
     ],
 )
-def test_it_is_the_loss_of_all_tokens(head: nn.Module, keeps: Mask, pieces: int, trains: bool) -> None:
+def test_it_is_the_loss_of_all_tokens(
+    head: nn.Module, keeps: Mask, piece: int, pieces: int, trains: bool
+) -> None:
     states = torch.randn(BATCH, LENGTH, DIM, requires_grad=trains)
     index = torch.arange(BATCH * LENGTH).view(BATCH, LENGTH)
     labels = torch.where(keeps(index), index % VOCABULARY, IGNORE_INDEX)
-    total = torch.tensor(100.0)
-    counted = _loss(CountedTokensLoss.Config(piece=512, loss_fn=CrossEntropyLoss.Config()), head)
+    counted = _loss(CountedTokensLoss.Config(piece=piece, loss_fn=CrossEntropyLoss.Config()), head)
     whole = _loss(ChunkedLossWrapper.Config(num_chunks=1, loss_fn=CrossEntropyLoss.Config()), head)
-    losses = [loss(states, labels, total)[0] for loss in (counted, whole)]
+    # The trainer gives all inputs of the model to the loss, too.
+    losses = [loss(states, labels, torch.tensor(100.0), positions=index)[0] for loss in (counted, whole)]
     torch.testing.assert_close(*losses)
     assert counted.num_chunks == pieces
     if trains:

@@ -32,7 +32,7 @@ class CountedTokensLoss(ChunkedLossWrapper):
         pred: torch.Tensor,
         labels: torch.Tensor,
         global_valid_tokens: torch.Tensor | None = None,
-        **loss_inputs: Any,
+        **_: Any,
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Sum over tokens by their number. `pred`: states (batch, length, dim); labels (batch, length)."""
         counted = (labels.flatten() != IGNORE_INDEX).nonzero().flatten()  # waits for the GPU, once a batch
@@ -41,7 +41,7 @@ class CountedTokensLoss(ChunkedLossWrapper):
         missing = self.num_chunks * length - len(counted)
         states = F.pad(pred.flatten(0, 1).index_select(0, counted), (0, 0, 0, missing))[None]
         targets = F.pad(labels.flatten()[counted], (0, missing), value=IGNORE_INDEX)[None]
-        return super().__call__(states, targets, global_valid_tokens, **loss_inputs)
+        return super().__call__(states, targets, global_valid_tokens)
 
 
 def _round_up(tokens: int) -> int:
