@@ -77,6 +77,7 @@ def _trained(spec: FineTuneJobSpec) -> Training:
         sequence_length=training.sequence_length,
         micro_batch_size=training.micro_batch_size,
         micro_batches=math.ceil((training.global_batch_size or together) / together),
+        float8_products=training.frozen_arithmetic == "float8",
         recompute=training.recompute or ("selective" if workers.gpus_per_node else "none"),
     )
 

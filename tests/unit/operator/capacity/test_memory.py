@@ -13,6 +13,7 @@ from finetune_operator.core.capacity.training import Layout, Training, training_
 GIB = 2**30
 # Its logits are there at once, in float32 and with log-softmax and gradient: its loss is not compiled.
 PEFT = {"logits_tokens": 2**40, "logit_bytes": 3 * 4}
+PRODUCTS = {"frozen": "float8", "float8_products": True}
 LARGE = Training(
     model=FLAVORS["671B_lora"],
     layout=Layout(processes=32, expert=8),
@@ -25,6 +26,7 @@ LARGE = Training(
     recompute="full",
 )
 ONE_GPU = replace(LARGE, model=FLAVORS["deepseek_aghilora"], layout=Layout(processes=1), recompute="none")
+DEBUG_FLOAT8: dict[str, Any] = {"frozen": "float8", "recompute": "full"}
 SERVED = Serving(model=FLAVORS["671B_lora"], weights="float8", tensor=8, length=8192)
 
 
@@ -34,11 +36,13 @@ SERVED = Serving(model=FLAVORS["671B_lora"], weights="float8", tensor=8, length=
         pytest.param({"micro_batch_size": 2}, 34.33, 0.01, id="batch 2"),
         pytest.param({"micro_batch_size": 4}, 40.57, 0.02, id="batch 4"),
         pytest.param({"micro_batch_size": 6}, 46.50, 0.01, id="batch 6"),
-        pytest.param({"micro_batch_size": 2, "recompute": "full"}, 30.74, 0.03, id="recomputing"),
+        pytest.param({"micro_batch_size": 2, "recompute": "full"}, 30.74, 0.01, id="recomputing"),
         pytest.param({"micro_batch_size": 2, "frozen": "float8"}, 24.29, 0.03, id="FP8"),
         pytest.param(
-            {"micro_batch_size": 2, "frozen": "float8", "recompute": "full"}, 20.76, 0.06, id="both"
+            {"micro_batch_size": 2, "frozen": "float8", "recompute": "full"}, 20.76, 0.02, id="both"
         ),
+        pytest.param({**PRODUCTS, "micro_batch_size": 2}, 23.08, 0.01, id="FP8 products, batch 2"),
+        pytest.param({**PRODUCTS, "micro_batch_size": 6}, 35.57, 0.01, id="FP8 products, batch 6"),
         pytest.param({**PEFT, "micro_batch_size": 2}, 45.50, 0.04, id="PEFT, batch 2"),
         pytest.param({**PEFT, "micro_batch_size": 4}, 64.91, 0.05, id="PEFT, batch 4"),
         pytest.param(
@@ -49,30 +53,57 @@ SERVED = Serving(model=FLAVORS["671B_lora"], weights="float8", tensor=8, length=
 def test_training_is_near_what_was_measured(
     changes: dict[str, Any], measured_gib: float, error: float
 ) -> None:
-    """bench/results/2026-11-24-full-width.json: peaks of the allocator on an H100."""
+    """bench/results/*-full-width.json: peaks of the allocator on an H100."""
     needed = sum(training_memory(replace(ONE_GPU, **changes)).values())
+    assert needed / GIB == pytest.approx(measured_gib, rel=error)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "changes", "measured_gib", "error"),
+    [
+        pytest.param({}, {}, 61.91, 0.04, id="FSDP"),
+        pytest.param({"expert": 2}, {}, 33.02, 0.01, id="EP"),
+        pytest.param({"expert": 2}, {"recompute": "full"}, 31.37, 0.01, id="EP, recomputing"),
+        pytest.param({"expert": 2}, DEBUG_FLOAT8, 21.59, 0.04, id="EP, recomputing, FP8"),
+        pytest.param(
+            {"expert": 2},
+            {**DEBUG_FLOAT8, "model": replace(FLAVORS["deepseek_aghilora"], num_hidden_layers=9)},
+            62.04,
+            0.04,
+            id="EP, recomputing, FP8, nine layers",
+        ),
+        pytest.param({"tensor": 2}, {}, 28.48, 0.01, id="TP"),
+        pytest.param({"pipeline": 2}, {"micro_batches": 2}, 29.37, 0.10, id="PP"),
+    ],
+)
+def test_training_on_two_gpus_is_near_what_was_measured(
+    degrees: dict[str, int], changes: dict[str, Any], measured_gib: float, error: float
+) -> None:
+    """bench/results/2026-11-25-several-gpus.json: the rank with the higher peak, of two H100."""
+    two = replace(ONE_GPU, layout=Layout(processes=2, **degrees), micro_batch_size=2)
+    needed = sum(training_memory(replace(two, **changes)).values())
     assert needed / GIB == pytest.approx(measured_gib, rel=error)
 
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        pytest.param({}, [41_939, 6_569, 48, 3_758, 2_118], id="FSDP and EP"),
+        pytest.param({}, [41_939, 6_569, 48, 3_758, 3_179], id="FSDP and EP"),
         pytest.param(
-            {"recompute": "selective"}, [41_939, 6_569, 48, 102_947, 2_118], id="selective recompute"
+            {"recompute": "selective"}, [41_939, 6_569, 48, 102_947, 3_179], id="selective recompute"
         ),
-        pytest.param({"frozen": "float8"}, [21_035, 3_289, 48, 939, 3_758, 2_118], id="a frozen base in FP8"),
+        pytest.param({"frozen": "float8"}, [21_035, 3_289, 48, 939, 3_758, 3_179], id="a frozen base in FP8"),
         pytest.param(
             {"layout": Layout(processes=32, expert=8, tensor=8)},
-            [42_389, 5_813, 388, 469, 264],
+            [42_389, 5_813, 388, 469, 397],
             id="tensor parallelism",
         ),
         pytest.param(
             {"layout": Layout(processes=32, expert=8, pipeline=4), "micro_batches": 4},
-            [46_260, 52_552, 50, 3_934, 2_118],
+            [46_260, 52_552, 50, 3_934, 3_179],
             id="a pipeline keeps a stage whole",
         ),
-        pytest.param({"layout": Layout(processes=1)}, [1_342_050, 0, 1552, 3_758, 2_118], id="one GPU"),
+        pytest.param({"layout": Layout(processes=1)}, [1_342_050, 0, 1552, 3_758, 2_240], id="one GPU"),
     ],
 )
 def test_training_memory(changes: dict[str, Any], expected: list[int]) -> None:

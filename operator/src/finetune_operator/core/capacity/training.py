@@ -24,8 +24,10 @@ from finetune_operator.core.capacity.weights import (
 
 # float32: the weight, its gradient, and AdamW's two moments.
 _TRAINED_BYTES = 4 * 4
-# How much of a layer's experts is dequantised at once: CHUNK_BYTES of the trainer's model/float8.py.
+# How much of a layer's experts is dequantised, or transposed, at once: CHUNK_BYTES of the trainer's
+# model/float8.py and model/float8_products.py.
 _DEQUANTIZED_BYTES = 2**30
+_TRANSPOSED_BYTES = 2**29
 # The CUDA context, NCCL's buffers, kernels' workspaces and what the allocator cannot use.
 OVERHEAD_BYTES = 4_000_000_000
 
@@ -50,6 +52,11 @@ class Layout:
         """Different micro-batches in work at once."""
         return max(1, self.shards // self.context)
 
+    @property
+    def expert_shards(self) -> int:
+        """Processes that FSDP divides a weight of the experts over, beside expert parallelism."""
+        return self.shards * self.tensor // self.expert if self.expert > 1 else self.shards
+
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
@@ -66,6 +73,7 @@ class Training:
     micro_batches: int = 1
     """Micro-batches of a step that each replica works on."""
     recompute: Recompute = "selective"
+    float8_products: bool = False
     logits_tokens: int = LOGITS_TOKENS
     logit_bytes: int = LOGIT_BYTES
 
@@ -91,7 +99,7 @@ def training_memory(training: Training) -> dict[str, int]:
         f"frozen base in {training.frozen}": _frozen(training),
         "layers gathered by FSDP": _gathered(training),
         "adapters, gradients and AdamW": _trained(training),
-        **({"weights dequantised for use": _dequantized(training)} if training.frozen == "float8" else {}),
+        **_copied(training),
         "activations": _activations(training),
         "logits, or a layer at work": _at_work(training),
     }
@@ -115,12 +123,14 @@ def _divisor(matrix: Matrix, layout: Layout) -> int:
 def _gathered(training: Training) -> int:
     """Return what FSDP has whole: a layer and the next; with a pipeline, all of a stage, which it keeps.
 
-    One process gathers nothing. FP8 is gathered as it is.
+    Of a layer alone it has two: what was gathered, and the weights copied out of it; where experts are not
+    divided there is nothing to copy. One process a stage gathers nothing. FP8 is gathered as it is.
     """
     layout, model = training.layout, training.model
-    if layout.processes == 1:
+    if layout.processes == layout.pipeline:
         return 0
-    alive = training.layers if layout.pipeline > 1 else ((True, 2),)
+    largest = 2 if layout.expert_shards > 1 else min(2, model.moe_layers)
+    alive = training.layers if layout.pipeline > 1 else ((True, largest), (False, 2 - largest))
     whole = ((count, m) for experts, count in alive for m in layer(model, experts=experts))
     return math.ceil(sum(count * m.size(training.frozen) / _divided_in_use(m, layout) for count, m in whole))
 
@@ -131,11 +141,15 @@ def _divided_in_use(matrix: Matrix, layout: Layout) -> int:
     return layout.tensor if matrix.divided else 1
 
 
-def _dequantized(training: Training) -> int:
-    """Return the bytes of the largest matrix, or of the piece of it that is dequantised at once."""
+def _copied(training: Training) -> dict[str, int]:
+    """Return the bytes of the largest matrix in FP8, or of the piece of it that is copied at once."""
+    if training.frozen != "float8":
+        return {}
     matrices = layer(training.model, experts=True)
     largest = max(m.parameters // _divided_in_use(m, training.layout) for m in matrices)
-    return min(largest * BYTES[training.compute], _DEQUANTIZED_BYTES)
+    if training.float8_products:
+        return {"weights transposed for use": min(largest, _TRANSPOSED_BYTES)}
+    return {"weights dequantised for use": min(largest * BYTES[training.compute], _DEQUANTIZED_BYTES)}
 
 
 def _trained(training: Training) -> int:
@@ -158,12 +172,18 @@ def _activations(training: Training) -> int:
 
 
 def _at_work(training: Training) -> int:
-    """Return the larger of what the loss and what the backward pass of a layer computes; they take turns."""
+    """Return the larger of what the loss and what the backward pass of a layer computes; they take turns.
+
+    A layer that is computed again is kept, with the gradient of what its experts return, which is sent to
+    those on other ranks and received there.
+    """
     piece = min(training.whole_tokens, training.logits_tokens)
     logits = piece * training.model.vocab_size * training.logit_bytes // training.layout.tensor
     if training.recompute == "none":
         return logits
-    return max(logits, _bytes(training, _kept(training, "none", experts=True)))
+    model, copies = training.model, 3 if training.layout.expert > 1 else 1
+    gradients = copies * model.num_experts_per_tok * model.hidden_size
+    return max(logits, _bytes(training, _kept(training, "none", experts=True) + gradients))
 
 
 def _bytes(training: Training, numbers_a_token: int) -> int:
