@@ -42,7 +42,6 @@ MEASUREMENTS: dict[str, tuple[str, list[str]]] = {
     "trainer, FP8 products, batch 4": ("trainer", [*FLOAT8, "--batch=4"]),
     "trainer, batch 4": ("trainer", ["--batch=4"]),
     "PEFT, batch 4": ("peft", ["--batch=4"]),
-    "loss, trainer, dropout": ("trainer", [*LOSS, "--dropout=0.1", "--targets=attention,experts"]),
     "trainer, dropout, batch 2": ("trainer", ["--dropout=0.1", "--targets=attention,experts"]),
     "PEFT, recompute, batch 2": ("peft", ["--recompute=full"]),
     "trainer, FP8 products, full recompute, batch 2": ("trainer", [*FLOAT8, "--recompute=full"]),
