@@ -9,9 +9,11 @@ from kubernetes import client, config
 
 @contextmanager
 def closing_client(kubeconfig: Path) -> Iterator[client.ApiClient]:
-    """Leaving an ApiClient ends its threads only; a connection it kept warns when it is collected."""
+    """Leaving an ApiClient lets go of its connections, and urllib3 closes those when they are collected."""
     with config.new_client_from_config(str(kubeconfig)) as api:
         try:
             yield api
         finally:
-            api.rest_client.pool_manager.clear()
+            pools = api.rest_client.pool_manager.pools
+            for key in pools.keys():
+                pools[key].close()
