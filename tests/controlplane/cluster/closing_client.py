@@ -5,15 +5,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kubernetes import client, config
+from urllib3 import HTTPConnectionPool
 
 
 @contextmanager
 def closing_client(kubeconfig: Path) -> Iterator[client.ApiClient]:
-    """Leaving an ApiClient lets go of its connections, and urllib3 closes those when they are collected."""
+    """urllib3 only lets go of connections, and leaves closing them to the garbage collection."""
     with config.new_client_from_config(str(kubeconfig)) as api:
+        api.rest_client.pool_manager.pools.dispose_func = HTTPConnectionPool.close
         try:
             yield api
         finally:
-            pools = api.rest_client.pool_manager.pools
-            for key in pools.keys():
-                pools[key].close()
+            api.rest_client.pool_manager.clear()
