@@ -148,6 +148,11 @@ def test_names_wrong_fields(job: Build, spec: dict[str, Any], errors: list[str])
         pytest.param(steps(epochs=1.0), ["spec.training"], id="steps-and-epochs"),
         pytest.param(steps(warmupSteps=10), ["spec.training.warmupSteps"], id="warm-up-as-long-as-training"),
         pytest.param(
+            steps(frozenArithmetic="float8"),
+            ["spec.training.frozenArithmetic"],
+            id="FP8-products-with-no-FP8-base",
+        ),
+        pytest.param(
             {"workers": {"gpusPerNode": 3}, **steps(sequenceLength=4096, parallelism={"tensor": 3})},
             ["spec.training.sequenceLength"],
             id="sequence-over-tensor",
