@@ -84,11 +84,11 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="on the disk to measure")
     parser.add_argument("--xfs", action="store_true")
     parser.add_argument("--axolotl", metavar="PYTHON")
-    parser.add_argument("--only", choices=MODELS, help="one model")
+    parser.add_argument("--only", choices=MODELS, action="append", help="a model; repeat for more")
     options = parser.parse_args()
     figures: dict[str, Any] = {"runs": options.runs}
     for name, model in MODELS.items():
-        if (model.xfs and not options.xfs) or options.only not in (None, name):
+        if (model.xfs and not options.xfs) or (options.only and name not in options.only):
             continue
         with (
             tempfile.TemporaryDirectory(dir=options.folder) as folder,
