@@ -115,6 +115,7 @@ def _configure(run: RunFile, folders: RunFolders, spec: ModelSpec, data: Data) -
             nodes=run.workers.nodes,
             processes_per_node=run.workers.processes_per_node,
             device=run.workers.device,
+            float8_products=run.training.frozen_arithmetic == "float8",
         ),
         model_spec=spec,
         hf_assets_path=str(folders.base),

@@ -99,7 +99,7 @@ class TrainingSpec(ApiModel):
     frozen_arithmetic: Frozen = "precision"
     """What products with a base frozen in FP8 are computed in: as precision says, each weight dequantised for
     each use, or float8, the activations quantised in groups of 128 values as DeepSeek-V3 was trained. Faster;
-    on GPUs of the Hopper generation or later. Default: precision."""
+    on GPUs of the Hopper generation (H100, H200). Default: precision."""
 
     recompute: Recompute | None = None
     """What the backward pass computes again, so that the forward pass need not keep it: none, selective

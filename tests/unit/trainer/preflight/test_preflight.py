@@ -47,6 +47,17 @@ def test_an_unfit_machine_is_named_with_the_process(machine_with, monkeypatch, f
     assert caught.value.reason is Reason.MACHINE_UNFIT
 
 
+def test_a_gpu_without_fp8_products_is_named(machine_with, monkeypatch):
+    machine_with()
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA A100")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
+    with pytest.raises(ConfigurationError, match="NVIDIA A100 is no GPU") as caught:
+        check_machine(replace(CUDA, float8_products=True), [])
+    assert caught.value.reason is Reason.MACHINE_UNFIT
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    check_machine(replace(CUDA, float8_products=True), [])
+
+
 @pytest.mark.parametrize(
     ("settings", "found"),
     [

@@ -8,6 +8,7 @@ class Preflight:
     nodes: int
     processes_per_node: int
     device: str
+    float8_products: bool = False
     enable: bool = True
 
     @property
