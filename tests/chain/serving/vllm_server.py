@@ -15,6 +15,8 @@ import httpx
 
 ROOT = Path(__file__).parents[3]
 PYTHON = ROOT / ".envs" / "server-cpu" / "bin" / "python"
+# On a CPU with AMX vLLM would take its backend for that, which knows no float32.
+ATTENTION = "CPU_MLA"
 STARTUP_SECONDS = 600  # 40 on an idle machine; CI shares its two cores
 
 
@@ -49,7 +51,7 @@ def vllm_server(model: Path, log: Path, *arguments: str) -> Iterator[VllmServer]
     port = _free_port()
     command = [PYTHON, "-m", "vllm.entrypoints.openai.api_server", "--model", model]
     command += ["--served-model-name", "model", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--max-model-len", "512", "--enforce-eager", *arguments]
+    command += ["--max-model-len", "512", "--enforce-eager", "--attention-backend", ATTENTION, *arguments]
     with log.open("wb") as output:
         process = subprocess.Popen(
             [str(word) for word in command],
