@@ -14,6 +14,7 @@ COMMANDS = (
     ("agreement.py", ".demo"),
     ("load",),
     ("full_width.py",),
+    ("several_gpus.py",),
 )
 
 
