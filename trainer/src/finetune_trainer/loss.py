@@ -15,8 +15,8 @@ _MULTIPLE = 256
 class CountedTokensLoss(ChunkedLossWrapper):
     """`ChunkedLossWrapper` of the tokens with a label, packed, in equal pieces of at most `piece` tokens.
 
-    At 671B's vocabulary the head is a quarter of what two layers compute, and in chats more than half of the
-    tokens are prompts. Each rank may have other numbers of pieces: the head is gathered once for all of them.
+    At 671B's vocabulary the head is a quarter of what two layers compute, and a chat's prompts are masked.
+    Each rank may have another number of pieces: the head is gathered once for all of them.
     """
 
     @dataclass(kw_only=True, slots=True)

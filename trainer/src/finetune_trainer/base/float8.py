@@ -12,6 +12,8 @@ BLOCKS = (128, 64, 32, 16, 8, 4, 2, 1)
 """Of these sizes are parts of a block, each with a copy of its scale, where tensor parallelism cuts it."""
 SCALE_SUFFIX = "_scale_inv"
 LARGEST = torch.finfo(torch.float8_e4m3fn).max
+LEAST = 1e-12
+"""What a group of activations is scaled by at least, as if its largest value were that: all may be zeros."""
 
 
 def block_size(size: int, scales: int) -> int:

@@ -12,12 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch.nn.functional import ScalingType
 
-from finetune_trainer.base.float8 import BLOCK, LARGEST, block_size
+from finetune_trainer.base.float8 import BLOCK, LARGEST, LEAST, block_size
 from finetune_trainer.model import float8
 
 # How much of a layer's experts is copied, transposed, at once.
 CHUNK_BYTES = 2**29
-_LEAST = 1e-12
 _PADDED = 4
 """cuBLAS reads the scales of a weight's blocks in fours: https://github.com/pytorch/pytorch/pull/166752."""
 
@@ -81,7 +80,7 @@ def _quantize_rows(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 @_quantize_rows.register_kernel("cpu")
 def _(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     groups = x.float().reshape(len(x), -1, BLOCK)
-    scales = groups.abs().amax(-1).clamp(min=_LEAST) / LARGEST
+    scales = groups.abs().amax(-1).clamp(min=LEAST) / LARGEST
     return (groups / scales[..., None]).to(torch.float8_e4m3fn).flatten(1), scales.t().contiguous()
 
 
