@@ -67,7 +67,7 @@ bench: envs demo
 test: unit controlplane chain
 
 unit: $(ENVS)/dev/.installed
-	$(BIN)/pytest -n 2 tests/unit tests/golden
+	$(BIN)/pytest -n 2 tests/unit tests/component
 
 # On etcd and a real API server, which are built once a machine (minutes) into the user's cache.
 controlplane: $(ENVS)/dev/.installed

@@ -1,20 +1,16 @@
 """One control plane for the session, one namespace for each test."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from kubernetes import client
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from cluster import binaries
 from cluster.commands import Run, runner
 from cluster.controlplane import ControlPlane, running
 from cluster.pods import Pods
 from cluster.waiting import until
+from kubernetes import client
 
 CRDS = Path(__file__).parents[2] / "crds"
 

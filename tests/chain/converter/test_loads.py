@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, DeepseekV3Config, DeepseekV3ForCausalLM
+from vllm_server import ENVIRONMENT, PYTHON
 
 from finetune_converter.merge.dtypes import Dtype
 from finetune_converter.merge.stage import merge_folders
 from finetune_converter.verify.stage import verify_folders
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "serving"))
-from vllm_server import ENVIRONMENT, PYTHON
 
 pytestmark = [pytest.mark.chain, pytest.mark.timeout(900)]
 RANK, NEW_TOKENS = 8, 8

@@ -1,11 +1,9 @@
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 # bench/ serves with the module beside this file too.
-sys.path.insert(0, str(Path(__file__).parent))
 from vllm_server import VllmServer, vllm_server
 
 

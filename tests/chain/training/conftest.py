@@ -1,11 +1,6 @@
-import sys
 from pathlib import Path
 
 import pytest
-
-# The modules beside this file are also run as scripts and by bench/.
-sys.path.insert(0, str(Path(__file__).parent))
-
 from random_base import write_tiny_base
 from training_run import TrainingRun
 

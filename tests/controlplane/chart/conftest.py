@@ -1,16 +1,11 @@
 """A control plane of its own: other tests apply the CRDs themselves, and helm does not take over theirs."""
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from cluster import binaries
 from cluster.commands import Run, runner
 from cluster.controlplane import ControlPlane, running
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from rendered import NAMESPACE
 
 

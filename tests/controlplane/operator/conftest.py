@@ -10,9 +10,6 @@ from cluster.controlplane import ControlPlane
 from cluster.operator_pod import OperatorPod
 from cluster.pods import Pods, succeed
 from kubernetes import client
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from parents import Parents
 
 ROOT = Path(__file__).parents[3]

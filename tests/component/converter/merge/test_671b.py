@@ -1,12 +1,10 @@
 """The plan for DeepSeek-V3 itself: 163 files of real headers, sparse, so that they take no disk."""
 
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[3] / "bench"))
 from deepseek_v3 import DeepSeekV3, sparse, write_adapter, write_base
 from finetune_converter.checkpoint.duplicate import Method
 from finetune_converter.merge.dtypes import Dtype

@@ -1,12 +1,12 @@
 """PEFT itself loads the exported adapter, and transformers then computes the trainer's logits."""
 
-import sys
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
 import torch
 from peft import PeftModel
+from random_base import tiny_model, write_tiny_base
 from torch import nn
 
 from finetune_trainer.adapter_export import export_adapter
@@ -18,9 +18,7 @@ from finetune_trainer.lora.settings import LoRASettings
 from finetune_trainer.model.frozen import FrozenBaseModel, is_adapter
 from finetune_trainer.model.names import CheckpointNames
 
-sys.path.insert(0, str(Path(__file__).parents[3] / "chain/training"))
-
-from random_base import tiny_model, write_tiny_base
+pytestmark = pytest.mark.usefixtures("plain_tensors")
 
 SETTINGS = LoRASettings(rank=8, alpha=16.0, dropout=0.1)
 ALL = ["attention", "mlp", "experts"]

@@ -10,7 +10,7 @@ from finetune_converter.merge.manifest import Lineage
 from finetune_converter.merge.model_card import model_card
 from finetune_converter.merge.stage import merge_run
 
-RUN = Path(__file__).parents[2] / "golden/run/quickstart.json"
+RUN = Path(__file__).parents[3] / "golden/run/quickstart.json"
 
 
 def test_of_a_run(base: Path, adapter: Callable[..., Path], tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from finetune_trainer.flavors import FLAVORS, build_model_config
 from finetune_trainer.lora.converter import with_adapters
 from finetune_trainer.model.frozen import is_adapter
 
+pytestmark = pytest.mark.usefixtures("plain_tensors")
+
 
 @pytest.mark.parametrize(
     ("flavor", "layers", "dense", "base_parameters", "attention_adapters"),

@@ -8,7 +8,7 @@ from finetune_trainer.lora.settings import LoRASettings
 from finetune_trainer.model.frozen import FrozenBaseModel
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def plain_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
     """No process group and no mesh: modules compute on the tensors they are given."""
     use_cpu()

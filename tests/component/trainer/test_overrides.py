@@ -7,6 +7,8 @@ from torchtitan.trainer import Trainer
 from finetune_trainer.failure import ConfigurationError
 from finetune_trainer.overrides import field_paths, with_overrides
 
+pytestmark = pytest.mark.usefixtures("plain_tensors")
+
 
 @pytest.mark.parametrize(
     ("path", "value", "stored"),

@@ -1,20 +1,16 @@
 """A document that is packed beside others is computed as if it were alone."""
 
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from random_base import write_tiny_base
 
 from finetune_trainer.base.loader import load_base
 from finetune_trainer.data.document import Document
 from finetune_trainer.data.loader import pack_sequence
 from finetune_trainer.data.store import TokenStore
 from finetune_trainer.model.frozen import FrozenBaseModel
-
-sys.path.insert(0, str(Path(__file__).parents[3] / "chain/training"))
-
-from random_base import write_tiny_base
 
 LENGTHS = (12, 5, 20)
 

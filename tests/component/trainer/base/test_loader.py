@@ -1,10 +1,10 @@
 """Loading whole bases, in the types that are published."""
 
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from random_base import write_tiny_base
 from safetensors.torch import load_file, save_file
 
 from finetune_trainer.base.float8 import quantize
@@ -14,10 +14,6 @@ from finetune_trainer.flavors import build_model_config
 from finetune_trainer.lora.converter import with_adapters
 from finetune_trainer.lora.settings import LoRASettings
 from finetune_trainer.model.frozen import FrozenBaseModel
-
-sys.path.insert(0, str(Path(__file__).parents[3] / "chain/training"))
-
-from random_base import write_tiny_base
 
 BLOCK = 128
 MODULE = "model.layers.1.self_attn.kv_a_proj_with_mqa.weight"

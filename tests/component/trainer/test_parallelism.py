@@ -16,7 +16,9 @@ from finetune_trainer.model.recompute import KeepAttention
 from finetune_trainer.parallelism import check_parallelism
 from finetune_trainer.run import RunFile, RunFolders, load_run
 
-GOLDEN = Path(__file__).parents[3] / "golden/run"
+pytestmark = pytest.mark.usefixtures("plain_tensors")
+
+GOLDEN = Path(__file__).parents[2] / "golden/run"
 DATA = BaseDataLoader.Config()
 
 

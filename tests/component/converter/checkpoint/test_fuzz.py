@@ -1,9 +1,5 @@
 """The first 20,000 inputs of the fuzz that bench/fuzz_readers.py runs with a million."""
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[3] / "bench"))
 from fuzz_readers import fuzz
 
 

@@ -1,17 +1,13 @@
 """The model computes what transformers' DeepseekV3ForCausalLM computes from the same checkpoint."""
 
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from random_base import tiny_model, write_tiny_base
 
 from finetune_trainer.base.loader import load_base
 from finetune_trainer.model.frozen import FrozenBaseModel
-
-sys.path.insert(0, str(Path(__file__).parents[3] / "chain/training"))
-
-from random_base import tiny_model, write_tiny_base
 
 
 @pytest.mark.parametrize(

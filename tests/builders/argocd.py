@@ -5,7 +5,7 @@ from typing import Any
 
 from lupa import lua51
 
-HEALTH = Path(__file__).parents[3] / "gitops" / "health"
+HEALTH = Path(__file__).parents[2] / "gitops" / "health"
 
 # https://github.com/argoproj/argo-cd/blob/master/util/lua/lua.go opens package, base, table and a part of os.
 _CLOSED = 'for _, name in ipairs({"io", "debug", "math", "coroutine", "python"}) do _G[name] = nil end\n'

@@ -5,7 +5,6 @@ import io
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import boto3
 import pyarrow
 import pytest
 import torch
+from hub_server import HubServer
 from moto.server import ThreadedMotoServer
 from pyarrow import parquet
 from safetensors.torch import save_file
@@ -25,10 +25,6 @@ from finetune_trainer.base.hf_config import expected_fields
 from finetune_trainer.base.loader import frozen_tensors
 from finetune_trainer.flavors import build_model_config
 from finetune_trainer.model.names import CheckpointNames
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from hub_server import HubServer
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "run" / "quickstart.json"
 TEMPLATE = (

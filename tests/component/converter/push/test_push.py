@@ -22,7 +22,7 @@ from finetune_converter.push.image import digest_of
 from finetune_converter.push.push import push_model
 from finetune_converter.push.stage import push_run
 
-GOLDEN = Path(__file__).parents[2] / "golden/run"
+GOLDEN = Path(__file__).parents[3] / "golden/run"
 
 
 @pytest.fixture
