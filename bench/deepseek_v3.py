@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from finetune_converter.checkpoint.header_bytes import TensorSpec, encode_header
+from finetune_converter.model_files.header_bytes import TensorSpec, encode_header
 
 RANK = 16
 KV_RANK, NOPE, ROPE, VALUE = 512, 128, 64, 128

@@ -24,10 +24,10 @@ import torch
 import torch.distributed.checkpoint as dcp
 
 from finetune_converter.adapter.adapter import open_adapter
-from finetune_converter.checkpoint.header import HeaderError, parse_header
-from finetune_converter.checkpoint.header_bytes import TensorSpec, encode_header
-from finetune_converter.checkpoint.model_folder import open_model_folder
-from finetune_converter.checkpoint.strict_json import read_json_object
+from finetune_converter.model_files.header import HeaderError, parse_header
+from finetune_converter.model_files.header_bytes import TensorSpec, encode_header
+from finetune_converter.model_files.model_folder import open_model_folder
+from finetune_converter.files.json_object import read_json_object
 from finetune_converter.dcp.folder import DcpFolder
 from finetune_converter.failure import Failure, Reason
 

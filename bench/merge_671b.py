@@ -18,11 +18,11 @@ GB_PER_SECOND = (1, 5, 20)
 PROBE = """
 import json, resource, sys, time
 from pathlib import Path
-from finetune_converter.checkpoint.duplicate import Method
-from finetune_converter.merge.dtypes import Dtype
+from finetune_converter.model_files.duplicate import Method
+from finetune_converter.model_files.export_dtype import Dtype
 from finetune_converter.merge.merge import bytes_to_write, open_merge
 from finetune_converter.merge.plan import Carry
-from finetune_converter.merge.resume import MergeJob
+from finetune_converter.merge.job import MergeJob
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -53,10 +53,10 @@ print(json.dumps({
 LOGITS = """
 import json, resource, sys, time
 from pathlib import Path
-from finetune_converter.checkpoint.model_folder import open_model_folder
-from finetune_converter.merge.dtypes import Dtype
+from finetune_converter.model_files.model_folder import open_model_folder
+from finetune_converter.model_files.export_dtype import Dtype
 from finetune_converter.merge.merge import open_merge
-from finetune_converter.merge.resume import MergeJob
+from finetune_converter.merge.job import MergeJob
 from finetune_converter.verify.logits import compare_logits
 from finetune_converter.verify.prompts import MAX_TOKENS, PROMPTS, random_prompts
 from finetune_converter.verify.tensors import Models

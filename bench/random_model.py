@@ -10,8 +10,8 @@ from typing import BinaryIO
 import torch
 
 from deepseek_v3 import DeepSeekV3, write_adapter, write_base
-from finetune_converter.checkpoint.header_bytes import TensorSpec
-from finetune_converter.checkpoint.torch_dtypes import TORCH
+from finetune_converter.model_files.header_bytes import TensorSpec
+from finetune_converter.model_files.torch_dtypes import TORCH
 
 SCALE = 1 / 4000
 POOL_ELEMENTS = 32768 * 2048 + 4096

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from finetune_converter.checkpoint.strict_json import read_json_object
+from finetune_converter.files.json_object import read_json_object
 from finetune_converter.failure import Failure, Reason
 from finetune_converter.merge.companions import carried_files, write_json
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from finetune_converter.checkpoint.digest import FileDigest
-from finetune_converter.checkpoint.strict_json import read_json_object
+from finetune_converter.files.digest import FileDigest
+from finetune_converter.files.json_object import read_json_object
 from finetune_converter.failure import Failure, Reason
 
 MARKER = ".finetune-complete.json"

@@ -22,7 +22,7 @@ DRIVER = """
 import os, random, signal, sys, time
 from pathlib import Path
 import torch
-from finetune_converter.merge.dtypes import Dtype
+from finetune_converter.model_files.export_dtype import Dtype
 from finetune_converter.merge.stage import merge_folders
 
 torch.set_num_threads(1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from finetune_converter.checkpoint.strict_json import read_json_object
+from finetune_converter.files.json_object import read_json_object
 from finetune_converter.failure import Failure, Reason
 
 CONFIG = "adapter_config.json"

@@ -7,9 +7,9 @@ import torch
 from finetune_converter.adapter.updates import Factor, LowRank
 from finetune_converter.arithmetic.bands import bands
 from finetune_converter.arithmetic.update import LowRankTensors
-from finetune_converter.checkpoint.header import TensorEntry
-from finetune_converter.checkpoint.tensor_file import TensorFile
-from finetune_converter.checkpoint.torch_dtypes import TORCH
+from finetune_converter.model_files.header import TensorEntry
+from finetune_converter.model_files.tensor_file import TensorFile
+from finetune_converter.model_files.torch_dtypes import TORCH
 
 
 def read_low_rank(update: LowRank, file: TensorFile) -> LowRankTensors:

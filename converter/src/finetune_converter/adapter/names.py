@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from finetune_converter.checkpoint.header import TensorEntry
+from finetune_converter.model_files.header import TensorEntry
 from finetune_converter.failure import Failure, Reason
 
 PREFIX = "base_model.model."

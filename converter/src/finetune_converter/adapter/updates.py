@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from finetune_converter.checkpoint.header import TensorEntry
+from finetune_converter.model_files.header import TensorEntry
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ import zipfile
 from dataclasses import dataclass
 from typing import Any
 
-from finetune_converter.checkpoint.dtypes import BITS
+from finetune_converter.model_files.dtypes import BITS
 from finetune_converter.dcp.inert_pickle import InertPickleError, Record, load
 
 _STORAGES = {

@@ -8,18 +8,18 @@ import torch
 from finetune_converter.adapter.adapter import WEIGHTS
 from finetune_converter.adapter.config import CONFIG
 from finetune_converter.arithmetic.bands import BAND_ELEMENTS
-from finetune_converter.checkpoint.dtypes import FLOAT8
-from finetune_converter.checkpoint.hashed_writer import HashedWriter
-from finetune_converter.checkpoint.header_bytes import TensorSpec, encode_header
-from finetune_converter.checkpoint.model_folder import INDEX, ModelFolder, open_model_folder
-from finetune_converter.checkpoint.torch_dtypes import TORCH
+from finetune_converter.model_files.dtypes import FLOAT8
+from finetune_converter.model_files.hashed_writer import HashedWriter
+from finetune_converter.model_files.header_bytes import TensorSpec, encode_header
+from finetune_converter.model_files.model_folder import INDEX, ModelFolder, open_model_folder
+from finetune_converter.model_files.torch_dtypes import TORCH
 from finetune_converter.dcp.folder import DcpFolder, rows_of_band
 from finetune_converter.dcp.metadata import StoredTensor
 from finetune_converter.dcp.names import hf_names, peft_name
 from finetune_converter.failure import Failure, Reason
 from finetune_converter.merge.companions import carried_files, write_json
 from finetune_converter.merge.compute import all_finite, as_bytes, merged_bands
-from finetune_converter.merge.dtypes import SCALE, Dtype, block_format, merged_config
+from finetune_converter.model_files.export_dtype import SCALE, Dtype, block_format, merged_config
 from finetune_converter.merge.merge import publish
 from finetune_converter.merge.plan import Weight
 

@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from finetune_converter.checkpoint.model_folder import INDEX, SINGLE, ModelFolder
+from finetune_converter.model_files.model_folder import INDEX, SINGLE, ModelFolder
 from finetune_converter.merge.plan import MergePlan
 
 CARD, BASE_CARD = "README.md", "BASE_README.md"

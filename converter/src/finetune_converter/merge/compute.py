@@ -12,10 +12,10 @@ from finetune_converter.adapter.updates import LowRank, Replacement
 from finetune_converter.arithmetic.bands import bands
 from finetune_converter.arithmetic.block_format import BlockFormat
 from finetune_converter.arithmetic.float8 import block_scales, dequantize, quantize
-from finetune_converter.checkpoint.dtypes import FLOAT8
-from finetune_converter.checkpoint.model_folder import ModelFolder
-from finetune_converter.checkpoint.tensor_file import columns_of, rows_of
-from finetune_converter.checkpoint.torch_dtypes import TORCH
+from finetune_converter.model_files.dtypes import FLOAT8
+from finetune_converter.model_files.model_folder import ModelFolder
+from finetune_converter.model_files.tensor_file import columns_of, rows_of
+from finetune_converter.model_files.torch_dtypes import TORCH
 from finetune_converter.failure import Failure, Reason
 from finetune_converter.merge.plan import Weight
 

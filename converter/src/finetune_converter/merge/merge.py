@@ -10,13 +10,13 @@ from importlib import import_module
 from pathlib import Path
 
 from finetune_converter.adapter.adapter import WEIGHTS, Adapter, entry_shapes, missing_adapter, open_adapter
-from finetune_converter.checkpoint.digest import FileDigest, digest_file
-from finetune_converter.checkpoint.duplicate import Method, cheapest_method
-from finetune_converter.checkpoint.model_folder import ModelFolder, open_model_folder
+from finetune_converter.files.digest import FileDigest, digest_file
+from finetune_converter.model_files.duplicate import Method, cheapest_method
+from finetune_converter.model_files.model_folder import ModelFolder, open_model_folder
 from finetune_converter.failure import Failure, Reason
 from finetune_converter.marker import base_digests
 from finetune_converter.merge.companions import write_companions
-from finetune_converter.merge.manifest import Lineage, write_manifest
+from finetune_converter.model_files.manifest import Lineage, write_manifest
 from finetune_converter.merge.model_card import model_card
 from finetune_converter.merge.plan import Carry, MergePlan, plan_merge
 from finetune_converter.merge.resume import (

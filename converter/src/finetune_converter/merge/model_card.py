@@ -6,7 +6,7 @@ from importlib.metadata import version
 from typing import Any
 
 from finetune_converter.merge.companions import BASE_CARD
-from finetune_converter.merge.manifest import Lineage
+from finetune_converter.model_files.manifest import Lineage
 
 _HUB = "hf://"
 

@@ -7,12 +7,12 @@ from typing import Any
 from finetune_converter.adapter.adapter import Adapter
 from finetune_converter.adapter.updates import Replacement, Update
 from finetune_converter.arithmetic.block_format import BlockFormat
-from finetune_converter.checkpoint.dtypes import COMPUTED, FLOAT8
-from finetune_converter.checkpoint.header import TensorEntry
-from finetune_converter.checkpoint.header_bytes import TensorSpec
-from finetune_converter.checkpoint.model_folder import Located, ModelFolder
+from finetune_converter.model_files.dtypes import COMPUTED, FLOAT8
+from finetune_converter.model_files.header import TensorEntry
+from finetune_converter.model_files.header_bytes import TensorSpec
+from finetune_converter.model_files.model_folder import Located, ModelFolder
 from finetune_converter.failure import Failure, Reason
-from finetune_converter.merge.dtypes import SCALE, Dtype, block_format, merged_config, target_dtype
+from finetune_converter.model_files.export_dtype import SCALE, Dtype, block_format, merged_config, target_dtype
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,10 +9,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 from finetune_converter.adapter.config import CONFIG
-from finetune_converter.checkpoint.digest import FileDigest
+from finetune_converter.files.digest import FileDigest
 from finetune_converter.merge.companions import write_json
-from finetune_converter.merge.dtypes import Dtype
-from finetune_converter.merge.manifest import NAME
+from finetune_converter.model_files.export_dtype import Dtype
+from finetune_converter.model_files.manifest import NAME
 
 FOLDER = ".done"
 """One record for every finished file."""

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetune_converter.adapter.adapter import Adapter
-from finetune_converter.checkpoint.digest import FileDigest, digest_file
-from finetune_converter.checkpoint.duplicate import duplicate, reflink
-from finetune_converter.checkpoint.hashed_writer import HashedWriter
-from finetune_converter.checkpoint.header_bytes import encode_header
-from finetune_converter.checkpoint.model_folder import ModelFolder
+from finetune_converter.files.digest import FileDigest, digest_file
+from finetune_converter.model_files.duplicate import duplicate, reflink
+from finetune_converter.model_files.hashed_writer import HashedWriter
+from finetune_converter.model_files.header_bytes import encode_header
+from finetune_converter.model_files.model_folder import ModelFolder
 from finetune_converter.merge.plan import Carry, MergePlan, Output, Scales, Weight
 
 if TYPE_CHECKING:

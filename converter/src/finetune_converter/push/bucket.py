@@ -9,9 +9,9 @@ import boto3
 from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
-from finetune_converter.checkpoint.digest import digest_file
+from finetune_converter.files.digest import digest_file
 from finetune_converter.failure import Failure, Reason
-from finetune_converter.merge.manifest import NAME, read_manifest
+from finetune_converter.model_files.manifest import NAME, read_manifest
 
 _DIGEST = "sha256"
 """The object's metadata that holds the sha256 of its file."""

@@ -9,7 +9,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from finetune_converter.failure import Failure, Reason
-from finetune_converter.merge.manifest import NAME, read_manifest
+from finetune_converter.model_files.manifest import NAME, read_manifest
 from finetune_converter.push.bucket import push_bucket
 from finetune_converter.push.image import Blob, config_of, digest_of, layer_chunks, layer_of, manifest_of
 from finetune_converter.push.registry import Reference, Registry

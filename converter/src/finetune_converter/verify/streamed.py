@@ -16,11 +16,11 @@ from transformers import DeepseekV3Config
 from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3DecoderLayer
 
 from finetune_converter.adapter.updates import Update
-from finetune_converter.checkpoint.dtypes import FLOAT8
-from finetune_converter.checkpoint.header_bytes import TensorSpec
-from finetune_converter.checkpoint.model_folder import ModelFolder
+from finetune_converter.model_files.dtypes import FLOAT8
+from finetune_converter.model_files.header_bytes import TensorSpec
+from finetune_converter.model_files.model_folder import ModelFolder
 from finetune_converter.merge.compute import Band, merged_bands
-from finetune_converter.merge.dtypes import SCALE
+from finetune_converter.model_files.export_dtype import SCALE
 from finetune_converter.merge.plan import Carry, Weight
 from finetune_converter.verify.tensors import Models
 

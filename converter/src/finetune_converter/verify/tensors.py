@@ -9,11 +9,11 @@ import torch
 from finetune_converter.adapter.adapter import Adapter
 from finetune_converter.arithmetic.block_format import BlockFormat
 from finetune_converter.arithmetic.float8 import block_scales, dequantize
-from finetune_converter.checkpoint.dtypes import FLOAT8
-from finetune_converter.checkpoint.model_folder import ModelFolder
-from finetune_converter.checkpoint.torch_dtypes import TORCH
+from finetune_converter.model_files.dtypes import FLOAT8
+from finetune_converter.model_files.model_folder import ModelFolder
+from finetune_converter.model_files.torch_dtypes import TORCH
 from finetune_converter.merge.compute import Band, all_finite, merged_bands
-from finetune_converter.merge.dtypes import SCALE
+from finetune_converter.model_files.export_dtype import SCALE
 from finetune_converter.merge.plan import Carry, MergePlan, Scales, Weight
 from finetune_converter.verify.gate import failed
 

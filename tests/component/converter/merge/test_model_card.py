@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from finetune_converter.merge.manifest import Lineage
+from finetune_converter.model_files.manifest import Lineage
 from finetune_converter.merge.model_card import model_card
 from finetune_converter.merge.stage import merge_run
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from finetune_converter.checkpoint.digest import FileDigest
-from finetune_converter.checkpoint.direct_file import DirectFile
-from finetune_converter.checkpoint.tensor_file import TensorFile
+from finetune_converter.files.digest import FileDigest
+from finetune_converter.model_files.direct_file import DirectFile
+from finetune_converter.model_files.tensor_file import TensorFile
 
 BLOCK_BYTES = 4 * 1024 * 1024
 BLOCKS = 4

@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from finetune_converter.checkpoint.dtypes import BITS, bytes_of
+from finetune_converter.model_files.dtypes import BITS, bytes_of
 from finetune_converter.failure import Failure, Reason
 
 MAX_HEADER_BYTES = 16 * 1024 * 1024

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finetune_converter.checkpoint.header import Header, TensorEntry, read_header
+from finetune_converter.model_files.header import Header, TensorEntry, read_header
 from finetune_converter.failure import Failure, Reason
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class TensorFile:
     def read_rows(self, entry: TensorEntry, start: int, stop: int) -> "torch.Tensor":
         """Rows [start, stop) as [rows, columns]; see `rows_of` for how a shape is seen as rows."""
         # A plan reads headers only, and need not wait until torch is imported.
-        from finetune_converter.checkpoint.torch_dtypes import TORCH
+        from finetune_converter.model_files.torch_dtypes import TORCH
 
         columns = columns_of(entry.shape)
         row_bytes = entry.nbytes // max(1, rows_of(entry.shape))

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from finetune_converter.checkpoint.dtypes import bytes_of
+from finetune_converter.model_files.dtypes import bytes_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune_converter.checkpoint.dtypes import BITS
-from finetune_converter.checkpoint.header import MAX_HEADER_BYTES, Header, HeaderError, parse_header
-from finetune_converter.checkpoint.header_bytes import TensorSpec, encode_header
+from finetune_converter.model_files.dtypes import BITS
+from finetune_converter.model_files.header import MAX_HEADER_BYTES, Header, HeaderError, parse_header
+from finetune_converter.model_files.header_bytes import TensorSpec, encode_header
 
 
 def parse(raw: bytes) -> Header:

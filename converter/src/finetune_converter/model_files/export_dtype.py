@@ -5,8 +5,8 @@ from enum import StrEnum
 from typing import Any
 
 from finetune_converter.arithmetic.block_format import BlockFormat
-from finetune_converter.checkpoint.dtypes import FLOAT8
-from finetune_converter.checkpoint.header import TensorEntry
+from finetune_converter.model_files.dtypes import FLOAT8
+from finetune_converter.model_files.header import TensorEntry
 from finetune_converter.failure import Failure, Reason
 
 SCALE = "_scale_inv"
