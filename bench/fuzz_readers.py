@@ -24,12 +24,12 @@ import torch
 import torch.distributed.checkpoint as dcp
 
 from finetune_converter.adapter.adapter import open_adapter
+from finetune_converter.dcp.folder import DcpFolder
+from finetune_converter.failure import Failure, Reason
+from finetune_converter.files.json_object import read_json_object
 from finetune_converter.model_files.header import HeaderError, parse_header
 from finetune_converter.model_files.header_bytes import TensorSpec, encode_header
 from finetune_converter.model_files.model_folder import open_model_folder
-from finetune_converter.files.json_object import read_json_object
-from finetune_converter.dcp.folder import DcpFolder
-from finetune_converter.failure import Failure, Reason
 
 SHAPES = {
     "model.layers.0.mlp.experts.0.gate_proj.weight": (8, 4),

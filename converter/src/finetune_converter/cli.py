@@ -11,9 +11,9 @@ import click
 
 from finetune_converter.debug_assets import LAYERS, write_debug_assets
 from finetune_converter.failure import Failure, Reason, failure_of, report
-from finetune_converter.model_files.export_dtype import Dtype
 from finetune_converter.merge.merge import Part, default_workers
 from finetune_converter.merge.stage import merge_folders, merge_run
+from finetune_converter.model_files.export_dtype import Dtype
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _run = click.option("--run", "run_file", type=click.Path(dir_okay=False, path_type=Path), help="A run file.")

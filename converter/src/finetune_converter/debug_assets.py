@@ -1,11 +1,11 @@
 """The Hugging Face assets of a debug flavour: the original's, with the layers that the flavour has."""
 
-import shutil
 from pathlib import Path
 
-from finetune_converter.files.json_object import read_json_object
 from finetune_converter.failure import Failure, Reason
-from finetune_converter.merge.companions import carried_files, write_json
+from finetune_converter.files.atomic import copy_file, write_json
+from finetune_converter.files.json_object import read_json_object
+from finetune_converter.model_files.companions import carried_files
 
 # Layers, and how many of them are dense; the widths are the original's.
 LAYERS = {
@@ -32,7 +32,7 @@ def write_debug_assets(source: Path, flavor: str, out: Path) -> list[str]:
     out.mkdir(parents=True, exist_ok=True)
     names = carried_files(source)
     for name in names:
-        shutil.copyfile(source / name, out / name)
+        copy_file(source / name, out / name)
     layers, dense = LAYERS[flavor]
     changed = {"num_hidden_layers": layers, "first_k_dense_replace": dense, "num_nextn_predict_layers": 0}
     # Weights of a debug flavour are made in bfloat16.

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from finetune_converter.failure import Failure, Reason
 from finetune_converter.files.digest import FileDigest
 from finetune_converter.files.json_object import read_json_object
-from finetune_converter.failure import Failure, Reason
 
 MARKER = ".finetune-complete.json"
 _REMEDY = "Run the prepare stage, which checks the base and marks it complete"

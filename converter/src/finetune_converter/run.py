@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from finetune_converter.files.json_object import read_json_object
 from finetune_converter.failure import Failure, Reason
+from finetune_converter.files.json_object import read_json_object
 from finetune_converter.model_files.export_dtype import Dtype
 
 _REMEDY = "Write the run file again with this version of the operator"

@@ -17,8 +17,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, DeepseekV3Config, DeepseekV3ForCausalLM
 from vllm_server import ENVIRONMENT, PYTHON
 
-from finetune_converter.model_files.export_dtype import Dtype
 from finetune_converter.merge.stage import merge_folders
+from finetune_converter.model_files.export_dtype import Dtype
 from finetune_converter.verify.stage import verify_folders
 
 pytestmark = [pytest.mark.chain, pytest.mark.timeout(900)]

@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from finetune_converter.model_files.export_dtype import Dtype
 from finetune_converter.merge.stage import merge_folders
+from finetune_converter.model_files.export_dtype import Dtype
 from finetune_operator.api.job import FineTuneJob
 from finetune_operator.core.config import Images
 from finetune_operator.core.objects import Manifest

@@ -11,7 +11,7 @@ from small_deepseek import ATTENTION, load_json, small_model
 
 from finetune_converter.arithmetic.block_format import BlockFormat
 from finetune_converter.arithmetic.float8 import block_scales, quantize
-from finetune_converter.merge.companions import write_json
+from finetune_converter.files.atomic import write_json
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,10 @@ from finetune_converter.adapter.config import AdapterConfig, read_adapter_config
 from finetune_converter.adapter.fused_experts import fused_updates
 from finetune_converter.adapter.names import Pair, group_keys
 from finetune_converter.adapter.updates import LowRank, Replacement, Update, whole
+from finetune_converter.failure import Failure, Reason
 from finetune_converter.model_files.dtypes import COMPUTED
 from finetune_converter.model_files.header import TensorEntry
 from finetune_converter.model_files.tensor_file import TensorFile
-from finetune_converter.failure import Failure, Reason
 
 WEIGHTS = "adapter_model.safetensors"
 Shapes = Mapping[str, tuple[int, ...]]

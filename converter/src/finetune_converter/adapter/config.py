@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from finetune_converter.files.json_object import read_json_object
 from finetune_converter.failure import Failure, Reason
+from finetune_converter.files.json_object import read_json_object
 
 CONFIG = "adapter_config.json"
 MAX_NUMBER = 2**20

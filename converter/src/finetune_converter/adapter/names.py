@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from finetune_converter.model_files.header import TensorEntry
 from finetune_converter.failure import Failure, Reason
+from finetune_converter.model_files.header import TensorEntry
 
 PREFIX = "base_model.model."
 _LORA = re.compile(r"(?P<module>.+)\.lora_(?P<embedding>embedding_)?(?P<side>[AB])(\.default)?(\.weight)?")

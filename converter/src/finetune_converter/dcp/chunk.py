@@ -11,8 +11,8 @@ import zipfile
 from dataclasses import dataclass
 from typing import Any
 
-from finetune_converter.model_files.dtypes import BITS
 from finetune_converter.dcp.inert_pickle import InertPickleError, Record, load
+from finetune_converter.model_files.dtypes import BITS
 
 _STORAGES = {
     "torch.DoubleStorage": "F64",

@@ -8,20 +8,21 @@ import torch
 from finetune_converter.adapter.adapter import WEIGHTS
 from finetune_converter.adapter.config import CONFIG
 from finetune_converter.arithmetic.bands import BAND_ELEMENTS
-from finetune_converter.model_files.dtypes import FLOAT8
-from finetune_converter.model_files.hashed_writer import HashedWriter
-from finetune_converter.model_files.header_bytes import TensorSpec, encode_header
-from finetune_converter.model_files.model_folder import INDEX, ModelFolder, open_model_folder
-from finetune_converter.model_files.torch_dtypes import TORCH
+from finetune_converter.arithmetic.finite import all_finite
 from finetune_converter.dcp.folder import DcpFolder, rows_of_band
 from finetune_converter.dcp.metadata import StoredTensor
 from finetune_converter.dcp.names import hf_names, peft_name
 from finetune_converter.failure import Failure, Reason
-from finetune_converter.merge.companions import carried_files, write_json
-from finetune_converter.merge.compute import all_finite, as_bytes, merged_bands
-from finetune_converter.model_files.export_dtype import SCALE, Dtype, block_format, merged_config
-from finetune_converter.merge.merge import publish
-from finetune_converter.merge.plan import Weight
+from finetune_converter.files.atomic import copy_file, publish, write_json
+from finetune_converter.model_files.companions import carried_files
+from finetune_converter.model_files.dequantized import DequantizedTensor
+from finetune_converter.model_files.dtypes import FLOAT8
+from finetune_converter.model_files.export_dtype import Dtype, merged_config
+from finetune_converter.model_files.hashed_writer import HashedWriter
+from finetune_converter.model_files.header_bytes import TensorSpec, encode_header
+from finetune_converter.model_files.model_folder import INDEX, ModelFolder, open_model_folder
+from finetune_converter.model_files.quantization import SCALE, block_format
+from finetune_converter.model_files.torch_dtypes import TORCH, as_bytes
 
 # PEFT takes these among target_modules to mean routed experts only, of which torchtitan adapts none.
 _MLP = frozenset({"gate_proj", "up_proj", "down_proj"})
@@ -109,7 +110,7 @@ def _write_model(source: DcpFolder, base: ModelFolder, out: Path) -> None:
     write_json(out / INDEX, {"metadata": {}, "weight_map": weight_map})
     write_json(out / "config.json", merged_config(base.config, Dtype.BFLOAT16, block_format(base.config)))
     for name in carried_files(base.path):
-        (out / name).write_bytes((base.path / name).read_bytes())
+        copy_file(base.path / name, out / name)
 
 
 def _tensor(
@@ -126,11 +127,8 @@ def _tensor(
             raise Failure(
                 Reason.CHECKPOINT_INVALID, f"{source.path}: nothing in it is the base's {name!r}", _REMEDY
             )
-        spec = TensorSpec(name=name, dtype="F32", shape=located.entry.shape)
         scales = base.tensors.get(name + SCALE) if located.entry.dtype == FLOAT8 else None
-        weight = Weight(spec=spec, source=located, scales=scales)
-        bands = merged_bands(weight, base, None, block_format(base.config))
-        return (band.values for band in bands)
+        return iter(DequantizedTensor(base, located, scales, block_format(base.config)))
     tensor, expert = stored
     shape = tensor.shape if expert is None else tensor.shape[1:]
     if shape != located.entry.shape or (expert is not None and expert >= tensor.shape[0]):

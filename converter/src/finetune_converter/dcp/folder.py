@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
-from finetune_converter.model_files.torch_dtypes import TORCH
 from finetune_converter.dcp.chunk import RawChunk, locate
 from finetune_converter.dcp.inert_pickle import InertPickleError
 from finetune_converter.dcp.metadata import REMEDY, StoredChunk, StoredTensor, read_metadata
 from finetune_converter.failure import Failure, Reason
+from finetune_converter.model_files.torch_dtypes import TORCH
 
 
 class DcpFolder:

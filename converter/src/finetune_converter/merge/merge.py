@@ -10,18 +10,15 @@ from importlib import import_module
 from pathlib import Path
 
 from finetune_converter.adapter.adapter import WEIGHTS, Adapter, entry_shapes, missing_adapter, open_adapter
-from finetune_converter.files.digest import FileDigest, digest_file
-from finetune_converter.model_files.duplicate import Method, cheapest_method
-from finetune_converter.model_files.model_folder import ModelFolder, open_model_folder
 from finetune_converter.failure import Failure, Reason
+from finetune_converter.files.digest import FileDigest, digest_file
 from finetune_converter.marker import base_digests
 from finetune_converter.merge.companions import write_companions
-from finetune_converter.model_files.manifest import Lineage, write_manifest
+from finetune_converter.merge.job import MergeJob
 from finetune_converter.merge.model_card import model_card
 from finetune_converter.merge.plan import Carry, MergePlan, plan_merge
 from finetune_converter.merge.resume import (
     FOLDER,
-    MergeJob,
     finished,
     inputs_digest,
     is_whole,
@@ -29,6 +26,9 @@ from finetune_converter.merge.resume import (
     remove_strangers,
 )
 from finetune_converter.merge.shard import ShardWriter
+from finetune_converter.model_files.duplicate import Method, cheapest_method
+from finetune_converter.model_files.manifest import Lineage, write_manifest
+from finetune_converter.model_files.model_folder import ModelFolder, open_model_folder
 
 Advance = Callable[[int, int], None]
 MAX_WORKERS = 4
@@ -162,8 +162,3 @@ def adapter_digest(adapter: Path) -> str:
 def default_workers() -> int:
     """Files side by side: one a core, and no more than keep a fast disk busy in 1.5 GB of memory."""
     return min(MAX_WORKERS, len(os.sched_getaffinity(0)))
-
-
-def publish(merging: Path, merged: Path) -> None:
-    """Let the model appear, by one rename."""
-    merging.rename(merged)

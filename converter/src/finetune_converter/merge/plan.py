@@ -7,12 +7,13 @@ from typing import Any
 from finetune_converter.adapter.adapter import Adapter
 from finetune_converter.adapter.updates import Replacement, Update
 from finetune_converter.arithmetic.block_format import BlockFormat
+from finetune_converter.failure import Failure, Reason
 from finetune_converter.model_files.dtypes import COMPUTED, FLOAT8
+from finetune_converter.model_files.export_dtype import Dtype, merged_config, target_dtype
 from finetune_converter.model_files.header import TensorEntry
 from finetune_converter.model_files.header_bytes import TensorSpec
 from finetune_converter.model_files.model_folder import Located, ModelFolder
-from finetune_converter.failure import Failure, Reason
-from finetune_converter.model_files.export_dtype import SCALE, Dtype, block_format, merged_config, target_dtype
+from finetune_converter.model_files.quantization import SCALE, block_format
 
 
 @dataclass(frozen=True, kw_only=True)

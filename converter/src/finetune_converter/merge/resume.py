@@ -3,29 +3,19 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Container
 from importlib.metadata import version
 from pathlib import Path
 
 from finetune_converter.adapter.config import CONFIG
+from finetune_converter.files.atomic import write_json
 from finetune_converter.files.digest import FileDigest
-from finetune_converter.merge.companions import write_json
-from finetune_converter.model_files.export_dtype import Dtype
+from finetune_converter.files.json_object import read_record
+from finetune_converter.merge.job import MergeJob
 from finetune_converter.model_files.manifest import NAME
 
 FOLDER = ".done"
 """One record for every finished file."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MergeJob:
-    """A merge: two folders in, one out."""
-
-    base: Path
-    adapter: Path
-    out: Path
-    dtype: Dtype
 
 
 def inputs_digest(job: MergeJob, adapter_sha256: str) -> str:
@@ -73,18 +63,10 @@ def record(folder: Path, name: str, inputs: str, digest: FileDigest) -> None:
     write_json(folder / FOLDER / f"{name}.json", content)
 
 
-def remove_strangers(folder: Path, names: Iterable[str]) -> None:
-    """Remove the records and the weights of merges of other inputs: the manifest lists all that is there."""
-    shutil.rmtree(folder / FOLDER)
-    for path in folder.glob("*.safetensors"):
-        if path.name not in names:
+def remove_strangers(folder: Path, names: Container[str]) -> None:
+    """Remove the records and what other merges or a crash left: the manifest lists all there is."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name not in names:
             path.unlink()
-
-
-def read_record(path: Path) -> dict[str, object]:
-    """A small JSON object; empty when there is none, or a crash cut it off."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

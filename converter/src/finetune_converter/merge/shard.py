@@ -1,19 +1,22 @@
 """Writes one file of the merged model."""
 
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetune_converter.adapter.adapter import Adapter
 from finetune_converter.files.digest import FileDigest, digest_file
+from finetune_converter.merge.plan import Carry, MergePlan, Output, Scales, Weight
 from finetune_converter.model_files.duplicate import duplicate, reflink
 from finetune_converter.model_files.hashed_writer import HashedWriter
 from finetune_converter.model_files.header_bytes import encode_header
 from finetune_converter.model_files.model_folder import ModelFolder
-from finetune_converter.merge.plan import Carry, MergePlan, Output, Scales, Weight
 
 if TYPE_CHECKING:
     import torch
+
+    from finetune_converter.adapter.factors import FactorReader
 
 Tick = Callable[[], None]
 
@@ -45,6 +48,12 @@ class ShardWriter:
             writer.close()
             self._scales.clear()
 
+    @cached_property
+    def _factors(self) -> "FactorReader | None":
+        from finetune_converter.adapter.factors import FactorReader
+
+        return FactorReader(self._adapter.file) if self._adapter else None
+
     def _write_header(self, name: str, writer: HashedWriter) -> None:
         """The base's own, byte for byte, where it still holds."""
         file = self._base.files[name]
@@ -65,10 +74,11 @@ class ShardWriter:
 
     def _write_weight(self, weight: Weight, writer: HashedWriter) -> None:
         # torch takes seconds to import: what is carried over before does not wait for it.
-        from finetune_converter.merge.compute import as_bytes, joined, rounded_bands
+        from finetune_converter.merge.compute import joined, rounded_bands
+        from finetune_converter.model_files.torch_dtypes import as_bytes
 
         scales = []
-        for values, band_scales in rounded_bands(weight, self._base, self._adapter, self._plan.block):
+        for values, band_scales in rounded_bands(weight, self._base, self._factors, self._plan.block):
             writer.write(as_bytes(values))
             if band_scales is not None:
                 scales.append(band_scales)
@@ -77,11 +87,12 @@ class ShardWriter:
 
     def _write_scales(self, output: Scales, writer: HashedWriter) -> None:
         """Those of a weight that was written just now, or is written later, or in another file."""
-        from finetune_converter.merge.compute import as_bytes, cast, joined, rounded_bands
+        from finetune_converter.merge.compute import joined, rounded_bands
+        from finetune_converter.model_files.torch_dtypes import as_bytes, cast
 
         weight = output.weight
         scales = self._scales.pop(weight.spec.name, None)
         if scales is None:
-            bands = rounded_bands(weight, self._base, self._adapter, self._plan.block)
+            bands = rounded_bands(weight, self._base, self._factors, self._plan.block)
             scales = joined([part for _, part in bands if part is not None])
         writer.write(as_bytes(cast(scales, output.spec.dtype)))

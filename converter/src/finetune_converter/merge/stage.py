@@ -6,13 +6,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from finetune_converter.files.digest import digest_file
 from finetune_converter.failure import Failure, Reason
+from finetune_converter.files.atomic import publish
+from finetune_converter.files.digest import digest_file
 from finetune_converter.marker import MARKER, require_marker
+from finetune_converter.merge.job import MergeJob
+from finetune_converter.merge.merge import Part, adapter_digest, default_workers, merge
 from finetune_converter.model_files.export_dtype import Dtype
 from finetune_converter.model_files.manifest import Lineage, sha256_of
-from finetune_converter.merge.merge import Part, adapter_digest, default_workers, merge, publish
-from finetune_converter.merge.job import MergeJob
 from finetune_converter.progress import Progress, serve_progress
 from finetune_converter.run import Run, load_run
 

@@ -60,6 +60,7 @@ def reflink(source: Path, target: Path) -> bool:
         writing = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
             fcntl.ioctl(writing, FICLONE, reading)
+            os.fsync(writing)
             return True
         except OSError as error:
             os.unlink(target)

@@ -1,4 +1,4 @@
-"""Which dtype every tensor of the merged model has, and the config.json that says so."""
+"""Which dtype every tensor of an exported model has, and the config.json that says so."""
 
 import re
 from enum import StrEnum
@@ -7,10 +7,6 @@ from typing import Any
 from finetune_converter.arithmetic.block_format import BlockFormat
 from finetune_converter.model_files.dtypes import FLOAT8
 from finetune_converter.model_files.header import TensorEntry
-from finetune_converter.failure import Failure, Reason
-
-SCALE = "_scale_inv"
-"""DeepSeek-V3 names the scales of `x.weight` `x.weight_scale_inv`."""
 
 # As DeepSeek-V3 is published: every projection of attention, MLPs and experts is FP8; embeddings, head,
 # norms, the router and the MTP layer's eh_proj are not.
@@ -41,21 +37,6 @@ def target_dtype(entry: TensorEntry, dtype: Dtype) -> str:
             return FLOAT8
         return entry.dtype if entry.dtype != "F32" else "BF16"
     return _PLAIN[dtype]
-
-
-def block_format(config: dict[str, Any]) -> BlockFormat:
-    """The base's FP8 blocks; DeepSeek-V3's when it has none. Raises Failure(BaseInvalid)."""
-    quantization = config.get("quantization_config")
-    if quantization is None:
-        return BlockFormat()
-    size = quantization.get("weight_block_size")
-    if quantization.get("quant_method") != "fp8" or not isinstance(size, list) or len(size) != 2:
-        raise Failure(
-            Reason.BASE_INVALID,
-            f"config.json: quantization_config is {quantization!r}; only fp8 in blocks can be merged",
-            "Use the base in FP8 blocks or in bfloat16",
-        )
-    return BlockFormat(rows=size[0], columns=size[1], power_of_two=quantization.get("scale_fmt") == "ue8m0")
 
 
 def merged_config(config: dict[str, Any], dtype: Dtype, block: BlockFormat) -> dict[str, Any]:

@@ -10,8 +10,8 @@ import os
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from finetune_converter.model_files.dtypes import BITS, bytes_of
 from finetune_converter.failure import Failure, Reason
+from finetune_converter.model_files.dtypes import BITS, bytes_of
 
 MAX_HEADER_BYTES = 16 * 1024 * 1024
 """Some 100,000 tensors, all of DeepSeek-V3 in one file. Python needs up to 29 bytes for a hostile byte:

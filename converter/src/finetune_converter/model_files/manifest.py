@@ -6,10 +6,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from finetune_converter.failure import Failure, Reason
+from finetune_converter.files.atomic import write_json
 from finetune_converter.files.digest import FileDigest
 from finetune_converter.files.json_object import read_json_object
-from finetune_converter.failure import Failure, Reason
-from finetune_converter.merge.companions import write_json
 
 NAME = "MANIFEST.json"
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from finetune_converter.model_files.header import TensorEntry
-from finetune_converter.files.json_object import read_json_object
-from finetune_converter.model_files.tensor_file import TensorFile
 from finetune_converter.failure import Failure, Reason
+from finetune_converter.files.json_object import read_json_object
+from finetune_converter.model_files.header import TensorEntry
+from finetune_converter.model_files.tensor_file import TensorFile
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finetune_converter.model_files.header import Header, TensorEntry, read_header
 from finetune_converter.failure import Failure, Reason
+from finetune_converter.model_files.header import Header, TensorEntry, read_header
 
 if TYPE_CHECKING:
     import torch

@@ -1,4 +1,4 @@
-"""torch's dtypes of those that are computed with: apart, as torch takes seconds to import."""
+"""torch's dtypes and bytes of what is computed with: apart, as torch takes seconds to import."""
 
 import torch
 
@@ -11,3 +11,13 @@ TORCH = {
     "F32": torch.float32,
     "F64": torch.float64,
 }
+
+
+def as_bytes(values: torch.Tensor) -> memoryview:
+    """The tensor's memory, little endian as safetensors has it."""
+    return memoryview(values.contiguous().view(torch.uint8).reshape(-1).numpy())  # type: ignore[arg-type]
+
+
+def cast(values: torch.Tensor, dtype: str) -> torch.Tensor:
+    """Values in a safetensors dtype."""
+    return values.to(TORCH[dtype])

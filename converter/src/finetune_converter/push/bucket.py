@@ -9,8 +9,8 @@ import boto3
 from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
-from finetune_converter.files.digest import digest_file
 from finetune_converter.failure import Failure, Reason
+from finetune_converter.files.digest import digest_file
 from finetune_converter.model_files.manifest import NAME, read_manifest
 
 _DIGEST = "sha256"

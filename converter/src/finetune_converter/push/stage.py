@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from finetune_converter.files.digest import digest_file
 from finetune_converter.failure import Failure, Reason
-from finetune_converter.merge.companions import write_json
+from finetune_converter.files.atomic import write_json
+from finetune_converter.files.digest import digest_file
+from finetune_converter.files.json_object import read_record
 from finetune_converter.model_files.manifest import NAME
-from finetune_converter.merge.resume import read_record
 from finetune_converter.progress import Progress, serve_progress
 from finetune_converter.push.push import push_model
 from finetune_converter.run import load_run

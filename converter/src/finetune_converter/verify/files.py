@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from finetune_converter.files.digest import digest_file
-from finetune_converter.model_files.model_folder import ModelFolder
-from finetune_converter.model_files.manifest import NAME
 from finetune_converter.merge.plan import MergePlan
+from finetune_converter.model_files.manifest import NAME
+from finetune_converter.model_files.model_folder import ModelFolder
 from finetune_converter.verify.gate import failed
 
 

@@ -7,8 +7,8 @@ import torch
 from transformers import DeepseekV3Config
 from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3RMSNorm, DeepseekV3RotaryEmbedding
 
-from finetune_converter.model_files.dtypes import FLOAT8
 from finetune_converter.merge.plan import Weight
+from finetune_converter.model_files.dtypes import FLOAT8
 from finetune_converter.verify.gate import failed
 from finetune_converter.verify.streamed import TensorPairs, streamed_layer, twin
 from finetune_converter.verify.tensors import Models

@@ -5,14 +5,13 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from finetune_converter.files.json_object import read_json_object
 from finetune_converter.failure import Failure, Reason
+from finetune_converter.files.atomic import publish, write_json
+from finetune_converter.files.json_object import read_json_object
 from finetune_converter.marker import require_marker
-from finetune_converter.merge.companions import write_json
+from finetune_converter.merge.job import MergeJob
 from finetune_converter.model_files.export_dtype import Dtype
 from finetune_converter.model_files.manifest import NAME
-from finetune_converter.merge.merge import publish
-from finetune_converter.merge.job import MergeJob
 from finetune_converter.progress import Progress, serve_progress
 from finetune_converter.run import load_run
 from finetune_converter.verify.prompts import random_prompts, training_prompts

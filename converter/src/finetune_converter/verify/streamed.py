@@ -16,12 +16,12 @@ from transformers import DeepseekV3Config
 from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3DecoderLayer
 
 from finetune_converter.adapter.updates import Update
+from finetune_converter.merge.compute import Band, merged_bands
+from finetune_converter.merge.plan import Carry, Weight
 from finetune_converter.model_files.dtypes import FLOAT8
 from finetune_converter.model_files.header_bytes import TensorSpec
 from finetune_converter.model_files.model_folder import ModelFolder
-from finetune_converter.merge.compute import Band, merged_bands
-from finetune_converter.model_files.export_dtype import SCALE
-from finetune_converter.merge.plan import Carry, Weight
+from finetune_converter.model_files.quantization import SCALE
 from finetune_converter.verify.tensors import Models
 
 Pair = tuple[torch.Tensor, torch.Tensor]
@@ -77,7 +77,7 @@ class TensorPairs:
         spec = TensorSpec(name=name, dtype="F32", shape=source.entry.shape)
         scales = folder.tensors.get(name + SCALE) if source.entry.dtype == FLOAT8 else None
         weight = Weight(spec=spec, source=source, scales=scales, update=update)
-        return merged_bands(weight, folder, self._models.adapter, self._models.plan.block)
+        return merged_bands(weight, folder, self._models.factors, self._models.plan.block)
 
 
 class StreamedLinear(nn.Module):

@@ -3,18 +3,21 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 
 from finetune_converter.adapter.adapter import Adapter
+from finetune_converter.adapter.factors import FactorReader
 from finetune_converter.arithmetic.block_format import BlockFormat
+from finetune_converter.arithmetic.finite import all_finite
 from finetune_converter.arithmetic.float8 import block_scales, dequantize
+from finetune_converter.merge.compute import Band, merged_bands
+from finetune_converter.merge.plan import Carry, MergePlan, Scales, Weight
 from finetune_converter.model_files.dtypes import FLOAT8
 from finetune_converter.model_files.model_folder import ModelFolder
+from finetune_converter.model_files.quantization import SCALE
 from finetune_converter.model_files.torch_dtypes import TORCH
-from finetune_converter.merge.compute import Band, all_finite, merged_bands
-from finetune_converter.model_files.export_dtype import SCALE
-from finetune_converter.merge.plan import Carry, MergePlan, Scales, Weight
 from finetune_converter.verify.gate import failed
 
 # Half a unit in the last place, relative: 2^-(mantissa bits + 1). Every rounding is to nearest.
@@ -69,6 +72,10 @@ class Models:
     adapter: Adapter
     merged: ModelFolder
 
+    @cached_property
+    def factors(self) -> FactorReader:
+        return FactorReader(self.adapter.file)
+
 
 def check_tensors(models: Models, advance: Callable[[], None] = lambda: None) -> TensorReport:
     """Raises Failure naming the first tensor that is not what base and adapter make of it."""
@@ -103,7 +110,7 @@ def _check_computed(weight: Weight, models: Models, kind: KindReport) -> None:
     kind.tensors += 1
     # A replaced tensor may be of a dtype that nobody computes with; a converted one is its own "before".
     before = weight.update is not None and weight.source.entry.dtype in TORCH
-    expected = merged_bands(weight, models.base, models.adapter, models.plan.block, before=before)
+    expected = merged_bands(weight, models.base, models.factors, models.plan.block, before=before)
     for band, (values, scales, step) in zip(expected, _read(weight, models), strict=True):
         name, start, stop = weight.spec.name, band.start, band.stop
         if scales is not None:

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from finetune_converter.model_files.model_folder import open_model_folder
-from finetune_converter.model_files.manifest import read_manifest
-from finetune_converter.merge.merge import adapter_digest, open_merge
 from finetune_converter.merge.job import MergeJob
+from finetune_converter.merge.merge import adapter_digest, open_merge
+from finetune_converter.model_files.manifest import read_manifest
+from finetune_converter.model_files.model_folder import open_model_folder
 from finetune_converter.verify.files import check_config, check_files, check_keys
 from finetune_converter.verify.gate import failed
 from finetune_converter.verify.logits import compare_logits

@@ -19,8 +19,8 @@ from finetune_converter.dcp.export import export_dcp
 from finetune_converter.dcp.folder import DcpFolder
 from finetune_converter.dcp.names import hf_names
 from finetune_converter.failure import Failure
-from finetune_converter.model_files.export_dtype import Dtype
 from finetune_converter.merge.stage import merge_folders
+from finetune_converter.model_files.export_dtype import Dtype
 from finetune_converter.verify.stage import verify_folders
 
 # One process, no process group: torch warns, and that is meant here.

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from deepseek_v3 import DeepSeekV3, sparse, write_adapter, write_base
-from finetune_converter.model_files.duplicate import Method
-from finetune_converter.model_files.export_dtype import Dtype
+from finetune_converter.merge.job import MergeJob
 from finetune_converter.merge.merge import Part, bytes_to_write, open_merge
 from finetune_converter.merge.plan import MergePlan, Weight
-from finetune_converter.merge.job import MergeJob
+from finetune_converter.model_files.duplicate import Method
+from finetune_converter.model_files.export_dtype import Dtype
 
 FILES, LAYERS, PROJECTIONS = 163, 61, 5
 MODEL = DeepSeekV3()

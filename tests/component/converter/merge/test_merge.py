@@ -10,8 +10,8 @@ from small_deepseek import ATTENTION, FUSED, load_json, load_model
 
 from finetune_converter.arithmetic.block_format import BlockFormat
 from finetune_converter.arithmetic.float8 import dequantize
-from finetune_converter.model_files.export_dtype import Dtype
 from finetune_converter.merge.stage import merge_folders
+from finetune_converter.model_files.export_dtype import Dtype
 from finetune_converter.verify.stage import verify_folders
 
 Write = Callable[..., Path]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import yaml
 
-from finetune_converter.model_files.manifest import Lineage
 from finetune_converter.merge.model_card import model_card
 from finetune_converter.merge.stage import merge_run
+from finetune_converter.model_files.manifest import Lineage
 
 RUN = Path(__file__).parents[3] / "golden/run/quickstart.json"
 

@@ -7,13 +7,13 @@ from shutil import copyfile
 import pytest
 from small_deepseek import ATTENTION, load_json
 
-from finetune_converter.model_files.duplicate import Method
 from finetune_converter.failure import Failure
-from finetune_converter.model_files.export_dtype import Dtype
-from finetune_converter.merge.merge import Part, bytes_to_write, open_merge
 from finetune_converter.merge.job import MergeJob
+from finetune_converter.merge.merge import Part, bytes_to_write, open_merge
 from finetune_converter.merge.shard import ShardWriter
 from finetune_converter.merge.stage import merge_folders
+from finetune_converter.model_files.duplicate import Method
+from finetune_converter.model_files.export_dtype import Dtype
 from finetune_converter.verify.stage import verify_folders
 
 Write = Callable[..., Path]

@@ -16,8 +16,8 @@ from fake_registry import FakeRegistry, fake_registry
 
 from finetune_converter import cli
 from finetune_converter.failure import Failure
-from finetune_converter.model_files.export_dtype import Dtype
 from finetune_converter.merge.stage import merge_folders
+from finetune_converter.model_files.export_dtype import Dtype
 from finetune_converter.push.image import digest_of
 from finetune_converter.push.push import push_model
 from finetune_converter.push.stage import push_run

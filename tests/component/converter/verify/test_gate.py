@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from small_deepseek import load_json, load_model
 
-from finetune_converter.files.digest import digest_file
 from finetune_converter.failure import Failure
-from finetune_converter.model_files.export_dtype import Dtype
+from finetune_converter.files.digest import digest_file
 from finetune_converter.merge.stage import merge_folders
+from finetune_converter.model_files.export_dtype import Dtype
 from finetune_converter.verify.stage import verify_folders
 
 Corrupt = Callable[[Path, Path], None]

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from small_deepseek import FUSED
 
+from finetune_converter.merge.job import MergeJob
+from finetune_converter.merge.merge import open_merge
+from finetune_converter.merge.stage import merge_folders
+from finetune_converter.model_files.export_dtype import Dtype
 from finetune_converter.model_files.model_folder import open_model_folder
 from finetune_converter.model_files.tensor_file import TensorFile
-from finetune_converter.model_files.export_dtype import Dtype
-from finetune_converter.merge.merge import open_merge
-from finetune_converter.merge.job import MergeJob
-from finetune_converter.merge.stage import merge_folders
 from finetune_converter.verify.logits import compare_logits
 from finetune_converter.verify.prompts import random_prompts
 from finetune_converter.verify.tensors import Models, check_tensors
