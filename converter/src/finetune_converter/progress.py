@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -56,12 +57,24 @@ class Progress:
         return (self._total - self._done) * (time.monotonic() - then) / (self._done - first)
 
 
+class ProgressServer(ThreadingHTTPServer):
+    """Listens on every address of the pod, of IPv4 and of IPv6: which one is asked is the cluster's to say."""
+
+    daemon_threads = True
+    address_family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+
+    def server_bind(self) -> None:
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
+
+
 @contextmanager
 def serve_progress(progress: Progress) -> Iterator[int | None]:
     """Serve on $FINETUNE_PROGRESS_PORT; yields the port. One that cannot be had must not stop a merge."""
     port = os.environ.get("FINETUNE_PROGRESS_PORT", "9400")
     try:
-        server = ThreadingHTTPServer(("", int(port)), _handler(progress))
+        server = ProgressServer(("", int(port)), _handler(progress))
     except (OSError, ValueError, OverflowError) as error:
         logger.warning("progress is not served: FINETUNE_PROGRESS_PORT %s: %s", port, error)
         yield None
@@ -76,6 +89,8 @@ def serve_progress(progress: Progress) -> Iterator[int | None]:
 
 def _handler(progress: Progress) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        timeout = 5
+
         def do_GET(self) -> None:
             if self.path == "/progress":
                 self._answer(json.dumps(progress.to_json()).encode(), "application/json")

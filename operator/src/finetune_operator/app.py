@@ -5,9 +5,11 @@ not wait for the operator (docs/adr/0006).
 """
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from socket import has_dualstack_ipv6
 from typing import Any
 
 import cel  # noqa: F401 - the first rule would import it, which takes half a second, amid a reconcile
@@ -72,7 +74,7 @@ async def _run(settings: Settings) -> None:
 
         poller = ProgressPoller(cache, wake)
         REGISTRY.register(OperatorCollector(cache, queue, poller))
-        start_http_server(settings.ports.metrics)
+        start_http_server(settings.ports.metrics, addr="::" if has_dualstack_ipv6() else "0.0.0.0")
         controller = Controller(cache, requests, poller, settings.config, queue.wake)
         for ref in (Ref.of(obj) for parent in PARENTS for obj in cache.of_kind(parent.kind)):
             queue.wake(ref)
@@ -121,8 +123,14 @@ def _kopf(settings: Settings, cache: Cache, wake: Wake) -> Coroutine[Any, Any, N
         standalone=True,
         clusterwide=not settings.namespaces,
         namespaces=settings.namespaces,
-        liveness_endpoint=f"http://0.0.0.0:{settings.ports.health}/healthz",
+        liveness_endpoint=f"http://{_own_address()}:{settings.ports.health}/healthz",
     )
+
+
+def _own_address() -> str:
+    """Return where the kubelet asks for health. asyncio serves IPv4 or IPv6 at an address, never both."""
+    address = os.environ.get("POD_IP", "0.0.0.0")
+    return f"[{address}]" if ":" in address else address
 
 
 def _watch(resource: Resource, registry: kopf.OperatorRegistry, cache: Cache, wake: Wake) -> None:

@@ -178,7 +178,9 @@ def test_the_pod_takes_what_values_say_of_it() -> None:
     assert pod["spec"]["nodeSelector"] == {"zone": "a"}
     assert pod["spec"]["priorityClassName"] == "system-cluster-critical"
     assert pod["spec"]["imagePullSecrets"] == [{"name": "registry"}]
-    assert pod["spec"]["containers"][0]["env"] == [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}]
+    own, given = pod["spec"]["containers"][0]["env"]
+    assert own == {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
+    assert given == {"name": "HTTPS_PROXY", "value": "http://proxy:3128"}
     assert pod["metadata"]["labels"]["team"] == "ml"
 
 

@@ -1,9 +1,15 @@
-"""Polls GET /progress of the stages that run, each at a bounded rate."""
+"""Polls GET /progress of the stages that run, each at a bounded rate.
+
+A pod runs what its user wants: whatever it answers, or never ends to answer, costs a bounded time and memory, and
+nobody else's progress.
+"""
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from typing import NoReturn
 
 import httpx
@@ -12,12 +18,20 @@ from finetune_operator.core.conditions import parse_timestamp
 from finetune_operator.core.labels import ATTEMPT
 from finetune_operator.core.objects import Manifest
 from finetune_operator.finetune.observed import ObservedProgress
-from finetune_operator.finetune.progress import PROGRESS_PORT, parse_progress
+from finetune_operator.finetune.progress import (
+    MAX_ANSWER_BYTES,
+    PROGRESS_PORT,
+    InvalidProgressError,
+    parse_progress,
+)
 from finetune_operator.kube.cache import Cache
 
+_LOG = logging.getLogger(__name__)
 _PERIOD_SECONDS = 10
+# From the first packet to the last byte: a client's own timeouts begin anew with every byte that trickles in.
 _TIMEOUT_SECONDS = 2
-_AT_ONCE = 32
+# Pods that never answer hold up the others by _TIMEOUT_SECONDS for so many of them.
+_AT_ONCE = 128
 _INDEX = "batch.kubernetes.io/job-completion-index"
 
 
@@ -32,13 +46,21 @@ class Answer:
 class ProgressPoller:
     """The newest answers; `on_change` is called with a Job whose pod says something new."""
 
-    def __init__(self, cache: Cache, on_change: Callable[[Manifest], None]) -> None:
+    def __init__(
+        self, cache: Cache, on_change: Callable[[Manifest], None], port: int = PROGRESS_PORT
+    ) -> None:
         self._cache = cache
         self._on_change = on_change
+        self._port = port
         self._answers: dict[str, Answer] = {}
         self._at_once = asyncio.Semaphore(_AT_ONCE)
         # Pods are reached directly, never through a proxy.
-        self._client = httpx.AsyncClient(timeout=_TIMEOUT_SECONDS, trust_env=False)
+        self._client = httpx.AsyncClient(
+            timeout=_TIMEOUT_SECONDS,
+            limits=httpx.Limits(max_connections=_AT_ONCE, max_keepalive_connections=0),
+            headers={"Accept-Encoding": "identity"},
+            trust_env=False,
+        )
 
     def answer_of(self, job: Manifest) -> Answer | None:
         """Return what the pod that speaks for a Job said last, while it runs."""
@@ -58,11 +80,19 @@ class ProgressPoller:
     async def run(self) -> NoReturn:
         """Poll for ever."""
         while True:
-            speakers = list(self._speakers())
-            running = {pod["metadata"]["uid"] for _, pod in speakers}
-            self._answers = {uid: answer for uid, answer in self._answers.items() if uid in running}
-            await asyncio.gather(*(self._ask(job, pod) for job, pod in speakers))
+            await self.poll()
             await asyncio.sleep(_PERIOD_SECONDS)
+
+    async def poll(self) -> None:
+        """Ask every pod once. What goes wrong in a way that nobody thought of is logged, and ends nothing."""
+        speakers = list(self._speakers())
+        running = {pod["metadata"]["uid"] for _, pod in speakers}
+        self._answers = {uid: answer for uid, answer in self._answers.items() if uid in running}
+        asked = await asyncio.gather(*(self._ask(job, pod) for job, pod in speakers), return_exceptions=True)
+        for (_, pod), failure in zip(speakers, asked, strict=True):
+            if isinstance(failure, Exception):
+                name = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+                _LOG.error("GET /progress of pod %s: %r", name, failure, exc_info=failure)
 
     def _speakers(self) -> Iterator[tuple[Manifest, Manifest]]:
         for job in self._cache.of_kind("Job"):
@@ -71,27 +101,57 @@ class ProgressPoller:
 
     def _speaker(self, job: Manifest) -> Manifest | None:
         """Return pod 0 of a Job that runs: rank 0 tells the progress of all."""
-        if ATTEMPT not in job["metadata"]["labels"] or not job["status"].get("active"):
+        if ATTEMPT not in job["metadata"].get("labels", {}) or not job["status"].get("active"):
             return None
         pods = self._cache.owned_by(job, "Pod")
         return next(
-            (pod for pod in pods if pod["metadata"]["labels"].get(_INDEX) == "0" and _runs(pod)), None
+            (pod for pod in pods if pod["metadata"].get("labels", {}).get(_INDEX) == "0" and _runs(pod)), None
         )
 
     async def _ask(self, job: Manifest, pod: Manifest) -> None:
-        uid, url = pod["metadata"]["uid"], f"http://{pod['status']['podIP']}:{PROGRESS_PORT}/progress"
+        uid = pod["metadata"]["uid"]
         async with self._at_once:
-            try:
-                answer = await self._client.get(url)
-                progress = parse_progress(answer.raise_for_status().json())
-            except (httpx.HTTPError, ValueError):
-                return  # it does not listen yet, or no longer
+            progress = await self._progress_at(pod["status"]["podIP"])
+        if progress is None:
+            return
         before = self._answers.get(uid)
         if before is None or before.progress != progress:
             advanced = before is None or before.progress.step != progress.step
             moment = datetime.now(UTC) if advanced or before is None else before.advanced_at
             self._answers[uid] = Answer(progress=progress, advanced_at=moment)
             self._on_change(job)
+
+    async def _progress_at(self, address: str) -> ObservedProgress | None:
+        """Return what is said at an address; None where nobody listens, not yet or no longer, or it is junk."""
+        try:
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
+                return parse_progress(await self._body_at(_url(address, self._port)))
+        except (httpx.HTTPError, TimeoutError):
+            return None
+        except InvalidProgressError as invalid:
+            _LOG.debug("GET /progress of %s: %s", address, invalid)
+            return None
+
+    async def _body_at(self, url: str) -> bytes:
+        """Return an answer's body as it was sent: what is packed may hold a thousand times as much."""
+        body = bytearray()
+        async with self._client.stream("GET", url) as answer:
+            answer.raise_for_status()
+            async for chunk in answer.aiter_raw():
+                body += chunk
+                if len(body) > MAX_ANSWER_BYTES:
+                    break  # parse_progress says so
+        return bytes(body)
+
+
+def _url(address: str, port: int) -> str:
+    """Return the URL at a pod's address; one of IPv6 stands in brackets (RFC 3986, 3.2.2)."""
+    try:
+        ip = ip_address(address)
+    except ValueError:
+        raise InvalidProgressError(f"no IP address: {address!r}") from None
+    host = f"[{ip}]" if ip.version == 6 else str(ip)
+    return f"http://{host}:{port}/progress"
 
 
 def _runs(pod: Manifest) -> bool:

@@ -6,7 +6,7 @@ import httpx
 
 from finetune_operator.core.objects import Ref
 from finetune_operator.finetune.observed import ObservedProgress
-from finetune_operator.finetune.progress import parse_progress
+from finetune_operator.finetune.progress import MAX_ANSWER_BYTES, InvalidProgressError, parse_progress
 from finetune_operator.local.clock import Clock
 from finetune_operator.local.kubelet import Kubelet
 
@@ -37,7 +37,15 @@ class ProgressPoller:
 
     def _ask(self, pod: Ref, port: int) -> None:
         try:
-            answer = self._client.get(f"http://127.0.0.1:{port}/progress")
-            self._answers[pod] = parse_progress(answer.raise_for_status().json())
-        except (httpx.HTTPError, ValueError):
+            self._answers[pod] = parse_progress(self._body(f"http://127.0.0.1:{port}/progress"))
+        except (httpx.HTTPError, InvalidProgressError):
             return  # it does not listen yet, or no longer
+
+    def _body(self, url: str) -> bytes:
+        body = bytearray()
+        with self._client.stream("GET", url) as answer:
+            for chunk in answer.raise_for_status().iter_raw():
+                body += chunk
+                if len(body) > MAX_ANSWER_BYTES:
+                    break  # parse_progress says so
+        return bytes(body)

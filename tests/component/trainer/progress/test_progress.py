@@ -161,3 +161,11 @@ def test_fetching_is_told_from_what_is_in_the_folder(tmp_path):
     told = progress.snapshot()
     assert (told.bytes_fetched, told.bytes_total) == (30, 100)
     assert told.eta_seconds is not None
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+def test_both_families_of_addresses_are_listened_on():
+    with serve_progress(lambda: Progress(stage="train")) as port:
+        for host in ("127.0.0.1", "[::1]"):
+            with urllib.request.urlopen(f"http://{host}:{port}/progress", timeout=5) as answer:
+                assert json.load(answer)["stage"] == "train"

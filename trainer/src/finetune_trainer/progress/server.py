@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -47,13 +48,21 @@ def serve_progress(read: Read, *, labels: Mapping[str, str] | None = None) -> It
 
 
 class ProgressServer(ThreadingHTTPServer):
+    """Listens on every address of the pod, of IPv4 and of IPv6: which one is asked is the cluster's to say."""
+
     daemon_threads = True
+    address_family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
 
     def __init__(self, address: tuple[str, int], read: Read, labels: Mapping[str, str]) -> None:
         super().__init__(address, _Handler)
         self.read = read
         self.registry = CollectorRegistry()
         self.registry.register(ProgressCollector(read, labels))
+
+    def server_bind(self) -> None:
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
 
     def handle_error(self, _request: object, client_address: object) -> None:
         """A client that went away is no news."""

@@ -1,0 +1,58 @@
+"""A pod may answer anything: what comes of it is a progress that the API server takes, or a refusal."""
+
+import json
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from finetune_operator.api.status import ProgressStatus
+from finetune_operator.finetune.observed import ObservedProgress
+from finetune_operator.finetune.progress import MAX_ANSWER_BYTES, InvalidProgressError, parse_progress
+
+FIELDS = (
+    *("stage", "step", "totalSteps", "loss", "validationLoss", "tokensPerSecond", "etaSeconds"),
+    "lastCheckpoint",
+)
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None))
+ANYTHING = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
+ANSWERS = st.dictionaries(st.sampled_from(FIELDS), ANYTHING)
+
+
+@given(st.binary() | (ANYTHING | ANSWERS).map(json.dumps).map(str.encode))
+@example(b"[" * MAX_ANSWER_BYTES)
+@example(b'{"step": 1' + b"0" * 5000 + b"}")
+@example(b'{"loss": 1' + b"0" * 400 + b"}")
+@example(b'{"loss": NaN, "etaSeconds": 1e999, "step": -1, "lastCheckpoint": "\\ud800"}')
+def test_every_answer_is_a_valid_status_or_refused(body: bytes) -> None:
+    try:
+        progress = parse_progress(body)
+    except InvalidProgressError:
+        return
+    status = ProgressStatus(**vars(progress))
+    assert json.dumps(status.to_dict(), allow_nan=False, ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"", "no JSON"),
+        (b"[]", "no object: list"),
+        (b'"step 3"', "no object: str"),
+        (b"null", "no object: NoneType"),
+        (b"\xff\xfe", "no JSON"),
+        (b"[" * 1000 + b"]" * 1000, "no JSON"),
+        (b"{}" + b" " * MAX_ANSWER_BYTES, "more than"),
+    ],
+    ids=["nothing", "list", "string", "null", "bytes", "brackets in brackets", "too long"],
+)
+def test_what_is_no_object_is_refused(body: bytes, why: str) -> None:
+    with pytest.raises(InvalidProgressError, match=why):
+        parse_progress(body)
+
+
+def test_what_is_garbled_is_unknown() -> None:
+    said = {"stage": ["train"], "step": 1.5, "totalSteps": True, "loss": "low", "lastCheckpoint": "x" * 5000}
+    assert parse_progress(json.dumps({**said, "etaSeconds": 3}).encode()) == ObservedProgress(
+        stage="", eta_seconds=3.0
+    )
