@@ -27,6 +27,7 @@ TARGET_URI_PATTERN = (
     r"|oci://[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?(/[a-z0-9][a-z0-9._-]*)+:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})$"
 )
 OBJECT_NAME_PATTERN = rf"^{_DNS_LABEL}(\.{_DNS_LABEL})*$"
+NAMESPACE_PATTERN = rf"^{_DNS_LABEL}$"
 LABEL_PATTERN = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 SECRET_KEY_PATTERN = r"^[-._A-Za-z0-9]+$"
 DEVICE_NAME_PATTERN = rf"^{_DNS_LABEL}(\.{_DNS_LABEL})*/{_NAME}$"
@@ -49,6 +50,7 @@ EXPLANATIONS = {
     SOURCE_URI_PATTERN: "hf://ORG/NAME, s3://BUCKET/PREFIX, or a path relative to the volume's root",
     TARGET_URI_PATTERN: "oci://HOST/REPOSITORY:TAG, s3://BUCKET/PREFIX or hf://ORG/NAME",
     OBJECT_NAME_PATTERN: "a Kubernetes object name: lower-case letters, digits, '-' and '.'",
+    NAMESPACE_PATTERN: "a namespace's name: lower-case letters, digits and '-'",
     LABEL_PATTERN: "lower-case letters, digits and '-', starting with a letter and not ending with '-'",
     SECRET_KEY_PATTERN: "a key of a Secret: letters, digits, '-', '_' and '.'",
     DEVICE_NAME_PATTERN: "a resource such as nvidia.com/gpu, of at most 63 characters without its prefix",
@@ -67,6 +69,7 @@ EXPLANATIONS = {
 SourceUri = Annotated[str, StringConstraints(pattern=SOURCE_URI_PATTERN, min_length=1, max_length=1024)]
 TargetUri = Annotated[str, StringConstraints(pattern=TARGET_URI_PATTERN, min_length=1, max_length=1024)]
 ObjectName = Annotated[str, StringConstraints(pattern=OBJECT_NAME_PATTERN, min_length=1, max_length=253)]
+NamespaceName = Annotated[str, StringConstraints(pattern=NAMESPACE_PATTERN, min_length=1, max_length=63)]
 SecretKey = Annotated[str, StringConstraints(pattern=SECRET_KEY_PATTERN, min_length=1, max_length=253)]
 DeviceName = Annotated[str, StringConstraints(pattern=DEVICE_NAME_PATTERN, min_length=1, max_length=316)]
 LabelName = Annotated[str, StringConstraints(pattern=LABEL_NAME_PATTERN, min_length=1, max_length=316)]

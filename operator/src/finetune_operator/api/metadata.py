@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import ConfigDict
 
 from finetune_operator.api.base import ApiModel
-from finetune_operator.api.formats import ObjectName
+from finetune_operator.api.formats import NamespaceName, ObjectName
 
 
 class Metadata(ApiModel):
@@ -16,7 +16,7 @@ class Metadata(ApiModel):
     name: ObjectName
     """The object's name."""
 
-    namespace: ObjectName = "default"
+    namespace: NamespaceName = "default"
     """The object's namespace."""
 
     uid: str = ""
