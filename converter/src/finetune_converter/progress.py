@@ -58,7 +58,7 @@ class Progress:
 
 
 class ProgressServer(ThreadingHTTPServer):
-    """Listens on every address of the pod, of IPv4 and of IPv6: which one is asked is the cluster's to say."""
+    """Listens on every address of the pod, of IPv4 and of IPv6: the cluster says which is asked."""
 
     daemon_threads = True
     address_family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET

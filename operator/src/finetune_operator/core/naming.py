@@ -8,13 +8,13 @@ MAX_NAME = 63 - len("-1023")
 _HASH_DIGITS = 8
 _PREFIX = "ft-"
 
-# What a Service's name must be before Kubernetes 1.36 (KEP-5311); all that an object's name may be beyond it is to
-# have dots, and to begin with a digit. https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
+# What a Service's name must be before Kubernetes 1.36 (KEP-5311): beyond it an object's name may have dots, and
+# begin with a digit. https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
 _DNS_1035_LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 
 
 def child_name(parent: str, *parts: str) -> str:
-    """Return PARENT-PART-PART; a parent that is no DNS-1035 label or too long is changed, and a hash tells it apart.
+    """Return PARENT-PART-PART; a parent that is no DNS-1035 label, or too long, is changed and hashed.
 
     7b.v2 becomes ft-7b-v2-HASH.
     """

@@ -1,7 +1,7 @@
 """Polls GET /progress of the stages that run, each at a bounded rate.
 
-A pod runs what its user wants: whatever it answers, or never ends to answer, costs a bounded time and memory, and
-nobody else's progress.
+A pod runs what its user wants: whatever it answers, or never ends to answer, costs bounded time and memory,
+and nobody else's progress.
 """
 
 import asyncio
@@ -122,7 +122,7 @@ class ProgressPoller:
             self._on_change(job)
 
     async def _progress_at(self, address: str) -> ObservedProgress | None:
-        """Return what is said at an address; None where nobody listens, not yet or no longer, or it is junk."""
+        """Return what is said at an address; None where nobody listens, yet or any more, or it is junk."""
         try:
             async with asyncio.timeout(_TIMEOUT_SECONDS):
                 return parse_progress(await self._body_at(_url(address, self._port)))

@@ -1,4 +1,4 @@
-"""The poller against pods that answer over real sockets, all on one port at an address of the loopback each."""
+"""The poller against pods that answer over real sockets, on one port, at an address of the loopback each."""
 
 import asyncio
 import contextlib
