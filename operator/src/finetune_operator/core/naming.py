@@ -8,8 +8,8 @@ MAX_NAME = 63 - len("-1023")
 _HASH_DIGITS = 8
 _PREFIX = "ft-"
 
-# What a Service's name must be before Kubernetes 1.36 (KEP-5311): beyond it an object's name may have dots, and
-# begin with a digit. https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
+# What a Service's name must be before Kubernetes 1.36 (KEP-5311). An object's own may have dots and
+# begin with a digit: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
 _DNS_1035_LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 
 
