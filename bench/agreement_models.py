@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from finetune_trainer.base.loader import load_base
-from finetune_trainer.flavors import build_model_config
-from finetune_trainer.lora.converter import with_adapters
-from finetune_trainer.lora.settings import LoRASettings
-from finetune_trainer.model.frozen import is_adapter
+from finetune_trainer.model.base_loader import load_base
+from finetune_trainer.model.converter import with_adapters
+from finetune_trainer.model.flavors import build_model_config
+from finetune_trainer.model.lora.names import is_adapter
+from finetune_trainer.model.lora.settings import LoRASettings
 from finetune_trainer.model.names import CheckpointNames
 
 Logits = Callable[[list[int]], torch.Tensor]

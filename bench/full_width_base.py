@@ -9,10 +9,10 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
-from finetune_trainer.base.loader import frozen_tensors
-from finetune_trainer.flavors import build_model_config
-from finetune_trainer.lora.converter import with_adapters
-from finetune_trainer.lora.settings import LoRASettings
+from finetune_trainer.model.base_loader import frozen_tensors
+from finetune_trainer.model.converter import with_adapters
+from finetune_trainer.model.flavors import build_model_config
+from finetune_trainer.model.lora.settings import LoRASettings
 from finetune_trainer.model.names import CheckpointNames
 
 FILE_BYTES = 4_000_000_000

@@ -16,11 +16,11 @@ import torch
 from safetensors.torch import save_file
 from torchtitan.components.dataloader import BaseDataLoader
 
-from finetune_trainer.config import Data, trainer_config
-from finetune_trainer.metrics import StepRecord
+from finetune_trainer.contract.run_file import RunFolders, load_run
 from finetune_trainer.model.names import CheckpointNames
-from finetune_trainer.run import RunFolders, load_run
-from finetune_trainer.training import LoRATrainer
+from finetune_trainer.train.config import Data, trainer_config
+from finetune_trainer.train.metrics import StepRecord
+from finetune_trainer.train.trainer import LoRATrainer
 from full_width_data import batch
 
 BENCH = Path(__file__).parent
@@ -125,7 +125,7 @@ def _trainer(arguments: argparse.Namespace, folder: Path) -> LoRATrainer:
 
 
 def _use_attention(config: LoRATrainer.Config, name: str) -> None:
-    from finetune_trainer.flavors import ATTENTION
+    from finetune_trainer.model.flavors import ATTENTION
 
     for layer in config.model_spec.model.layers:
         layer.attention.inner_attention = ATTENTION[name]()

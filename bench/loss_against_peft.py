@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import DeepseekV3ForCausalLM
 
-from finetune_trainer.flavors import build_model_config
-from finetune_trainer.lora.converter import with_adapters
-from finetune_trainer.lora.initialize import initialize_adapters
-from finetune_trainer.lora.settings import LoRASettings
+from finetune_trainer.model.converter import with_adapters
+from finetune_trainer.model.flavors import build_model_config
+from finetune_trainer.model.lora.initialize import initialize_adapters
+from finetune_trainer.model.lora.settings import LoRASettings
 from finetune_trainer.model.names import CheckpointNames
 from report import write_report
 from training_runs import PACKAGES, sequence, training_run, workshop

@@ -15,10 +15,10 @@ from pathlib import Path
 import torch
 
 from finetune_trainer.base.float8 import SCALE_SUFFIX
-from finetune_trainer.base.loader import frozen_tensors
-from finetune_trainer.flavors import FLAVORS, Flavor, _with_layers, build_model_config
-from finetune_trainer.lora.converter import with_adapters
-from finetune_trainer.lora.settings import LoRASettings
+from finetune_trainer.model.base_loader import frozen_tensors
+from finetune_trainer.model.converter import with_adapters
+from finetune_trainer.model.flavors import FLAVORS, Flavor, _with_layers, build_model_config
+from finetune_trainer.model.lora.settings import LoRASettings
 from finetune_trainer.model.names import CheckpointNames
 
 # The flavour whose layers are taken, and the first of them that has experts.

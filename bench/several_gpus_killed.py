@@ -144,7 +144,7 @@ def _steps(metrics: Path) -> list[int]:
 
 def _workers(agent: int) -> list[int]:
     children = Path(f"/proc/{agent}/task/{agent}/children").read_text().split()
-    return [child for child in map(int, children) if "finetune_trainer.worker" in _command_line(child)]
+    return [child for child in map(int, children) if "finetune_trainer.train.worker" in _command_line(child)]
 
 
 def _command_line(process: int) -> str:

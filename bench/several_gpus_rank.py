@@ -19,12 +19,12 @@ import torch
 import torch.distributed as dist
 from torchtitan.components.dataloader import BaseDataLoader
 
-from finetune_trainer.agreement import gather_objects
-from finetune_trainer.config import Data, trainer_config
-from finetune_trainer.cpu import use_cpu
-from finetune_trainer.metrics import StepRecord
-from finetune_trainer.run import RunFolders, load_run
-from finetune_trainer.training import LoRATrainer
+from finetune_trainer.contract.run_file import RunFolders, load_run
+from finetune_trainer.distributed.agreement import gather_objects
+from finetune_trainer.train.config import Data, trainer_config
+from finetune_trainer.train.cpu import use_cpu
+from finetune_trainer.train.metrics import StepRecord
+from finetune_trainer.train.trainer import LoRATrainer
 from full_width_data import batch
 from several_gpus_deep import register
 

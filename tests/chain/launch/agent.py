@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-from finetune_trainer.failure import failure_of, report
-from finetune_trainer.launch import launch
-from finetune_trainer.run import load_run
+from finetune_trainer.contract.failure import failure_of, report
+from finetune_trainer.contract.run_file import load_run
+from finetune_trainer.train.agent import launch
 
 run_file, root = Path(sys.argv[1]), Path(sys.argv[2])
 try:

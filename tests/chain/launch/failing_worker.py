@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from finetune_trainer.failure import OutOfMemory, Stopped, StorageError, failure_of, report
-from finetune_trainer.launch import stop_with_agent
-from finetune_trainer.run import load_run
+from finetune_trainer.contract.failure import OutOfMemory, Stopped, StorageError, failure_of, report
+from finetune_trainer.contract.run_file import load_run
+from finetune_trainer.train.agent import stop_with_agent
 
 
 def end(how: str) -> None:

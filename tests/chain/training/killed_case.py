@@ -12,8 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from finetune_trainer import worker
-from finetune_trainer.training import LoRATrainer
+from finetune_trainer.train import worker
+from finetune_trainer.train.trainer import LoRATrainer
 
 LONGEST_LIFE = 4
 """Steps until the kill; checkpoints are every two."""

@@ -19,13 +19,13 @@ import torch.distributed as dist
 from parallelism_table import result_file
 from synthetic_data import SyntheticDataLoader
 
-from finetune_trainer.agreement import gather_objects
-from finetune_trainer.config import Data, trainer_config
-from finetune_trainer.cpu import use_cpu
-from finetune_trainer.flavors import FLAVORS, Flavor, _with_layers
-from finetune_trainer.metrics import StepRecord, ValidationRecord
-from finetune_trainer.run import RunFolders, load_run
-from finetune_trainer.training import LoRATrainer
+from finetune_trainer.contract.run_file import RunFolders, load_run
+from finetune_trainer.distributed.agreement import gather_objects
+from finetune_trainer.model.flavors import FLAVORS, Flavor, _with_layers
+from finetune_trainer.train.config import Data, trainer_config
+from finetune_trainer.train.cpu import use_cpu
+from finetune_trainer.train.metrics import StepRecord, ValidationRecord
+from finetune_trainer.train.trainer import LoRATrainer
 
 FORK = multiprocessing.get_context("fork")
 LAYERS = (0, 1, 2)

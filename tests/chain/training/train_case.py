@@ -16,12 +16,12 @@ from safetensors.torch import save_file
 from synthetic_data import SyntheticDataLoader, sequence
 from torch.distributed.tensor import DTensor
 
-from finetune_trainer import worker
-from finetune_trainer.base.loader import frozen_tensors
-from finetune_trainer.config import Data, trainer_config
-from finetune_trainer.metrics import StepRecord, ValidationRecord
+from finetune_trainer.model.base_loader import frozen_tensors
 from finetune_trainer.model.names import CheckpointNames
-from finetune_trainer.training import LoRATrainer
+from finetune_trainer.train import worker
+from finetune_trainer.train.config import Data, trainer_config
+from finetune_trainer.train.metrics import StepRecord, ValidationRecord
+from finetune_trainer.train.trainer import LoRATrainer
 
 
 def record_steps(trainer: LoRATrainer, file: Path) -> None:

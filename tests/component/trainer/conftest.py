@@ -1,11 +1,11 @@
 import pytest
 from torchtitan.distributed import utils as dist_utils
 
-from finetune_trainer.cpu import use_cpu
-from finetune_trainer.flavors import build_model_config
-from finetune_trainer.lora.converter import with_adapters
-from finetune_trainer.lora.settings import LoRASettings
-from finetune_trainer.model.frozen import FrozenBaseModel
+from finetune_trainer.model.converter import with_adapters
+from finetune_trainer.model.flavors import build_model_config
+from finetune_trainer.model.frozen_base import FrozenBaseModel
+from finetune_trainer.model.lora.settings import LoRASettings
+from finetune_trainer.train.cpu import use_cpu
 
 
 @pytest.fixture

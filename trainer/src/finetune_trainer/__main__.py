@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from finetune_trainer.failure import Stopped, failure_of, report
-from finetune_trainer.launch import launch, observe_rendezvous
+from finetune_trainer.contract.failure import Stopped, failure_of, report
+from finetune_trainer.contract.run_file import RunFile, RunFolders, load_run
 from finetune_trainer.prepare.ready import require_prepared
 from finetune_trainer.report import write_report
-from finetune_trainer.run import RunFile, RunFolders, load_run
+from finetune_trainer.train.agent import launch, observe_rendezvous
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,11 +15,11 @@ from torchtitan.hf_datasets.text_datasets import HuggingFaceTextDataLoader
 from torchtitan.models.common.config_utils import decoder_vocab_size
 
 from finetune_trainer.checkpoint.manager import LoRACheckpointManager
-from finetune_trainer.cpu import use_cpu
-from finetune_trainer.flavors import FLAVORS
-from finetune_trainer.metrics import ProgressMetrics
+from finetune_trainer.model.flavors import FLAVORS
 from finetune_trainer.model.spec import lora_model_spec
-from finetune_trainer.training import LoRATrainer
+from finetune_trainer.train.cpu import use_cpu
+from finetune_trainer.train.metrics import ProgressMetrics
+from finetune_trainer.train.trainer import LoRATrainer
 
 
 def flavor_config(name: str) -> LoRATrainer.Config:

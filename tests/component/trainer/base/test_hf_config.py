@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from finetune_trainer.base.hf_config import check_hf_config
-from finetune_trainer.failure import DataError
-from finetune_trainer.flavors import build_model_config
+from finetune_trainer.contract.failure import DataError
+from finetune_trainer.model.flavors import build_model_config
 
 DEEPSEEK_V3: dict[str, Any] = {
     "num_hidden_layers": 61,

@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 
 from finetune_trainer.base.float8 import BLOCK
 from finetune_trainer.base.tensors import BaseTensors
-from finetune_trainer.failure import DataError
+from finetune_trainer.contract.failure import DataError
 
 FP8 = torch.float8_e4m3fn
 WHOLE = (slice(0, 576), slice(0, 300))

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from finetune_trainer.checkpoint import files
-from finetune_trainer.failure import CheckpointError
+from finetune_trainer.contract.failure import CheckpointError
 
 
 def _save(folder: Path, step: int) -> Path:

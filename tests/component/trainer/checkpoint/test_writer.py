@@ -17,7 +17,7 @@ from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tenso
 from finetune_trainer.checkpoint import files
 from finetune_trainer.checkpoint.tensors import TrainedParameter, copy_shards, read_tensors
 from finetune_trainer.checkpoint.writer import CheckpointWriter, Snapshot
-from finetune_trainer.failure import StorageError
+from finetune_trainer.contract.failure import StorageError
 
 RANKS = 4
 PLACEMENTS = {

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from finetune_trainer.contract.failure import DataError
 from finetune_trainer.data.chat import chat_document
 from finetune_trainer.data.document import Document, Dropped
-from finetune_trainer.failure import DataError
 
 
 def trained_texts(tokenizer, document):

@@ -2,9 +2,9 @@
 
 import pytest
 
+from finetune_trainer.contract.failure import DataError
 from finetune_trainer.data.files import dataset_files, select_split
 from finetune_trainer.data.lines import read_lines
-from finetune_trainer.failure import DataError
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from finetune_trainer.contract.failure import ConfigurationError, DataError
 from finetune_trainer.data.document import Document
 from finetune_trainer.data.loader import PackedDataLoader, pack_sequence
 from finetune_trainer.data.packing import SequenceOrder, pack_epoch
 from finetune_trainer.data.store import TokenStore, split
-from finetune_trainer.failure import ConfigurationError, DataError
 
 LENGTH = 16
 

@@ -4,9 +4,9 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
+from finetune_trainer.contract.failure import DataError
 from finetune_trainer.data.files import dataset_files
 from finetune_trainer.data.parquet import read_rows
-from finetune_trainer.failure import DataError
 
 MESSAGES = [{"role": "user", "content": "A?"}, {"role": "assistant", "content": "B"}]
 

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
+from finetune_trainer.contract.failure import DataError
 from finetune_trainer.data.chat import chat_document
 from finetune_trainer.data.lines import Line
 from finetune_trainer.data.text import text_documents
 from finetune_trainer.data.tokenize import Tally, read_documents
 from finetune_trainer.data.tokenizer import load_tokenizer
-from finetune_trainer.failure import DataError
 
 
 def test_a_text_begins_and_ends_once_and_all_of_it_trains(make_tokenizer):

@@ -6,8 +6,8 @@ import pytest
 import torch
 from random_base import tiny_model, write_tiny_base
 
-from finetune_trainer.base.loader import load_base
-from finetune_trainer.model.frozen import FrozenBaseModel
+from finetune_trainer.model.base_loader import load_base
+from finetune_trainer.model.frozen_base import FrozenBaseModel
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 import pytest
 
-from finetune_trainer.model.frozen import FrozenBaseModel
+from finetune_trainer.model.frozen_base import FrozenBaseModel
 from finetune_trainer.model.names import CheckpointNames
 
 EXPERTS = "layers.2.moe.routed_experts.inner_experts"

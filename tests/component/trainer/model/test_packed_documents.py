@@ -6,11 +6,11 @@ import pytest
 import torch
 from random_base import write_tiny_base
 
-from finetune_trainer.base.loader import load_base
 from finetune_trainer.data.document import Document
 from finetune_trainer.data.loader import pack_sequence
 from finetune_trainer.data.store import TokenStore
-from finetune_trainer.model.frozen import FrozenBaseModel
+from finetune_trainer.model.base_loader import load_base
+from finetune_trainer.model.frozen_base import FrozenBaseModel
 
 LENGTHS = (12, 5, 20)
 

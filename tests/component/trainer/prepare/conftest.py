@@ -22,8 +22,8 @@ from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 
 from finetune_trainer.base.hf_config import expected_fields
-from finetune_trainer.base.loader import frozen_tensors
-from finetune_trainer.flavors import build_model_config
+from finetune_trainer.model.base_loader import frozen_tensors
+from finetune_trainer.model.flavors import build_model_config
 from finetune_trainer.model.names import CheckpointNames
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "run" / "quickstart.json"

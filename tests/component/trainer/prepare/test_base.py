@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from finetune_trainer.__main__ import main
-from finetune_trainer.failure import DataError
+from finetune_trainer.contract.failure import DataError
 from finetune_trainer.prepare.marker import MARKER, read_marker, require_complete
 
 SHARD = "model-00001-of-00002.safetensors"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from finetune_trainer.contract.run_file import RunFolders, load_run
 from finetune_trainer.report import chart, write_report
 from finetune_trainer.report.curves import Metrics
-from finetune_trainer.run import RunFolders, load_run
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "run" / "quickstart.json"
 

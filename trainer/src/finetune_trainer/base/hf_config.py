@@ -7,7 +7,7 @@ from typing import Any
 
 from torchtitan.models.deepseek_v3 import DeepSeekV3Model
 
-from finetune_trainer.failure import DataError, Reason
+from finetune_trainer.contract.failure import DataError, Reason
 
 
 def check_hf_config(model: DeepSeekV3Model.Config, folder: Path) -> None:

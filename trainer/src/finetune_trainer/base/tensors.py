@@ -16,7 +16,7 @@ from finetune_trainer.base.float8 import (
     enclosing_blocks,
     quantize,
 )
-from finetune_trainer.failure import DataError, Reason
+from finetune_trainer.contract.failure import DataError, Reason
 
 INDEX = "model.safetensors.index.json"
 SINGLE_FILE = "model.safetensors"

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from finetune_trainer.failure import CheckpointError
+from finetune_trainer.contract.failure import CheckpointError
 
 CHECKSUMS = "checksums.json"
 STATE = "state.json"

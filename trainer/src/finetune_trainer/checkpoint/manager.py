@@ -19,15 +19,15 @@ from torchtitan.components.checkpointer import BaseCheckpointManager
 from torchtitan.components.dataloader import BaseDataLoader
 from torchtitan.components.optimizer import LRSchedulersContainer, OptimizersContainer
 
-from finetune_trainer.agreement import from_rank_zero, gather_objects
-from finetune_trainer.base.loader import load_base
 from finetune_trainer.checkpoint import files
 from finetune_trainer.checkpoint.listeners import CheckpointListeners
 from finetune_trainer.checkpoint.randomness import random_states, restore_random_states
+from finetune_trainer.checkpoint.space import check_checkpoint_space
 from finetune_trainer.checkpoint.tensors import copy_shards, layer_bytes, read_tensors, trained_parameters
 from finetune_trainer.checkpoint.writer import CheckpointWriter, Snapshot
-from finetune_trainer.failure import CheckpointError
-from finetune_trainer.preflight.machine import check_checkpoint_space
+from finetune_trainer.contract.failure import CheckpointError
+from finetune_trainer.distributed.agreement import from_rank_zero, gather_objects
+from finetune_trainer.model.base_loader import load_base
 
 logger = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 from torchtitan.components.optimizer import OptimizersContainer
 from torchtitan.components.optimizer.utils import init_optim_state
 
-from finetune_trainer.failure import CheckpointError
-from finetune_trainer.shards import local_tensor, shard_slices
+from finetune_trainer.contract.failure import CheckpointError
+from finetune_trainer.distributed.shards import local_tensor, shard_slices
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,15 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import save_file
 
-from finetune_trainer.agreement import gather_objects, gather_objects_at, new_host_group, write_together
 from finetune_trainer.checkpoint import files
 from finetune_trainer.checkpoint.randomness import by_rank
 from finetune_trainer.checkpoint.tensors import ShardCopy, whole_tensors, write_tensors
+from finetune_trainer.distributed.agreement import (
+    gather_objects,
+    gather_objects_at,
+    new_host_group,
+    write_together,
+)
 
 logger = logging.getLogger(__name__)
 

@@ -1,9 +1,9 @@
 """The training data: chat or text JSON lines, tokenized by prepare and packed by the dataloader."""
 
+from finetune_trainer.contract.run_file import RunFile, RunFolders
 from finetune_trainer.data.loader import PackedDataLoader
 from finetune_trainer.data.packing import SequenceOrder
 from finetune_trainer.data.store import TokenStore
-from finetune_trainer.run import RunFile, RunFolders
 
 __all__ = ["PackedDataLoader", "count_sequences", "dataloader_config", "has_validation"]
 

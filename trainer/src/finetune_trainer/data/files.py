@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
+from finetune_trainer.contract.failure import DataError
 from finetune_trainer.data.lines import JSON_LINES
 from finetune_trainer.data.parquet import PARQUET
-from finetune_trainer.failure import DataError
 
 SUFFIXES = (JSON_LINES, PARQUET)
 FORMATS = " or ".join(f"*{suffix}" for suffix in SUFFIXES)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from finetune_trainer.failure import DataError
+from finetune_trainer.contract.failure import DataError
 
 JSON_LINES = ".jsonl"
 _REMEDY = "Correct the line, or delete it, and apply the FineTuneJob again"

@@ -10,9 +10,9 @@ from torchtitan.components.dataloader import BaseDataLoader
 from torchtitan.components.loss import IGNORE_INDEX
 from torchtitan.components.tokenizer import BaseTokenizer
 
+from finetune_trainer.contract.failure import ConfigurationError
 from finetune_trainer.data.packing import SequenceOrder
 from finetune_trainer.data.store import TokenStore
-from finetune_trainer.failure import ConfigurationError
 
 Batch = tuple[dict[str, torch.Tensor], torch.Tensor]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pyarrow
 from pyarrow.parquet import ParquetFile
 
+from finetune_trainer.contract.failure import DataError
 from finetune_trainer.data.lines import Line
-from finetune_trainer.failure import DataError
 
 PARQUET = ".parquet"
 # Of a row only what the formats read: a dataset's other columns may be large.

@@ -9,8 +9,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from finetune_trainer.contract.failure import DataError, Reason, storage_failure
 from finetune_trainer.data.document import Document
-from finetune_trainer.failure import DataError, Reason, storage_failure
 
 _COLUMNS = ("tokens", "trained", "ends", "lines")
 

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from finetune_trainer.contract.failure import DataError, Reason
 from finetune_trainer.data.chat import chat_document
 from finetune_trainer.data.document import Document, Dropped
 from finetune_trainer.data.lines import Line, read_lines
 from finetune_trainer.data.parquet import PARQUET, read_rows
 from finetune_trainer.data.text import text_documents
 from finetune_trainer.data.tokenizer import ChatTokenizer
-from finetune_trainer.failure import DataError, Reason
 
 # Of the dropped lines so many are named.
 NAMED = 5

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from torchtitan.components.tokenizer import HuggingFaceTokenizer
 
-from finetune_trainer.failure import DataError, Reason
+from finetune_trainer.contract.failure import DataError, Reason
 
 
 class ChatTokenizer:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torchtitan.models.deepseek_v3 import DeepSeekV3Model
 from torchtitan.models.deepseek_v3.state_dict_adapter import DeepSeekV3StateDictAdapter
 
-from finetune_trainer.lora.experts import EXPERT_WEIGHTS
+from finetune_trainer.model.lora.names import base_of_adapter
 
 
 @dataclass(frozen=True)
@@ -38,17 +38,3 @@ class CheckpointNames:
         if layer is None:
             return self.patterns[name], ""
         return self.patterns[re.sub(r"\d+", "{}", name, count=1)], layer.group()
-
-
-def base_of_adapter(name: str) -> tuple[str, str]:
-    """The base weight that adapter parameter `name` belongs to, and "lora_A" or "lora_B".
-
-    "layers.0.attention.wo.lora_a.weight" belongs to "layers.0.attention.wo.weight" and
-    "...inner_experts.w1_lora_a" to "...inner_experts.w1_EFD".
-    """
-    if linear := re.fullmatch(r"(.+)\.lora_([ab])\.weight", name):
-        return f"{linear[1]}.weight", f"lora_{linear[2].upper()}"
-    experts = re.fullmatch(r"(.+)\.(w[123])_lora_([ab])", name)
-    if experts is None:
-        raise ValueError(f"{name} is not an adapter's parameter")
-    return f"{experts[1]}.{EXPERT_WEIGHTS[experts[2]]}", f"lora_{experts[3].upper()}"

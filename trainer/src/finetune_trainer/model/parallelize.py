@@ -11,7 +11,7 @@ from torchtitan.distributed.compile import apply_compile
 from torchtitan.models.deepseek_v3 import parallelize_deepseekv3
 from torchtitan.tools import utils
 
-from finetune_trainer.failure import ConfigurationError, Reason
+from finetune_trainer.contract.failure import ConfigurationError, Reason
 
 
 def parallelize(model: nn.Module, *, parallel_dims: ParallelDims, **settings: Any) -> nn.Module:

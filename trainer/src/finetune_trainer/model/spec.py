@@ -6,9 +6,9 @@ from typing import Literal
 from torchtitan.distributed.pipeline_parallel import pipeline_llm
 from torchtitan.protocols.model_spec import ModelSpec
 
-from finetune_trainer.flavors import build_model_config
-from finetune_trainer.lora.converter import with_adapters
-from finetune_trainer.lora.settings import LoRASettings
+from finetune_trainer.model.converter import with_adapters
+from finetune_trainer.model.flavors import build_model_config
+from finetune_trainer.model.lora.settings import LoRASettings
 from finetune_trainer.model.parallelize import parallelize
 
 

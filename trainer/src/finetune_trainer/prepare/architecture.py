@@ -7,10 +7,10 @@ import torch
 from torchtitan.models.deepseek_v3 import DeepSeekV3Model
 
 from finetune_trainer.base.hf_config import check_hf_config
-from finetune_trainer.base.loader import frozen_tensors
 from finetune_trainer.base.tensors import BaseTensors
-from finetune_trainer.failure import ConfigurationError, DataError, Reason
-from finetune_trainer.flavors import FLAVORS, build_model_config
+from finetune_trainer.contract.failure import ConfigurationError, DataError, Reason
+from finetune_trainer.model.base_loader import frozen_tensors
+from finetune_trainer.model.flavors import FLAVORS, build_model_config
 from finetune_trainer.model.names import CheckpointNames
 from finetune_trainer.prepare.weights import incomplete
 

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from finetune_trainer.failure import ConfigurationError, DataError, Reason
+from finetune_trainer.contract.failure import ConfigurationError, DataError, Reason
+from finetune_trainer.contract.run_file import Model
 from finetune_trainer.prepare.architecture import check_architecture, check_tensors
 from finetune_trainer.prepare.bucket import BucketSource
 from finetune_trainer.prepare.checksum import sha256_all
@@ -12,7 +13,6 @@ from finetune_trainer.prepare.hub import HubSource
 from finetune_trainer.prepare.marker import MARKER, FileRecord, Marker, read_marker
 from finetune_trainer.prepare.source import Listing, RemoteFile, Source, parse_location
 from finetune_trainer.prepare.weights import SUFFIX, check_weights
-from finetune_trainer.run import Model
 
 # What a model's folder needs to be trained, merged and served. Never pickle (*.bin, *.pt), never code (*.py).
 _KEPT_SUFFIXES = (".json", ".jinja", ".model", ".txt", ".md", SUFFIX)

@@ -11,7 +11,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from urllib3.exceptions import HTTPError
 
-from finetune_trainer.failure import CommunicationError, ConfigurationError, Failure, Reason
+from finetune_trainer.contract.failure import CommunicationError, ConfigurationError, Failure, Reason
 from finetune_trainer.prepare.source import Listing, RemoteFile, corrupted
 
 CHUNK = 8 * 2**20

@@ -4,19 +4,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from finetune_trainer.contract.failure import ConfigurationError, DataError
+from finetune_trainer.contract.run_file import Dataset, RunFile, RunFolders
 from finetune_trainer.data import count_sequences
 from finetune_trainer.data.files import FORMATS, dataset_files, is_data, select_split
 from finetune_trainer.data.store import TokenStore, split
 from finetune_trainer.data.tokenize import Tally, read_documents
 from finetune_trainer.data.tokenizer import load_tokenizer
-from finetune_trainer.failure import ConfigurationError, DataError
 from finetune_trainer.prepare.bucket import BucketSource
 from finetune_trainer.prepare.fetch import fetch
 from finetune_trainer.prepare.hub import HubSource
 from finetune_trainer.prepare.lock import exclusive
 from finetune_trainer.prepare.report import DataReport
 from finetune_trainer.prepare.source import Source, parse_location
-from finetune_trainer.run import Dataset, RunFile, RunFolders
 
 
 @dataclass(frozen=True, kw_only=True)

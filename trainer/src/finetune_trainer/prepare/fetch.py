@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from finetune_trainer.failure import Reason, StorageError
+from finetune_trainer.contract.failure import Reason, StorageError
 from finetune_trainer.prepare.checksum import git_blob, sha256_all
 from finetune_trainer.prepare.source import Listing, RemoteFile, Source, corrupted
 

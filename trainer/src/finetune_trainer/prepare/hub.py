@@ -19,7 +19,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoSibling
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
-from finetune_trainer.failure import CommunicationError, ConfigurationError, Failure, Reason
+from finetune_trainer.contract.failure import CommunicationError, ConfigurationError, Failure, Reason
 from finetune_trainer.prepare.source import Listing, RemoteFile
 
 Kind = Literal["model", "dataset"]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from finetune_trainer.failure import DataError, Reason
+from finetune_trainer.contract.failure import DataError, Reason
 
 MARKER = ".finetune-complete.json"
 

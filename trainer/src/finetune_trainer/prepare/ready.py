@@ -2,9 +2,9 @@
 
 import json
 
-from finetune_trainer.failure import DataError
+from finetune_trainer.contract.failure import DataError
+from finetune_trainer.contract.run_file import RunFolders
 from finetune_trainer.prepare.marker import read_marker, require_complete
-from finetune_trainer.run import RunFolders
 
 
 def is_prepared(folders: RunFolders) -> bool:

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from finetune_trainer.progress.snapshot import camel_case
+from finetune_trainer.contract.progress.snapshot import camel_case
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from finetune_trainer.failure import CommunicationError, ConfigurationError, Reason
+from finetune_trainer.contract.failure import CommunicationError, ConfigurationError, Reason
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,15 +2,15 @@
 
 import logging
 
-from finetune_trainer.config import check_config
+from finetune_trainer.contract.progress import FetchProgress, serve_progress
+from finetune_trainer.contract.run_file import RunFile, RunFolders
 from finetune_trainer.data import dataloader_config
 from finetune_trainer.prepare.base import prepare_base
 from finetune_trainer.prepare.dataset import DatasetFiles, fetch_dataset, tokenize_dataset
 from finetune_trainer.prepare.lock import exclusive
 from finetune_trainer.prepare.marker import Marker, write_json
 from finetune_trainer.prepare.ready import is_prepared
-from finetune_trainer.progress import FetchProgress, serve_progress
-from finetune_trainer.run import RunFile, RunFolders
+from finetune_trainer.train.config import check_config
 
 logger = logging.getLogger(__name__)
 

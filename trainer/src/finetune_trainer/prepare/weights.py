@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from finetune_trainer.failure import DataError, Reason
+from finetune_trainer.contract.failure import DataError, Reason
 
 INDEX = "model.safetensors.index.json"
 SUFFIX = ".safetensors"

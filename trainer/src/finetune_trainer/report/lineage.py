@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from finetune_trainer.checkpoint.files import saved_steps, sha256
-from finetune_trainer.run import RunFile, RunFolders
+from finetune_trainer.contract.run_file import RunFile, RunFolders
 
 PACKAGES = ("finetune-trainer", "torchtitan", "torch")
 

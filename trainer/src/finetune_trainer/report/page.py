@@ -9,10 +9,10 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from finetune_trainer.contract.run_file import RunFile, RunFolders
 from finetune_trainer.report import chart
 from finetune_trainer.report.curves import Metrics
 from finetune_trainer.report.lineage import lineage, read_json
-from finetune_trainer.run import RunFile, RunFolders
 
 logger = logging.getLogger(__name__)
 TEMPLATE = "report.html.jinja"

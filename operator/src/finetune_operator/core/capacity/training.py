@@ -25,7 +25,7 @@ from finetune_operator.core.capacity.weights import (
 # float32: the weight, its gradient, and AdamW's two moments.
 _TRAINED_BYTES = 4 * 4
 # How much of a layer's experts is dequantised, or transposed, at once: CHUNK_BYTES of the trainer's
-# model/float8.py and model/float8_products.py.
+# model/frozen/weight_only.py and model/frozen/float8_products.py.
 _DEQUANTIZED_BYTES = 2**30
 _TRANSPOSED_BYTES = 2**29
 # The CUDA context, NCCL's buffers, kernels' workspaces and what the allocator cannot use.

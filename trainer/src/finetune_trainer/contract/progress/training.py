@@ -1,0 +1,79 @@
+"""The training's progress, told by the rank that knows the loss and read by the server's thread."""
+
+import threading
+import time
+from collections import deque
+from dataclasses import replace
+from pathlib import Path
+
+from finetune_trainer.contract.progress.memory import peak_memory
+from finetune_trainer.contract.progress.metrics_log import MetricsLog
+from finetune_trainer.contract.progress.snapshot import Progress
+
+# Steps that the remaining time is estimated from.
+RECENT = 20
+
+
+class TrainingProgress:
+    """What the run has reached. Every method may be called from any thread."""
+
+    def __init__(self, *, total_steps: int, metrics: Path, resumed_step: int = 0) -> None:
+        """metrics: the run's metrics.jsonl; its lines after `resumed_step` are removed."""
+        self._log = MetricsLog(metrics, resumed_step=resumed_step)
+        self._lock = threading.Lock()
+        self._moments: deque[tuple[int, float]] = deque([(resumed_step, time.monotonic())], maxlen=RECENT + 1)
+        self._progress = Progress(stage="train", step=resumed_step, total_steps=total_steps)
+
+    def record_step(
+        self, step: int, *, loss: float, grad_norm: float, learning_rate: float, tokens_per_second: float
+    ) -> None:
+        """A step is done. tokens_per_second counts all processes."""
+        now, memory = time.monotonic(), peak_memory()
+        with self._lock:
+            eta = self._eta(step, now)
+            self._moments.append((step, now))
+            self._progress = replace(
+                self._progress,
+                step=step,
+                loss=loss,
+                tokens_per_second=tokens_per_second,
+                peak_memory_bytes=memory,
+                eta_seconds=eta,
+            )
+        self._log.append(
+            {
+                "step": step,
+                "loss": loss,
+                "grad_norm": grad_norm,
+                "learning_rate": learning_rate,
+                "tokens_per_second": tokens_per_second,
+                "peak_memory_bytes": memory,
+                "time": time.time(),
+            }
+        )
+
+    def record_validation(self, step: int, loss: float) -> None:
+        with self._lock:
+            self._progress = replace(self._progress, validation_loss=loss)
+        self._log.append({"step": step, "validation_loss": loss, "time": time.time()})
+
+    def record_checkpoint(self, name: str, skipped: tuple[str, ...] = ()) -> None:
+        """A checkpoint is durable, or was resumed from after the unreadable ones in `skipped`.
+
+        Names are those of folders under checkpoints/.
+        """
+        with self._lock:
+            skipped = skipped or self._progress.skipped_checkpoints
+            self._progress = replace(self._progress, last_checkpoint=name, skipped_checkpoints=skipped)
+
+    def snapshot(self) -> Progress:
+        with self._lock:
+            return self._progress
+
+    def _eta(self, step: int, now: float) -> float | None:
+        """Seconds to the last step at the pace of the recent ones."""
+        first_step, then = self._moments[0]
+        total = self._progress.total_steps
+        if total is None or step <= first_step:
+            return None
+        return (total - step) * (now - then) / (step - first_step)

@@ -1,0 +1,122 @@
+"""A frozen linear layer, in the base's data type or in FP8."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import spmd_types as spmd
+import torch
+import torch.nn.functional as F
+from spmd_types.runtime import has_local_type
+from torch import nn
+from torch.distributed.tensor import DTensor
+from torchtitan.distributed.parallel_dims import MeshAxisName, ParallelDims
+from torchtitan.models.common.linear import Linear
+from torchtitan.protocols.sharding import ShardingConfig, SpmdLayout
+
+from finetune_trainer.base.float8 import BLOCK, SCALE_SUFFIX
+from finetune_trainer.model.frozen import float8_products, weight_only
+
+
+class FrozenLinear(Linear):
+    """`Linear` whose weight can be kept in FP8 beside its scales, at half the memory of bfloat16."""
+
+    @dataclass(kw_only=True, slots=True)
+    class Config(Linear.Config):
+        float8: bool = False
+        float8_products: bool = False
+
+    _sharding_config: ShardingConfig | None
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.float8 = config.float8
+        self.float8_products = config.float8_products
+        if self.float8:
+            keep_in_float8(self, "weight")
+
+    def _init_param(self, name: str, param: nn.Parameter) -> None:
+        if not self.float8:  # else the base's values are all it ever holds
+            super()._init_param(name, param)
+
+    def parallelize(self, parallel_dims: Any) -> None:
+        if self.float8 and self._sharding_config is not None:
+            self._sharding_config = with_scales(self, self._sharding_config, parallel_dims, "weight")
+        super().parallelize(parallel_dims)
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 (the name in the sharding config)
+        if not self.float8:
+            return F.linear(input, self.weight)
+        products = float8_products if self.float8_products else weight_only
+        return products.linear(input, *float8_parts(self, "weight"))
+
+
+def keep_in_float8(module: nn.Module, name: str) -> None:
+    """Replace parameter `name` (.., out, in) by one in FP8 and one of its blocks' scales, both frozen."""
+    weight = getattr(module, name)
+    blocks = [*weight.shape[:-2], *(-(-size // BLOCK) for size in weight.shape[-2:])]
+    for part, shape, dtype in (
+        (name, weight.shape, torch.float8_e4m3fn),
+        (name + SCALE_SUFFIX, blocks, torch.float32),
+    ):
+        empty = torch.empty(shape, dtype=dtype, device=weight.device)
+        module.register_parameter(part, nn.Parameter(empty, requires_grad=False))
+
+
+def float8_parts(module: nn.Module, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """This rank's part of parameter `name` in FP8 and of its scales, also where stored as integers."""
+    weight, scales = (
+        part.to_local() if isinstance(part, DTensor) else part
+        for part in (getattr(module, name), getattr(module, name + SCALE_SUFFIX))
+    )
+    return weight.view(torch.float8_e4m3fn), scales.view(torch.float32)
+
+
+def store_as_integers(model: nn.Module) -> None:
+    """Store everything that is in FP8, and the scales, as integers of the same bits.
+
+    FSDP would cast them to the precision of the arithmetic before it gathers them: twice the memory and
+    traffic, and scales in bfloat16. Integers it leaves alone.
+    """
+    for module in model.modules():
+        for name, _ in list(module.named_parameters(recurse=False)):
+            if name.endswith(SCALE_SUFFIX):
+                _store_as(module, name, torch.int32)
+                _store_as(module, name.removesuffix(SCALE_SUFFIX), torch.uint8)
+
+
+def with_scales(
+    module: nn.Module, sharding: ShardingConfig, parallel_dims: ParallelDims, *names: str
+) -> ShardingConfig:
+    """`sharding` with the scales of `module`'s parameters `names` laid out as these are.
+
+    A block that tensor parallelism cuts gets a scale for each part.
+    """
+    layouts = dict(sharding.state_shardings)
+    for name in names:
+        if name in layouts:
+            layouts[name + SCALE_SUFFIX] = layouts[name]
+            _cut_scales(module, name, layouts[name], parallel_dims.tp)
+    return dataclasses.replace(sharding, state_shardings=layouts)
+
+
+def _cut_scales(module: nn.Module, name: str, layout: SpmdLayout, tensor_parallel: int) -> None:
+    """Make as many scales as let each rank's part of parameter `name` begin with one of its own."""
+    shape = list(getattr(module, name).shape)
+    kind = layout.axis_types.get(MeshAxisName.TP)
+    if tensor_parallel == 1 or not isinstance(kind, spmd.Shard):
+        return
+    scales = getattr(module, name + SCALE_SUFFIX)
+    counts = list(scales.shape)
+    counts[kind.dim] = shape[kind.dim] // math.gcd(BLOCK, shape[kind.dim] // tensor_parallel)
+    empty = torch.empty(counts, dtype=scales.dtype, device=scales.device)
+    module.register_parameter(name + SCALE_SUFFIX, nn.Parameter(empty, requires_grad=False))
+
+
+def _store_as(module: nn.Module, name: str, dtype: torch.dtype) -> None:
+    parameter = getattr(module, name)
+    stored = nn.Parameter(parameter.detach().view(dtype), requires_grad=False)
+    if has_local_type(parameter):
+        spmd.assert_type_like(stored, parameter)
+    module.register_parameter(name, stored)

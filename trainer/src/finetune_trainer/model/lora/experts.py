@@ -1,0 +1,109 @@
+"""Frozen routed experts with an adapter per expert, as grouped matrix products."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.distributed.tensor import DTensor, Partial, Placement, Replicate
+from torchtitan.models.common.moe import GroupedExperts
+from torchtitan.protocols.sharding import ShardingConfig
+
+from finetune_trainer.model.frozen import float8_products, weight_only
+from finetune_trainer.model.frozen.linear import float8_parts, keep_in_float8, with_scales
+from finetune_trainer.model.lora.dropout import hashed_dropout
+from finetune_trainer.model.lora.layout import adapter_layouts
+from finetune_trainer.model.lora.settings import LoRASettings
+
+EXPERT_WEIGHTS = {"w1": "w1_EFD", "w2": "w2_EDF", "w3": "w3_EFD"}
+
+
+class LoRAGroupedExperts(GroupedExperts):
+    """`GroupedExperts` whose weights named in `targets` have adapters A (E, rank, in) and B (E, out, rank).
+
+    Without targets these are the plain frozen experts, computed in the input's dtype: torchtitan casts to
+    bfloat16 whatever the precision asked for. In FP8 they are dequantised for each use, or multiplied so.
+    """
+
+    @dataclass(kw_only=True, slots=True)
+    class Config(GroupedExperts.Config):
+        lora: LoRASettings
+        targets: tuple[str, ...] = ()
+        float8: bool = False
+        float8_products: bool = False
+
+    _sharding_config: ShardingConfig | None
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.lora = config.lora
+        self.targets = config.targets
+        self.float8 = config.float8
+        self.float8_products = config.float8_products
+        for target in config.targets:
+            experts, out_features, in_features = getattr(self, EXPERT_WEIGHTS[target]).shape
+            rank = config.lora.rank
+            self.register_parameter(f"{target}_lora_a", nn.Parameter(torch.empty(experts, rank, in_features)))
+            self.register_parameter(
+                f"{target}_lora_b", nn.Parameter(torch.empty(experts, out_features, rank))
+            )
+        if self.float8:
+            for name in EXPERT_WEIGHTS.values():
+                keep_in_float8(self, name)
+
+    def _init_param(self, name: str, param: nn.Parameter) -> None:
+        if name.endswith(("_lora_a", "_lora_b")):
+            nn.init.zeros_(param)  # `initialize_adapters` draws A, the same at any sharding.
+        elif not self.float8:  # else the base's values are all it ever holds
+            super()._init_param(name, param)
+
+    def parallelize(self, parallel_dims: Any) -> None:
+        """Shard, the adapters by the layouts of their base weights."""
+        if self._sharding_config is not None:
+            layouts = dict(self._sharding_config.state_shardings)
+            for target in self.targets:
+                base = layouts[EXPERT_WEIGHTS[target]]
+                layouts[f"{target}_lora_a"], layouts[f"{target}_lora_b"] = adapter_layouts(
+                    base, out_dim=1, in_dim=2
+                )
+            self._sharding_config = dataclasses.replace(self._sharding_config, state_shardings=layouts)
+            if self.float8:
+                self._sharding_config = with_scales(
+                    self, self._sharding_config, parallel_dims, *EXPERT_WEIGHTS.values()
+                )
+        super().parallelize(parallel_dims)
+
+    def forward(self, x_RD: torch.Tensor, num_tokens_per_expert_E: torch.Tensor) -> torch.Tensor:  # noqa: N803
+        """Feed tokens (routed tokens, dim), sorted by expert, through their experts; same shape back."""
+        ends = torch.cumsum(num_tokens_per_expert_E, dim=0, dtype=torch.int32)
+        hidden = F.silu(self._project("w1", x_RD, ends)) * self._project("w3", x_RD, ends)
+        return self._project("w2", hidden, ends)
+
+    def _project(self, weight: str, x: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
+        output = self._frozen_linear(x, EXPERT_WEIGHTS[weight], ends)
+        if weight not in self.targets:
+            return output
+        dropped = hashed_dropout(x, self.lora.dropout) if self.lora.dropout and self.training else x
+        low = self._grouped_linear(dropped, getattr(self, f"{weight}_lora_a"), ends)
+        return output + self._grouped_linear(low * self.lora.scaling, getattr(self, f"{weight}_lora_b"), ends)
+
+    def _frozen_linear(self, x: torch.Tensor, name: str, ends: torch.Tensor) -> torch.Tensor:
+        if not self.float8:
+            return self._grouped_linear(x, getattr(self, name), ends)
+        products = float8_products if self.float8_products else weight_only
+        return products.grouped_linear(x, *float8_parts(self, name), ends)
+
+    def _grouped_linear(self, x: torch.Tensor, weight: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
+        return self._grouped_mm(A=x, B_t=_local(weight).to(x.dtype).transpose(-2, -1), offs=ends)
+
+
+def _local(weight: torch.Tensor) -> torch.Tensor:
+    """This rank's part of a weight. The gradient of a replicated one is a sum over the ranks."""
+    if not isinstance(weight, DTensor):
+        return weight
+    gradient: list[Placement] = [
+        Partial() if isinstance(placement, Replicate) else placement for placement in weight.placements
+    ]
+    return weight.to_local(grad_placements=gradient)

@@ -1,7 +1,0 @@
-"""What is looked at before a model is built: a start that cannot end well costs seconds then, not an hour."""
-
-from finetune_trainer.preflight.machine import check_machine
-from finetune_trainer.preflight.peers import check_peers
-from finetune_trainer.preflight.settings import Preflight
-
-__all__ = ["Preflight", "check_machine", "check_peers"]

@@ -1,8 +1,0 @@
-"""How far a stage is: GET /progress, GET /metrics and the run's metrics.jsonl (contract/README.md)."""
-
-from finetune_trainer.progress.fetching import FetchProgress
-from finetune_trainer.progress.server import serve_progress
-from finetune_trainer.progress.snapshot import Progress
-from finetune_trainer.progress.training import TrainingProgress
-
-__all__ = ["FetchProgress", "Progress", "TrainingProgress", "serve_progress"]

@@ -1,0 +1,202 @@
+"""From run.json to torchtitan's configuration."""
+
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from torchtitan.components.dataloader import BaseDataLoader
+from torchtitan.components.loss import ChunkedLossWrapper, CrossEntropyLoss
+from torchtitan.components.optimizer import LRSchedulersContainer, OptimizersContainer, ParamGroupConfig
+from torchtitan.components.validate import Validator
+from torchtitan.config import CommConfig, CompileConfig, DebugConfig, TrainingConfig
+from torchtitan.models.common.config_utils import decoder_vocab_size
+from torchtitan.protocols.model_spec import ModelSpec
+
+from finetune_trainer.checkpoint.manager import LoRACheckpointManager
+from finetune_trainer.contract.failure import ConfigurationError
+from finetune_trainer.contract.run_file import RunFile, RunFolders
+from finetune_trainer.model.flash import flash_attention_works
+from finetune_trainer.model.lora.settings import LoRASettings
+from finetune_trainer.model.recompute import RECOMPUTE
+from finetune_trainer.model.spec import lora_model_spec
+from finetune_trainer.train.loss import CountedTokensLoss
+from finetune_trainer.train.metrics import ProgressMetrics
+from finetune_trainer.train.overrides import with_overrides
+from finetune_trainer.train.parallelism import batch_sizes, check_parallelism, parallelism_config
+from finetune_trainer.train.preflight import Preflight
+from finetune_trainer.train.run_trainer import RunTrainer
+from finetune_trainer.train.trainer import LoRATrainer
+
+# "constant" decays in none of the steps; the others decay, to 0, in all steps after the warm-up.
+SCHEDULES: dict[str, dict[str, Any]] = {
+    "constant": {"decay_ratio": 0.0},
+    "linear": {"decay_type": "linear"},
+    "cosine": {"decay_type": "cosine"},
+}
+
+PRECISIONS: dict[str, Literal["bfloat16", "float32"]] = {"bfloat16": "bfloat16", "float32": "float32"}
+
+LOGITS_TOKENS = 4096
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """What the run trains on. sequences: packed ones in a pass; needed where the run counts epochs."""
+
+    training: BaseDataLoader.Config
+    validation: BaseDataLoader.Config | None = None
+    sequences: int | None = None
+
+
+def trainer_config(run: RunFile, folders: RunFolders, data: Data) -> LoRATrainer.Config:
+    """The configuration that trains `run` on `data`.
+
+    Raises ConfigurationError for everything in the run file that cannot work, naming the field.
+    """
+    spec = _model_spec(run)
+    check_parallelism(run, spec.model)
+    config = _configure(run, folders, spec, data)
+    return with_overrides(config, run.training.overrides)
+
+
+def check_config(run: RunFile, folders: RunFolders, dataloader: BaseDataLoader.Config) -> None:
+    """Check all of the configuration without a GPU, a process group or data. Raises ConfigurationError."""
+    config = trainer_config(run, folders, Data(training=dataloader, sequences=1))
+    try:
+        copy.deepcopy(config.model_spec.model).update_from_config(config=config)
+    except (ValueError, NotImplementedError) as error:
+        raise ConfigurationError(f"training: {error}", remedy="Correct the field it names") from error
+
+
+def lora_settings(run: RunFile) -> LoRASettings:
+    lora = run.lora
+    return LoRASettings(rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout, use_rslora=lora.use_rslora)
+
+
+def total_steps(run: RunFile, sequences: int | None) -> int:
+    """Optimizer steps of the run; a last step that the data fills only in part is left out."""
+    training = run.training
+    if training.steps is not None:
+        return training.steps
+    if training.epochs is None or sequences is None:
+        raise ConfigurationError("training: neither steps nor epochs is set", remedy="Set one of them")
+    return max(1, math.floor(training.epochs * sequences / batch_sizes(run)["global_batch_size"]))
+
+
+def _model_spec(run: RunFile) -> ModelSpec:
+    return lora_model_spec(
+        run.flavor,
+        lora=lora_settings(run),
+        targets=run.lora.targets,
+        base_dtype=_one_of(PRECISIONS, run.training.precision, "training.precision"),
+        device=run.workers.device,
+        float8=run.training.frozen_dtype == "float8",
+        float8_products=run.training.frozen_arithmetic == "float8",
+        attention=_attention(run),
+    )
+
+
+def _attention(run: RunFile) -> str:
+    if run.workers.device == "cpu":
+        return "dense"
+    takes_it = run.training.precision == "bfloat16" and run.training.parallelism.context == 1
+    return "flash" if takes_it and flash_attention_works() else "flex"
+
+
+def _configure(run: RunFile, folders: RunFolders, spec: ModelSpec, data: Data) -> LoRATrainer.Config:
+    on_cpu = run.workers.device == "cpu"
+    recompute = run.training.recompute or ("none" if on_cpu else "selective")
+    return RunTrainer.Config(
+        preflight=Preflight(
+            nodes=run.workers.nodes,
+            processes_per_node=run.workers.processes_per_node,
+            device=run.workers.device,
+            float8_products=run.training.frozen_arithmetic == "float8",
+        ),
+        model_spec=spec,
+        hf_assets_path=str(folders.base),
+        dump_folder=str(folders.run),
+        loss=_loss(run, CrossEntropyLoss.Config(global_vocab_size=decoder_vocab_size(spec))),
+        metrics=ProgressMetrics.Config(log_freq=1, disable_color_printing=True),
+        dataloader=data.training,
+        validator=_validator(run, data),
+        optimizer=_optimizer(run),
+        lr_scheduler=LRSchedulersContainer.Config(
+            warmup_steps=run.training.warmup_steps,
+            **_one_of(SCHEDULES, run.training.schedule, "training.schedule"),
+        ),
+        training=_training(run, total_steps(run, data.sequences)),
+        parallelism=parallelism_config(run),
+        checkpoint=LoRACheckpointManager.Config(
+            enable=True,
+            interval=run.training.checkpoint.interval,
+            keep=run.training.checkpoint.keep,
+            initial_load_path=str(folders.base),
+        ),
+        activation_checkpoint=RECOMPUTE[recompute],
+        compile=CompileConfig(enable=not on_cpu),
+        comm=CommConfig(trace_buf_size=0) if on_cpu else CommConfig(),
+        debug=DebugConfig(seed=run.training.seed, enable_structured_logging=False),
+    )
+
+
+def _loss(run: RunFile, of_logits: CrossEntropyLoss.Config) -> ChunkedLossWrapper.Config:
+    """Ranks that share tokens, or the head, compute all logits: they have to agree on what they are."""
+    asked = run.training.parallelism
+    if asked.tensor > 1 or asked.context > 1:
+        return ChunkedLossWrapper.Config(num_chunks=_loss_chunks(run), loss_fn=of_logits)
+    return CountedTokensLoss.Config(piece=LOGITS_TOKENS, loss_fn=of_logits)
+
+
+def _loss_chunks(run: RunFile) -> int:
+    """Into how many pieces of a sequence the logits are cut, so that they are never there as a whole.
+
+    A piece holds 4096 tokens if that can be: its logits, of 128k words, are then 1 GiB.
+    """
+    length = run.training.sequence_length // run.training.parallelism.context
+    wanted = max(1, run.training.micro_batch_size * length // LOGITS_TOKENS)
+    return next(pieces for pieces in range(wanted, length + 1) if length % pieces == 0)
+
+
+def _training(run: RunFile, steps: int) -> TrainingConfig:
+    return TrainingConfig(
+        **batch_sizes(run),
+        seq_len=run.training.sequence_length,
+        steps=steps,
+        max_norm=run.training.max_grad_norm,
+        dtype="float32",  # of the adapters and the optimizer; the base has its own (model/frozen_base.py)
+        mixed_precision_param=run.training.precision,
+        disable_cuda_graphs=True,
+    )
+
+
+def _validator(run: RunFile, data: Data) -> Validator.Config:
+    """Measure the validation loss whenever a checkpoint is due: it is what tells checkpoints apart."""
+    if data.validation is None:
+        return Validator.Config()
+    return Validator.Config(
+        enable=True, freq=run.training.checkpoint.interval, steps=-1, dataloader=data.validation
+    )
+
+
+def _optimizer(run: RunFile) -> OptimizersContainer.Config:
+    adamw = {
+        "lr": run.training.learning_rate,
+        "weight_decay": run.training.weight_decay,
+        "betas": (0.9, 0.999),
+        "eps": 1e-8,
+    }
+    return OptimizersContainer.Config(
+        param_groups=[ParamGroupConfig(pattern=".*", optimizer_name="AdamW", optimizer_kwargs=adamw)],
+        implementation="foreach" if run.workers.device == "cpu" else "fused",
+    )
+
+
+def _one_of(choices: Mapping[str, T], choice: str, field: str) -> T:
+    if choice not in choices:
+        raise ConfigurationError(f"{field}: {choice} is unknown", remedy=f"Use one of {', '.join(choices)}")
+    return choices[choice]

@@ -1,0 +1,102 @@
+"""torchtitan's metrics, also recorded as the run's progress."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torchtitan.components.metrics import MetricsProcessor
+
+from finetune_trainer.distributed.agreement import greatest
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepRecord:
+    """What one logged step says of the run. tokens_per_second counts all processes."""
+
+    step: int
+    loss: float
+    grad_norm: float
+    learning_rate: float
+    tokens_per_second: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationRecord:
+    """The loss on the documents that were kept out of training."""
+
+    step: int
+    loss: float
+
+
+class ProgressMetrics(MetricsProcessor):
+    """Hands each logged step to `recorders`, on every rank, with the loss also where a pipeline has none."""
+
+    @dataclass(kw_only=True, slots=True)
+    class Config(MetricsProcessor.Config):
+        pass
+
+    def __init__(self, config: Config, *, dump_folder: str, **settings: Any) -> None:
+        if config.enable_wandb:
+            os.environ |= wandb_identity(Path(dump_folder)) | os.environ
+        super().__init__(config, dump_folder=dump_folder, **settings)
+        self.recorders: list[Callable[[StepRecord | ValidationRecord], None]] = []
+
+    def log(
+        self,
+        step: int,
+        global_avg_loss: float,
+        global_max_loss: float,
+        grad_norm: float,
+        extra_metrics: dict[str, Any] | None = None,
+    ) -> None:
+        global_avg_loss = self._known_loss(global_avg_loss)
+        self._tell(
+            StepRecord(
+                step=step,
+                loss=global_avg_loss,
+                grad_norm=grad_norm,
+                learning_rate=_learning_rate(extra_metrics or {}),
+                tokens_per_second=self._tokens_per_second(),
+            )
+        )
+        super().log(step, global_avg_loss, global_max_loss, grad_norm, extra_metrics)
+
+    def log_validation(self, loss: float, step: int, extra_metrics: dict[str, Any] | None = None) -> None:
+        loss = self._known_loss(loss)
+        self._tell(ValidationRecord(step=step, loss=loss))
+        super().log_validation(loss, step, extra_metrics)
+
+    def _tell(self, record: StepRecord | ValidationRecord) -> None:
+        for recorder in self.recorders:
+            recorder(record)
+
+    def _known_loss(self, loss: float) -> float:
+        """Only a pipeline's last stage has the loss; torchtitan logs -1, or less, on the others."""
+        return greatest(loss) if self.parallel_dims.pp_enabled else loss
+
+    def _tokens_per_second(self) -> float:
+        seconds = time.perf_counter() - self.time_last_log
+        replicas = self.parallel_dims.world_size / self.parallel_dims.non_data_parallel_size
+        return self.ntokens_since_last_log * replicas / seconds
+
+
+def wandb_identity(run: Path) -> dict[str, str]:
+    """What W&B reads from the environment, so that every attempt of a run goes on with its curves there.
+
+    run: runs/<namespace>/<name>/<run>.
+    """
+    namespace, name, identifier = run.parts[-3:]
+    return {
+        "WANDB_PROJECT": "finetune",
+        "WANDB_RUN_GROUP": f"{namespace}/{name}",
+        "WANDB_RUN_NAME": f"{name}-{identifier}",
+        "WANDB_RUN_ID": f"{namespace}-{name}-{identifier}",
+        "WANDB_RESUME": "allow",
+    }
+
+
+def _learning_rate(metrics: dict[str, Any]) -> float:
+    return next((float(value) for name, value in metrics.items() if name.startswith("lr")), 0.0)

@@ -1,0 +1,152 @@
+"""A training process, as torchrun starts it: `-m finetune_trainer.train.worker --run FILE --root DIR`."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import torch.distributed as dist
+from torchtitan.tools.logging import init_logger
+
+from finetune_trainer.checkpoint.files import step_folder
+from finetune_trainer.checkpoint.peft_adapter import export_adapter
+from finetune_trainer.contract.failure import Failure, Stopped, failure_of, report
+from finetune_trainer.contract.progress import TrainingProgress, serve_progress
+from finetune_trainer.contract.run_file import RunFile, RunFolders, load_run
+from finetune_trainer.data import count_sequences, dataloader_config, has_validation
+from finetune_trainer.distributed.agreement import write_together
+from finetune_trainer.model.names import CheckpointNames
+from finetune_trainer.train.agent import stop_with_agent
+from finetune_trainer.train.config import Data, lora_settings, trainer_config
+from finetune_trainer.train.cpu import use_cpu
+from finetune_trainer.train.metrics import StepRecord, ValidationRecord
+from finetune_trainer.train.trainer import LoRATrainer
+
+Configure = Callable[[RunFile, RunFolders], LoRATrainer.Config]
+Observer = Callable[[LoRATrainer], None]
+
+
+def main() -> int:
+    """Train the run and write its adapter; the exit code of contract/exit-codes.json."""
+    stop_with_agent()
+    init_logger()
+    arguments = _parse_arguments()
+    return run_worker(arguments.run, arguments.root, configure)
+
+
+def configure(run: RunFile, folders: RunFolders) -> LoRATrainer.Config:
+    """torchtitan's configuration for the data that prepare has tokenized."""
+    data = Data(
+        training=dataloader_config(run, folders),
+        validation=dataloader_config(run, folders, validation=True) if has_validation(folders) else None,
+        sequences=count_sequences(run, folders) if run.training.epochs is not None else None,
+    )
+    return trainer_config(run, folders, data)
+
+
+def run_worker(
+    run_file: Path,
+    root: Path,
+    configure: Configure,
+    *,
+    on_start: Observer = lambda _trainer: None,
+    on_end: Observer = lambda _trainer: None,
+) -> int:
+    """Train as `configure` says and return the exit code; a failure is reported, not raised."""
+    try:
+        run = load_run(run_file)
+        folders = RunFolders(root=root.resolve(), paths=run.paths)
+        if folders.adapter.exists():
+            return 0
+        if run.workers.device == "cpu":
+            use_cpu()
+        train(run, folders, configure(run, folders), on_start, on_end)
+    except Exception as error:
+        failure = failure_of(error)
+        report(failure if failure is error else _caused_by(failure, error))
+        return failure.exit_code
+    return 0
+
+
+def train(
+    run: RunFile, folders: RunFolders, config: LoRATrainer.Config, on_start: Observer, on_end: Observer
+) -> None:
+    """Train, save and export. Raises Stopped when a SIGTERM ended it before its last step."""
+    trainer: LoRATrainer = config.build()
+    signal.signal(signal.SIGTERM, lambda _signal, _frame: trainer.request_stop())
+    on_start(trainer)
+    try:
+        trainer.restore()
+        with _reported_progress(trainer, folders):
+            trainer.train()
+        if not trainer.stopped:
+            _export(run, folders, trainer)
+        on_end(trainer)
+    finally:
+        trainer.close()
+    dist.destroy_process_group()
+    if trainer.stopped:
+        raise Stopped(f"stopped by SIGTERM after saving step {trainer.step}")
+
+
+@contextmanager
+def _reported_progress(trainer: LoRATrainer, folders: RunFolders) -> Iterator[None]:
+    """Rank 0 serves the run's progress and writes its metrics.jsonl."""
+    if dist.get_rank() != 0:
+        yield
+        return
+    progress = TrainingProgress(
+        total_steps=trainer.config.training.steps, metrics=folders.metrics, resumed_step=trainer.step
+    )
+    if trainer.checkpointer.last_saved is not None:
+        progress.record_checkpoint(f"step-{trainer.checkpointer.last_saved}")
+    trainer.checkpointer.listeners.append(progress.record_checkpoint)
+    trainer.metrics_processor.recorders.append(partial(_record, progress))
+    with serve_progress(progress.snapshot):
+        yield
+
+
+def _record(progress: TrainingProgress, record: StepRecord | ValidationRecord) -> None:
+    if isinstance(record, ValidationRecord):
+        progress.record_validation(record.step, record.loss)
+        return
+    progress.record_step(
+        record.step,
+        loss=record.loss,
+        grad_norm=record.grad_norm,
+        learning_rate=record.learning_rate,
+        tokens_per_second=record.tokens_per_second,
+    )
+
+
+def _export(run: RunFile, folders: RunFolders, trainer: LoRATrainer) -> None:
+    def export() -> None:
+        if dist.get_rank() == 0:
+            export_adapter(
+                step_folder(folders.checkpoints, trainer.step),
+                folders.adapter,
+                names=CheckpointNames.of(trainer.model_config),
+                settings=lora_settings(run),
+                base=run.model.uri,
+            )
+
+    write_together(export, folders.adapter)
+
+
+def _caused_by(failure: Failure, error: Exception) -> Failure:
+    failure.__cause__ = error
+    return failure
+
+
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="finetune_trainer.train.worker")
+    parser.add_argument("--run", type=Path, required=True, help="the run file")
+    parser.add_argument("--root", type=Path, required=True, help="where the volume is mounted")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
