@@ -6,7 +6,7 @@ UV := $(ENVS)/uv/bin/uv
 BIN := $(CURDIR)/$(ENVS)/dev/bin
 DEMO := .demo
 
-.PHONY: demo test unit controlplane kueue chain cluster cluster-down lint format generate bench lock envs clean
+.PHONY: demo test unit component programs controlplane kueue-program kueue chain cluster cluster-down lint format generate bench lock envs clean
 
 # --- environments: one a lock file, installed by hash -------------------------------------------------
 
@@ -64,21 +64,32 @@ generate: $(ENVS)/dev/.installed
 bench: envs demo
 	$(BIN)/python bench/run.py
 
-test: unit controlplane chain
+test: unit component controlplane chain
 
+# What is pure: neither torch nor a process. Seconds.
 unit: $(ENVS)/dev/.installed
-	$(BIN)/pytest -n 2 tests/unit tests/component
+	$(BIN)/pytest -n 2 tests/unit
 
-# On etcd and a real API server, which are built once a machine (minutes) into the user's cache.
-controlplane: $(ENVS)/dev/.installed
+# What needs torch, or starts processes; a file's tests stay together, for what they share.
+component: $(ENVS)/dev/.installed
+	$(BIN)/pytest -n 2 --dist loadfile tests/component
+
+# etcd, a real API server and its controllers: minutes, once a machine, into the user's cache.
+programs: $(ENVS)/dev/.installed
+	@$(BIN)/python tests/controlplane/cluster build
+
+kueue-program: $(ENVS)/dev/.installed
+	@$(BIN)/python tests/controlplane/cluster build-kueue
+
+controlplane: programs
 	$(BIN)/pytest -m "not kueue" tests/controlplane
 
 # By hand, as root: the queue itself, where controlplane suspends Jobs as a queue would.
-kueue: $(ENVS)/dev/.installed
+kueue: programs kueue-program
 	$(BIN)/pytest -m kueue tests/controlplane
 
 # A control plane with fake GPU nodes for hand work; prints the exports that kubectl and helm need.
-cluster: $(ENVS)/dev/.installed
+cluster: programs
 	@$(BIN)/python tests/controlplane/cluster up
 	@echo 'export PATH=$(BIN):$$PATH'
 

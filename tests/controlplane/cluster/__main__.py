@@ -9,11 +9,13 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2] / "builders"))
 
 from cluster import binaries, stages
 from cluster.controlplane import ControlPlane
 from cluster.credentials import Credentials
+from cluster.kueue import KUEUE
 from cluster.operator_pod import OperatorPod
 from cluster.process import Process
 from kubernetes import client
@@ -26,6 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="cluster", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("build", help="build the programs into the cache, if they are not there")
+    commands.add_parser("build-kueue", help="the same for Kueue")
     starting = commands.add_parser("up", help="start a control plane in .cluster/ and leave it running")
     starting.add_argument("--gpu-nodes", type=int, default=4, help="fake nodes of 8 GPUs each")
     following = commands.add_parser("operator-pod", help="run the operator's program while its pod runs")
@@ -35,6 +38,8 @@ def main() -> None:
     match arguments.command:
         case "build":
             print(binaries.build())
+        case "build-kueue":
+            print(KUEUE.build())
         case "up":
             up(gpu_nodes=arguments.gpu_nodes)
         case "operator-pod":

@@ -15,9 +15,9 @@ from cluster import binaries
 from cluster.commands import Run
 from cluster.controlplane import ControlPlane, free_ports
 from cluster.process import Process, answers
-from cluster.waiting import until
 from cluster.webhook_certificate import write_certificate
 from kubernetes import client
+from waiting import until
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +46,15 @@ class AddOn:
         return f"system:serviceaccount:{self.namespace}:{self.name}"
 
     def build(self) -> Path:
-        packages = {self.name: self.package}
-        return binaries.build_once(f"{self.name}-{self.version}", self.folder, packages, "-s -w") / self.name
+        return binaries.build_once(*self._recipe) / self.name
+
+    @property
+    def program(self) -> Path:
+        return binaries.built(binaries.target_of(*self._recipe) / self.name, f"AddOn.build of {self.name}")
+
+    @property
+    def _recipe(self) -> tuple[str, Path, dict[str, str], str]:
+        return f"{self.name}-{self.version}", self.folder, {self.name: self.package}, "-s -w"
 
     def source(self) -> Path:
         command = [binaries.go(), "list", "-m", "-f", "{{.Dir}}", self.module]
@@ -64,7 +71,7 @@ class AddOn:
         config = self._configure(source, folder, webhook_port, health_port)
         process = Process(
             name=self.name,
-            command=[str(self.build()), f"--config={config}", "--zap-log-level=2"],
+            command=[str(self.program), f"--config={config}", "--zap-log-level=2"],
             folder=plane.folder,
             env={"KUBECONFIG": str(self._kubeconfig(plane, kubectl)), "TMPDIR": str(folder)},
         )

@@ -1,4 +1,8 @@
-"""Where the programs come from: KUBEBUILDER_ASSETS, else one build of tools/go.mod into the user's cache."""
+"""Where the programs come from: KUBEBUILDER_ASSETS, else one build of tools/go.mod into the user's cache.
+
+`make programs` builds them, outside of any test's clock. What was compiled stays in Go's own build cache, so
+that a build that was interrupted goes on where it stopped.
+"""
 
 import fcntl
 import hashlib
@@ -8,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +30,7 @@ PACKAGES = {
 
 
 def find(name: str) -> Path:
-    """The program `name`; built with all the others on the first call on a machine.
+    """The program `name`; ends with what to do when it is not built.
 
     kubectl is not in the list: it is the wheel in the environment that runs the tests.
     """
@@ -34,7 +39,15 @@ def find(name: str) -> Path:
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     if assets and (program := Path(assets) / name).exists():
         return program
-    return build() / name
+    target = target_of(module_version("k8s.io/kubernetes"), TOOLS, PACKAGES, _ldflags())
+    return built(target / name, "make programs")
+
+
+def built(program: Path, how: str) -> Path:
+    """The program; no test builds one, whose own minutes those of the compiler would be."""
+    if not program.exists():
+        raise SystemExit(f"error: {program.name} is not built. Run `{how}`.")
+    return program
 
 
 def _kubectl() -> Path:
@@ -53,13 +66,18 @@ def build() -> Path:
 
 def build_once(version: str, tools: Path, packages: dict[str, str], ldflags: str) -> Path:
     """Builds programs (name: import path) of the module in `tools`, unless the cache has them."""
-    target = cache() / f"{version}-{_fingerprint(tools, packages, ldflags)}" / "bin"
+    target = target_of(version, tools, packages, ldflags)
     if target.exists():
         return target
     with _lock(cache() / "build.lock"):
         if not target.exists():
             _build_into(target, tools, packages, ldflags)
     return target
+
+
+def target_of(version: str, tools: Path, packages: dict[str, str], ldflags: str) -> Path:
+    """The folder of programs that were built like this."""
+    return cache() / f"{version}-{_fingerprint(tools, packages, ldflags)}" / "bin"
 
 
 def cache() -> Path:
@@ -82,21 +100,23 @@ def go() -> str:
 
 
 def _build_into(target: Path, tools: Path, packages: dict[str, str], ldflags: str) -> None:
-    print(f"building {', '.join(packages)} into {target} (minutes, once)", file=sys.stderr, flush=True)
+    _say(f"building into {target}: minutes, once a machine")
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix="build-", dir=target.parent))
+    begin = time.monotonic()
     try:
-        subprocess.run(
-            [go(), "build", "-trimpath", "-ldflags", ldflags, "-o", f"{scratch}/", *packages.values()],
-            cwd=tools,
-            env=os.environ | {"CGO_ENABLED": "0"},
-            check=True,
-        )
-        for name, package in packages.items():
+        for number, (name, package) in enumerate(packages.items(), start=1):
+            command = [go(), "build", "-trimpath", "-ldflags", ldflags, "-o", f"{scratch}/", package]
+            subprocess.run(command, cwd=tools, env=os.environ | {"CGO_ENABLED": "0"}, check=True)
             (scratch / _built_as(package)).rename(scratch / name)
+            _say(f"{number}/{len(packages)} {name} after {time.monotonic() - begin:.0f} s")
         scratch.rename(target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _built_as(package: str) -> str:

@@ -9,33 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster.add_on import AddOn
 from cluster.commands import Run
 from cluster.controlplane import ControlPlane
+from cluster.kueue import KUEUE
 from cluster.pods import Pods, succeed
-from cluster.waiting import until
 from cluster.webhook_certificate import write_certificate
 from kubernetes import client
 from parents import Parents, job_spec
+from waiting import until
 
 HERE = Path(__file__).parent
 GUIDE = HERE.parents[2] / "docs/guides/kueue.md"
-KUEUE = AddOn(
-    name="kueue",
-    folder=HERE.parent / "tools/kueue",
-    module="sigs.k8s.io/kueue",
-    package="sigs.k8s.io/kueue/cmd/kueue",
-    namespace="kueue-system",
-    crds="config/components/crd/bases",
-    configuration="config/components/manager/controller_manager_config.yaml",
-    webhooks="config/components/webhook",
-    says_where_certificates_are=True,
-    changes={
-        "internalCertManagement": {"enable": False},
-        # An aggregated API server of its own, which needs another certificate.
-        "featureGates": {"VisibilityOnDemand": False},
-    },
-)
 # Without its own management of certificates it looks for them there and nowhere else.
 METRICS_CERTIFICATES = Path("/etc/kueue/metrics/certs")
 TRAIN = {"app.kubernetes.io/component": "train"}
