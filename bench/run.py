@@ -12,6 +12,7 @@ COMMANDS = (
     ("merge_671b.py",),
     ("fuzz_readers.py",),
     ("agreement.py", ".demo"),
+    ("api_server_away.py",),
     ("load",),
     ("full_width.py",),
     ("several_gpus.py",),

@@ -5,9 +5,9 @@ not wait for the operator (docs/adr/0006).
 """
 
 import asyncio
-import os
 import sys
 from collections.abc import Callable, Coroutine
+from itertools import repeat
 from pathlib import Path
 from socket import has_dualstack_ipv6
 from typing import Any
@@ -40,6 +40,7 @@ Wake = Callable[[Manifest], None]
 # Their time is spent waiting for the API server.
 _WORKERS = 32
 _RESYNC_SECONDS = 600.0
+_AWAY_RETRY_SECONDS = 1.0
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -107,30 +108,33 @@ def _kopf(settings: Settings, cache: Cache, wake: Wake) -> Coroutine[Any, Any, N
     """Return the coroutine that watches."""
     registry = kopf.OperatorRegistry()
     kopf.on.login(registry=registry)(_login)
-    operator_settings = kopf.OperatorSettings()
-    operator_settings.posting.enabled = False
-    operator_settings.persistence.diffbase_storage = NoDiffs()
-    # Without it kopf watches CRDs and namespaces, which a namespaced operator may not.
-    operator_settings.scanning.disabled = True
     for resource in WATCHED:
-        if resource.label_selector:
-            name = (resource.group, resource.version, resource.plural)
-            operator_settings.watching.label_selectors[name] = resource.label_selector
         _watch(resource, registry, cache, wake)
     return kopf.operator(
         registry=registry,
-        settings=operator_settings,
+        settings=operator_settings(),
         standalone=True,
         clusterwide=not settings.namespaces,
         namespaces=settings.namespaces,
-        liveness_endpoint=f"http://{_own_address()}:{settings.ports.health}/healthz",
+        liveness_endpoint=f"http://0.0.0.0:{settings.ports.health}/healthz",
     )
 
 
-def _own_address() -> str:
-    """Return where the kubelet asks for health. asyncio serves IPv4 or IPv6 at an address, never both."""
-    address = os.environ.get("POD_IP", "0.0.0.0")
-    return f"[{address}]" if ":" in address else address
+def operator_settings() -> kopf.OperatorSettings:
+    """Return what kopf is told of how to watch."""
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.persistence.diffbase_storage = NoDiffs()
+    # As long as the API server is away, and not with kopf's growing waits: the last of them would outlast the
+    # server's return by up to 21 seconds, and a watch that was refused after it would end the process.
+    settings.networking.error_backoffs = repeat(_AWAY_RETRY_SECONDS)
+    # Without it kopf watches CRDs and namespaces, which a namespaced operator may not.
+    settings.scanning.disabled = True
+    for resource in WATCHED:
+        if resource.label_selector:
+            name = (resource.group, resource.version, resource.plural)
+            settings.watching.label_selectors[name] = resource.label_selector
+    return settings
 
 
 def _watch(resource: Resource, registry: kopf.OperatorRegistry, cache: Cache, wake: Wake) -> None:

@@ -1,10 +1,10 @@
 """The workers that take parents from the queue, and what is counted of them."""
 
-import asyncio
 import logging
 import time
 from typing import NoReturn
 
+from aiohttp import ClientConnectionError
 from kubernetes.aio.client.exceptions import ApiException
 from prometheus_client import Counter, Histogram
 
@@ -14,6 +14,9 @@ from finetune_operator.kube.requests import message_of
 from finetune_operator.kube.work_queue import WorkQueue
 
 _LOG = logging.getLogger(__name__)
+# A server that is away is asked often: whoever waits for its return has waited long enough by then.
+_AWAY_RETRY_SECONDS = 2.0
+_AWAY = OSError | TimeoutError | ClientConnectionError
 
 RECONCILES = Counter("finetune_reconcile_total", "Reconciles", ("kind", "result"))
 DURATION = Histogram(
@@ -30,7 +33,10 @@ async def work(queue: WorkQueue, controller: Controller) -> NoReturn:
             again = await controller.reconcile(ref)
         except Exception as error:
             _failed(ref, error)
-            queue.retry(ref)
+            if is_away(error):
+                queue.retry(ref, _AWAY_RETRY_SECONDS)
+            else:
+                queue.retry(ref)
         else:
             RECONCILES.labels(ref.kind, "success").inc()
             queue.succeeded(ref)
@@ -44,8 +50,15 @@ async def work(queue: WorkQueue, controller: Controller) -> NoReturn:
 def _failed(ref: Ref, error: Exception) -> None:
     RECONCILES.labels(ref.kind, "error").inc()
     name = f"{ref.kind} {ref.namespace}/{ref.name}"
-    if isinstance(error, ApiException | OSError | asyncio.TimeoutError):
+    if isinstance(error, ApiException | _AWAY):
         reason = message_of(error) if isinstance(error, ApiException) else repr(error)
         _LOG.warning("%s: the API did not take a request (%s); it is tried again", name, reason)
     else:
         _LOG.exception("%s: the reconcile failed; it is tried again", name, exc_info=error)
+
+
+def is_away(error: Exception) -> bool:
+    """Return whether the API server could not be reached, or was starting or ending."""
+    if isinstance(error, ApiException):
+        return not error.status or error.status >= 500
+    return isinstance(error, _AWAY)

@@ -40,11 +40,11 @@ class WorkQueue:
             timer.cancel()
         self._timers[ref] = loop.call_later(after, self._due, ref)
 
-    def retry(self, ref: Ref) -> None:
-        """Reconcile again after a wait that doubles with every failure in a row."""
+    def retry(self, ref: Ref, at_most: float = _MOST_RETRY_SECONDS) -> None:
+        """Reconcile again after a wait that doubles with every failure in a row, up to `at_most` seconds."""
         wait = _FIRST_RETRY_SECONDS * 2.0 ** self._failures[ref]
-        self._failures[ref] += wait < _MOST_RETRY_SECONDS
-        self.wake(ref, min(wait, _MOST_RETRY_SECONDS))
+        self._failures[ref] += wait < at_most
+        self.wake(ref, min(wait, at_most))
 
     def succeeded(self, ref: Ref) -> None:
         """Forget the failures of an object."""
