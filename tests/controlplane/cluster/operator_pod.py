@@ -6,6 +6,8 @@ account; started when the pod runs, started again when it ends, ended with the p
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,7 +37,8 @@ class OperatorPod:
     metrics_port: int = field(default=0, init=False)
     _uid: str = field(default="", init=False)
     _stop: threading.Event = field(default_factory=threading.Event, init=False)
-    _paused: threading.Event = field(default_factory=threading.Event, init=False)
+    _paused: bool = field(default=False, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
 
     def run(self) -> None:
@@ -46,8 +49,9 @@ class OperatorPod:
     def _follow_for_ever(self, core: client.CoreV1Api) -> None:
         while not self._stop.is_set():
             try:
-                if not self._paused.is_set():
-                    self._follow(core)
+                with self._lock:
+                    if not self._paused:
+                        self._follow(core)
             except (client.ApiException, OSError, IndexError):
                 pass  # the API server is away, as a test may want it
             except Exception as error:
@@ -65,14 +69,17 @@ class OperatorPod:
             self._thread.join()
         self._end()
 
-    def pause(self) -> None:
-        """End the program and start it no more, until `resume`."""
-        self._paused.set()
-        time.sleep(2 * _PERIOD_SECONDS)
-        self._end()
-
-    def resume(self) -> None:
-        self._paused.clear()
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """The program ends, and is not started until the block does."""
+        with self._lock:
+            self._paused = True
+            self._end()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._paused = False
 
     def _follow(self, core: client.CoreV1Api) -> None:
         pods = core.list_pod_for_all_namespaces(label_selector=_SELECTOR).items

@@ -1,8 +1,10 @@
 """What a test decides about pods: how those with some labels start and end."""
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import chain, repeat
+from threading import Event, Thread
 from typing import Any
 from uuid import uuid4
 
@@ -80,6 +82,8 @@ class Pods:
 
     api: client.ApiClient
     namespace: str
+    _forgotten: Event = field(default_factory=Event, init=False)
+    _showing: list[Thread] = field(default_factory=list, init=False)
 
     def play(self, labels: dict[str, str], script: Script) -> None:
         """From now on pods with `labels`, those that exist included, follow `script`.
@@ -108,6 +112,9 @@ class Pods:
 
     def forget(self) -> None:
         """Every script of this namespace ends."""
+        self._forgotten.set()
+        for thread in self._showing:
+            thread.join()
         custom = client.CustomObjectsApi(self.api)
         known = custom.list_cluster_custom_object(stages.GROUP, stages.VERSION, stages.PLURAL)
         for item in known["items"]:
@@ -115,12 +122,19 @@ class Pods:
                 custom.delete_cluster_custom_object(stages.GROUP, stages.VERSION, stages.PLURAL, name)
 
     def _show_again(self, labels: dict[str, str]) -> None:
-        """kwok looks at a pod when the pod changes, not when a Stage does."""
-        core = client.CoreV1Api(self.api)
+        """kwok looks at a pod when the pod changes, not when a Stage does, whose arrival it tells nobody."""
         selector = ",".join(f"{key}={value}" for key, value in labels.items())
-        existing = core.list_namespaced_pod(self.namespace, label_selector=selector).items
-        if existing:
-            time.sleep(0.2)  # kwok's watch brings the Stage within milliseconds, but says so to nobody
-        for pod in existing:
-            shown = {"metadata": {"annotations": {"finetune.dev/shown": uuid4().hex}}}
-            core.patch_namespaced_pod(pod.metadata.name, self.namespace, shown)
+        found = client.CoreV1Api(self.api).list_namespaced_pod(self.namespace, label_selector=selector)
+        if names := [pod.metadata.name for pod in found.items]:
+            self._showing.append(Thread(target=self._show, args=(names,)))
+            self._showing[-1].start()
+
+    def _show(self, names: list[str]) -> None:
+        core = client.CoreV1Api(self.api)
+        for seconds in chain([0.2, 0.5, 2.0], repeat(10.0)):
+            if self._forgotten.wait(seconds):
+                return
+            for name in names:
+                shown = {"metadata": {"annotations": {"finetune.dev/shown": uuid4().hex}}}
+                with suppress(client.ApiException):  # it is gone
+                    core.patch_namespaced_pod(name, self.namespace, shown)

@@ -10,6 +10,9 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.error import HTTPError
+
+from waiting import HANG_SECONDS
 
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
@@ -65,7 +68,7 @@ class Process:
             self.running.wait()
         self.running = None
 
-    def wait_until(self, ready: Callable[[], bool], *, timeout: float = 120) -> None:
+    def wait_until(self, ready: Callable[[], bool], *, timeout: float = HANG_SECONDS) -> None:
         """Raises RuntimeError with the end of the log when the program dies or is not ready in time."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
@@ -92,5 +95,8 @@ def answers(url: str, certificate: Path | None = None) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=1, context=trust) as response:
             return bool(response.status == 200)
-    except OSError:  # urllib's errors are OSErrors, HTTP's 5xx while starting included
+    except HTTPError as refused:  # it is the answer, which holds the connection
+        refused.close()
+        return False
+    except OSError:
         return False

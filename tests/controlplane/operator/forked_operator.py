@@ -17,6 +17,7 @@ class ForkedOperators:
     kubeconfig: Path
     log: Path
     _parent: "subprocess.Popen[str] | None" = field(default=None, init=False)
+    _pid: int = field(default=0, init=False)
 
     def __enter__(self) -> "ForkedOperators":
         with self.log.open("ab") as log:
@@ -32,20 +33,27 @@ class ForkedOperators:
 
     def __exit__(self, *_: object) -> None:
         assert self._parent
+        self.kill()
         self._parent.kill()
         self._parent.wait()
         for stream in (self._parent.stdin, self._parent.stdout):
             if stream:
                 stream.close()
 
-    def start(self) -> int:
-        """Start one; return its pid."""
+    def kill(self) -> None:
+        """Kill the one that was started last."""
+        if self._pid:
+            os.kill(self._pid, signal.SIGKILL)
+        self._pid = 0
+
+    def start(self) -> None:
+        """Start one."""
         assert self._parent
         assert self._parent.stdin
         assert self._parent.stdout
         self._parent.stdin.write("start\n")
         self._parent.stdin.flush()
-        return int(self._parent.stdout.readline())
+        self._pid = int(self._parent.stdout.readline())
 
 
 def serve(config: str) -> None:

@@ -9,12 +9,12 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from cluster.commands import Run
+from cluster.commands import WAIT, Run
 from cluster.operator_pod import OperatorPod
 from cluster.pods import Pods, ready_after, running_at, succeed
-from cluster.waiting import until
 from kubernetes import client
 from parents import DEPLOYMENT, Parents, job_spec
+from waiting import until
 
 CHILDREN = (
     "jobs,deployments,services,configmaps,poddisruptionbudgets,networkpolicies,modeldeployments,finetunejobs"
@@ -87,23 +87,22 @@ def test_a_deletion_does_not_wait_for_the_operator(parents: Parents, operator: O
     """So that an operator that is uninstalled first leaves nothing that cannot be deleted."""
     parents.create("FineTuneJob", "faq", job_spec(deployment=DEPLOYMENT))
     parents.until("ModelDeployment", "faq", "Available")
-    operator.pause()
-    for kind in ("ModelDeployment", "FineTuneJob"):
-        assert "finalizers" not in (parents.get(kind, "faq") or {})["metadata"]
-        parents.delete(kind, "faq")
-    until("nothing left", lambda: not parents.jobs() and not parents.pods())
-    operator.resume()
+    with operator.paused():
+        for kind in ("ModelDeployment", "FineTuneJob"):
+            assert "finalizers" not in (parents.get(kind, "faq") or {})["metadata"]
+            parents.delete(kind, "faq")
+        until("nothing left", lambda: not parents.jobs() and not parents.pods())
 
 
 @pytest.mark.usefixtures("stages_succeed")
 def test_kubectl_shows_waits_and_explains(parents: Parents, kubectl: Run) -> None:
     here = ("--namespace", parents.namespace)
     parents.create("FineTuneJob", "faq", job_spec())
-    kubectl("wait", "--for=condition=Complete", "ftj/faq", *here, "--timeout=60s")
+    kubectl("wait", "--for=condition=Complete", "ftj/faq", *here, WAIT)
     assert "Complete" in kubectl("get", "ftj", *here).stdout
     assert "Events" in kubectl("describe", "ftj", "faq", *here).stdout
     assert "DESCRIPTION" in kubectl("explain", "finetunejobs.spec.training").stdout
-    assert kubectl("delete", "ftj", "faq", *here, "--timeout=60s")
+    assert kubectl("delete", "ftj", "faq", *here, WAIT)
 
 
 @pytest.mark.usefixtures("stages_succeed")
@@ -133,10 +132,13 @@ def test_nothing_is_asked_of_the_api_once_all_is_said(parents: Parents, operator
     parents.create("FineTuneJob", "faq", job_spec(deployment=DEPLOYMENT))
     parents.until("ModelDeployment", "faq", "Available")
     until("a settled deployment", lambda: not parents.is_reconciling("ModelDeployment", "faq"))
-    time.sleep(2)
-    before = requests_of(operator)
-    time.sleep(5)
-    assert requests_of(operator) == before
+
+    def asks_nothing() -> bool:
+        before = requests_of(operator)
+        time.sleep(5)
+        return requests_of(operator) == before
+
+    until("five seconds without a request", asks_nothing)
 
 
 def requests_of(operator: OperatorPod) -> dict[str, float]:

@@ -1,8 +1,6 @@
 """The operator killed, and the API server restarted, at random instants: the end is the undisturbed one."""
 
-import os
 import random
-import signal
 import threading
 import time
 from collections import defaultdict
@@ -14,16 +12,14 @@ import pytest
 from cluster.controlplane import ControlPlane
 from cluster.operator_pod import OperatorPod
 from cluster.pods import Pods, fail, succeed
-from cluster.waiting import until
 from forked_operator import ForkedOperators
 from kubernetes import client, watch
 from parents import DEPLOYMENT, Parents, job_spec
+from waiting import until
 
 KILLS, RESTARTS = 100, 10
 JOBS = 5
 TIMES = {"startTime", "completionTime"}
-
-pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture
@@ -131,8 +127,8 @@ def live(parents: Parents, pods: Pods, name: str) -> dict[str, Any]:
 
 
 def finish(parents: Parents, name: str) -> dict[str, Any]:
-    parents.until("FineTuneJob", name, "Complete", timeout=120)
-    parents.until("ModelDeployment", name, "Available", timeout=120)
+    parents.until("FineTuneJob", name, "Complete")
+    parents.until("ModelDeployment", name, "Available")
     until(
         "a settled deployment",
         lambda: not parents.is_reconciling("ModelDeployment", name),
@@ -144,7 +140,6 @@ def test_the_operator_killed_at_a_hundred_random_instants(
     operator: OperatorPod, parents: Parents, pods: Pods, made: Made, undisturbed: dict[str, Any]
 ) -> None:
     instants = random.Random(3)
-    operator.pause()
     folder = operator.folder
     forked = ForkedOperators(
         config=folder / "operator.yaml",
@@ -152,16 +147,16 @@ def test_the_operator_killed_at_a_hundred_random_instants(
         log=folder / "forked.log",
     )
     ends = []
-    with forked:
-        pid = forked.start()
+    with operator.paused(), forked:
+        forked.start()
         for number in range(JOBS):
             name = f"killed-{number}"
             create(parents, name)
             played = False
             for _ in range(KILLS // JOBS):
                 time.sleep(instants.uniform(0.0, 1.0))
-                os.kill(pid, signal.SIGKILL)
-                pid = forked.start()
+                forked.kill()
+                forked.start()
                 run = (parents.get("FineTuneJob", name) or {}).get("status", {}).get("run")
                 if run and not played:
                     play_training(pods, name, run)
@@ -169,8 +164,6 @@ def test_the_operator_killed_at_a_hundred_random_instants(
             if not played:
                 play_training(pods, name, run_of(parents, name))
             ends.append(finish(parents, name))
-        os.kill(pid, signal.SIGKILL)
-    operator.resume()
     assert ends == [undisturbed] * JOBS
     assert made.twice == {}
 
