@@ -18,6 +18,7 @@ from agreement_prompts import Continued, read_prompts
 from report import write_report
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/chain/serving"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests/builders"))
 from vllm_server import vllm_server
 
 NEW_TOKENS = 24

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/chain/training"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests/builders"))
 
 from parallelism_table import FLOAT8_GROUP, ONE_PROCESS, PARALLELISMS, STEPS, TARGETS, run_table
 from random_base import write_tiny_base

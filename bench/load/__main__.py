@@ -18,16 +18,17 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests/controlplane"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests/builders"))
 
 import isolation
 import kubeflow
 from audit import AuditedControlPlane, AuditLog
 from cluster import binaries
 from cluster.commands import runner
-from cluster.waiting import until
 from contenders import NODES, OPERATOR, fine_tune_job, train_job
 from kubernetes import client
 from loads import Loads
+from waiting import until
 
 from report import write_report
 

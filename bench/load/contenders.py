@@ -13,7 +13,7 @@ from cluster.commands import Run
 from cluster.controlplane import ControlPlane
 from cluster.operator_pod import OperatorPod
 from cluster.process import Process, answers
-from cluster.waiting import until
+from waiting import until
 
 ROOT = Path(__file__).parents[2]
 NODES = 4

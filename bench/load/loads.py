@@ -9,11 +9,11 @@ from typing import Any
 
 from audit import AuditedControlPlane, AuditLog
 from cluster.pods import Pods, succeed
-from cluster.waiting import until
 from contenders import CLAIM, NODES, Contender
 from kubernetes import client
 from latency import latencies, request_counts, running_pods
 from usage import usages, used
+from waiting import until
 
 _APPLIERS = 8
 _QUIET_SECONDS = 3

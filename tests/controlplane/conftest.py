@@ -6,11 +6,11 @@ from uuid import uuid4
 
 import pytest
 from cluster import binaries
-from cluster.commands import Run, runner
+from cluster.commands import WAIT, Run, runner
 from cluster.controlplane import ControlPlane, running
 from cluster.pods import Pods
-from cluster.waiting import until
 from kubernetes import client
+from waiting import until
 
 CRDS = Path(__file__).parents[2] / "crds"
 
@@ -47,7 +47,7 @@ def helm(control_plane: ControlPlane) -> Run:
 def crds(kubectl: Run) -> None:
     """Both kinds are installed and served."""
     kubectl("apply", "--server-side", "--filename", str(CRDS))
-    kubectl("wait", "--for=condition=Established", "--timeout=60s", "--filename", str(CRDS))
+    kubectl("wait", "--for=condition=Established", WAIT, "--filename", str(CRDS))
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from cluster.pods import (
     succeed,
     waiting,
 )
-from cluster.waiting import until
 from kubernetes import client
+from waiting import until
 
 IMAGE = "registry.test/trainer:1"
 RESTRICTED = {

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster.commands import Run
+from cluster.commands import WAIT, Run
 
 from finetune_operator.api.validation import load_manifests
 
@@ -62,7 +62,7 @@ def test_a_crd_applies_and_applies_again_without_a_change(
     kubectl: Run, file: Path, how: tuple[str, ...]
 ) -> None:
     kubectl("apply", *how, "--filename", str(file))
-    kubectl("wait", "--for=condition=Established", "--timeout=60s", "--filename", str(file))
+    kubectl("wait", "--for=condition=Established", WAIT, "--filename", str(file))
     (name,) = kubectl("get", "--filename", str(file), "--output=name").stdout.split()
     before = generation(kubectl, name)
     kubectl("apply", *how, "--filename", str(file))
@@ -254,7 +254,7 @@ def test_get_shows_the_columns_and_wait_sees_conditions(kubectl: Run, namespace:
     header, row = kubectl("get", *here, "ftj").stdout.splitlines()
     assert header.split() == ["NAME", "PHASE", "STEP", "OF", "LOSS", "AGE"]
     assert row.split()[:5] == ["faq", "Complete", "9", "10", "1.25"]
-    kubectl("wait", *here, "ftj/faq", "--for=condition=Complete", "--timeout=10s")
+    kubectl("wait", *here, "ftj/faq", "--for=condition=Complete", WAIT)
     assert "ftj" not in kubectl("get", *here, "finetune").stderr  # the category
 
 

@@ -5,13 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from waiting import HANG_SECONDS, until
 
 pytestmark = pytest.mark.chain
 KILLS = 50
@@ -84,7 +84,6 @@ def files(folder: Path) -> Any:
     return json.loads((folder / "MANIFEST.json").read_text())["files"]
 
 
-@pytest.mark.timeout(600)
 def test_killed_at_fifty_instants(tmp_path: Path) -> None:
     write_model(tmp_path, layers=6, hidden=1024)
     command = [sys.executable, "-c", DRIVER, str(tmp_path), str(KILLS)]
@@ -111,11 +110,9 @@ def test_sigterm_ends_with_the_contracts_code(tmp_path: Path) -> None:
         text=True,
     )
     records = tmp_path / "out.merging" / ".done"
-    deadline = time.monotonic() + 120
-    while not (records.is_dir() and any(records.glob("*.json"))) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until("a record", lambda: process.poll() is not None or any(records.glob("*.json")))
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=HANG_SECONDS)
     assert process.returncode == 143, errors
     assert json.loads(log.read_text())["reason"] == "Stopped"
     assert not (tmp_path / "out").exists()

@@ -21,7 +21,7 @@ from finetune_converter.merge.stage import merge_folders
 from finetune_converter.model_files.export_dtype import Dtype
 from finetune_converter.verify.stage import verify_folders
 
-pytestmark = [pytest.mark.chain, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.chain
 RANK, NEW_TOKENS = 8, 8
 PROMPTS = [[1, 7, 300, 42], [2, 900, 17, 5, 80, 3]]
 FLOAT8_BASE = "float8 base"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from waiting import HANG_SECONDS, until
 
 pytestmark = pytest.mark.chain
 HERE = Path(__file__).parent
@@ -51,15 +52,12 @@ class Agents:
         return subprocess.Popen(command, env=environment | own, stderr=subprocess.PIPE, text=True)
 
     def wait_until_ready(self, ranks: int) -> None:
-        deadline = time.monotonic() + 60
-        while not all((self.folder / str(rank)).exists() for rank in range(ranks)):
-            assert time.monotonic() < deadline, "the workers did not start"
-            time.sleep(0.05)
+        until("the workers", lambda: all((self.folder / str(rank)).exists() for rank in range(ranks)))
 
     def wait(self) -> list[Ended]:
         ended = []
         for node, process in enumerate(self.processes):
-            _, error = process.communicate(timeout=120)
+            _, error = process.communicate(timeout=HANG_SECONDS)
             log = self.folder / f"termination-{node}"
             ended.append(
                 Ended(process.returncode, error, json.loads(log.read_text()) if log.exists() else {})

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 from random_base import write_tiny_base
+from waiting import HANG_SECONDS, until
 
 pytestmark = pytest.mark.chain
 GOLDEN = Path(__file__).parents[2] / "golden" / "run" / "quickstart.json"
@@ -79,18 +79,18 @@ def container(tmp_path_factory):
     return container
 
 
-def finish(process, seconds=300):
-    _, error = process.communicate(timeout=seconds)
+def finish(process):
+    _, error = process.communicate(timeout=HANG_SECONDS)
     return process.returncode, error
 
 
 def wait_for_step(container, process, step):
-    deadline = time.monotonic() + 240
-    while (told := container.progress()).get("step", -1) < step:
+    def look():
         assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    return told
+        told = container.progress()
+        return told if told.get("step", -1) >= step else None
+
+    return until(f"step {step}", look)
 
 
 def test_prepare_then_train_stopped_and_resumed(container):

@@ -5,19 +5,18 @@ import os
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+from waiting import HANG_SECONDS, until
 
 ROOT = Path(__file__).parents[3]
 PYTHON = ROOT / ".envs" / "server-cpu" / "bin" / "python"
 # On a CPU with AMX vLLM would take its backend for that, which knows no float32.
 ATTENTION = "CPU_MLA"
-STARTUP_SECONDS = 600  # 40 on an idle machine; CI shares its two cores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +25,7 @@ class VllmServer:
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         response = httpx.post(
-            f"{self.url}{path}", json={"model": "model", **body}, timeout=300, trust_env=False
+            f"{self.url}{path}", json={"model": "model", **body}, timeout=HANG_SECONDS, trust_env=False
         )
         response.raise_for_status()
         answer: dict[str, Any] = response.json()
@@ -84,15 +83,14 @@ def _free_port() -> int:
 
 
 def _wait_until_healthy(server: VllmServer, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + STARTUP_SECONDS
-    while time.monotonic() < deadline:
+    def is_healthy() -> bool:
         if process.poll() is not None:
             raise AssertionError(f"vLLM ended with {process.returncode}:\n{log.read_text()[-4000:]}")
         with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{server.url}/health", trust_env=False).is_success:
-                return
-        time.sleep(1)
-    raise AssertionError(f"vLLM is not healthy after {STARTUP_SECONDS} s:\n{log.read_text()[-4000:]}")
+            return bool(httpx.get(f"{server.url}/health", trust_env=False).is_success)
+        return False
+
+    until("a healthy vLLM", is_healthy)
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from random_base import write_tiny_base
 from training_run import Steps, TrainingRun
+from waiting import HANG_SECONDS
 
 TARGETS = ("attention", "mlp", "experts")
 PARALLELISMS: dict[str, dict[str, int]] = {
@@ -88,7 +89,11 @@ def run_table(folder: Path) -> dict[str, Result]:
     command = [sys.executable, str(Path(__file__).with_name("table_case.py")), str(folder)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MASTER_ADDR": "localhost"}
     done = subprocess.run(
-        [*command, *map(str, files.values())], env=environment, capture_output=True, text=True, timeout=900
+        [*command, *map(str, files.values())],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=HANG_SECONDS,
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return {name: Result(**json.loads(result_file(file).read_text())) for name, file in files.items()}

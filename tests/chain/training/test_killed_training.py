@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from synthetic_data import token_store
 from training_run import TrainingRun
+from waiting import HANG_SECONDS
 
 pytestmark = pytest.mark.chain
 
@@ -34,7 +35,13 @@ def test_run_killed_twenty_times_ends_with_the_weights_of_the_undisturbed_one(
         token_store().save(run.folder / "tokens/training.safetensors")
     command = [sys.executable, str(SCRIPT), "--run", str(killed.write()), "--times", str(TIMES)]
     command += ["--undisturbed", str(undisturbed.root), "--killed", str(killed.root)]
-    result = subprocess.run(command, env=killed.environment, capture_output=True, text=True, timeout=400)
+    result = subprocess.run(
+        command,
+        env=killed.environment,
+        capture_output=True,
+        text=True,
+        timeout=HANG_SECONDS,
+    )
     print(result.stdout)
     assert result.returncode == 0, f"{result.stdout}{result.stderr}{(killed.root / 'log.txt').read_text()}"
     assert result.stdout.count("killed; ") == TIMES

@@ -2,11 +2,11 @@
 
 import json
 import shutil
-import time
 from pathlib import Path
 
 import pytest
 from training_run import TrainingRun, assert_same_curve, terminate
+from waiting import until
 
 pytestmark = pytest.mark.chain
 
@@ -73,13 +73,8 @@ def _truncate(file: Path) -> None:
 
 
 def _wait_for_step(run: TrainingRun, step: int) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        record = run.root / "record.json"
-        if record.exists() and record.read_text().count('"step"') >= step:
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"step {step} was not reached")
+    record = run.root / "record.json"
+    until(f"step {step}", lambda: record.exists() and record.read_text().count('"step"') >= step)
 
 
 def test_volume_that_refuses_a_checkpoint_leaves_the_earlier_ones(

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from safetensors.torch import load_file
+from waiting import HANG_SECONDS
 
 GOLDEN = Path(__file__).parents[2] / "golden/run/quickstart.json"
 WORKER = Path(__file__).with_name("train_case.py")
@@ -83,7 +84,11 @@ class TrainingRun:
     def execute(self, *options: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
         """Train under torchrun, or in one process without it; fails unless that ends with `expect`."""
         result = subprocess.run(
-            self._command(*options), env=self.environment, capture_output=True, text=True, timeout=300
+            self._command(*options),
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=HANG_SECONDS,
         )
         ended_well = result.returncode == expect or (self.processes > 1 and expect and result.returncode)
         assert ended_well, f"exit code {result.returncode}\n{result.stdout}\n{result.stderr}"
@@ -117,7 +122,9 @@ class TrainingRun:
 
 def terminate(process: "subprocess.Popen[str]") -> int:
     process.send_signal(signal.SIGTERM)
-    return process.wait(timeout=120)
+    return process.wait(
+        timeout=HANG_SECONDS,
+    )
 
 
 def assert_same_curve(steps: Steps, expected: Steps) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 from cluster import binaries
+from waiting import HANG_SECONDS
 
 CHART = Path(__file__).parents[3] / "helm/finetune-operator"
 RELEASE = "finetune-operator"
@@ -18,7 +19,7 @@ def run_helm(command: str, *words: str, settings: tuple[str, ...] = ()) -> subpr
     """Run helm with the chart, and with each of the settings as --set."""
     sets = [word for setting in settings for word in ("--set", setting)]
     program = [binaries.find("helm"), command, *words, str(CHART), "--namespace", NAMESPACE, *sets]
-    return subprocess.run(program, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(program, capture_output=True, text=True, check=False, timeout=HANG_SECONDS)
 
 
 def render(*settings: str, release: str = RELEASE) -> list[Manifest]:

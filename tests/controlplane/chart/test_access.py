@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 from cluster.commands import Run
-from cluster.waiting import until
 from rendered import CHART, NAMESPACE, RELEASE
+from waiting import until
 
 HERE = ("--namespace", NAMESPACE)
 OPERATOR = f"--as=system:serviceaccount:{NAMESPACE}:{RELEASE}"
@@ -143,7 +143,7 @@ def test_users(kubectl: Run, cluster_wide: tuple[str, str], role: str, verb: str
         return kubectl(*ask, f"--as={role}-{verb}", check=False).stdout.strip()
 
     # A controller aggregates the roles, a moment after they are made.
-    until(f"the answer {allowed}", lambda: answer() == allowed, timeout=20)
+    until(f"the answer {allowed}", lambda: answer() == allowed)
     assert answer() == allowed
 
 

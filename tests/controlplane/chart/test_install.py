@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import yaml
-from cluster.commands import Run
-from cluster.waiting import until
+from cluster.commands import WAIT, Run
 from rendered import CHART, NAMESPACE, RELEASE
+from waiting import until
 
 HERE = ("--namespace", NAMESPACE)
 JOB = {
@@ -33,14 +33,14 @@ def deploy(helm: Run, kubectl: Run) -> Iterator[Deploy]:
 
     def deploy(*settings: str) -> Any:
         sets = [word for setting in settings for word in ("--set", setting)]
-        done = helm("upgrade", "--install", RELEASE, str(CHART), *HERE, *sets, "--wait", "--timeout=100s")
+        done = helm("upgrade", "--install", RELEASE, str(CHART), *HERE, *sets, "--wait", WAIT)
         # Kubernetes 1.37 makes a kind's storage at the first request for it. Where that is of the kind's own
         # deletion, it fails with "storage is (re)initializing", is not repeated, and the kind stays for ever.
         kubectl("get", "finetunejobs,modeldeployments", "--all-namespaces")
         return done
 
     yield deploy
-    helm("uninstall", RELEASE, *HERE, "--ignore-not-found", "--wait", "--timeout=60s")
+    helm("uninstall", RELEASE, *HERE, "--ignore-not-found", "--wait", WAIT)
     kubectl("delete", "crd", "--selector=app.kubernetes.io/part-of=finetune-operator", "--ignore-not-found")
 
 

@@ -5,6 +5,11 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from waiting import HANG_SECONDS
+
+WAIT = f"--timeout={HANG_SECONDS:.0f}s"
+"""For kubectl and helm, which otherwise wait for as long as they think right."""
+
 Done = subprocess.CompletedProcess[str]
 Run = Callable[..., Done]
 
@@ -22,7 +27,7 @@ def runner(program: Path, kubeconfig: Path) -> Run:
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=HANG_SECONDS,
         )
         assert not check or done.returncode == 0, f"{program.name} {' '.join(arguments)}\n{done.stderr}"
         return done

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from cluster.waiting import until
 from kubernetes import client
+from waiting import until
 
 GPU_TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
 
@@ -53,10 +53,10 @@ def node(
     }
 
 
-def wait_until_ready(api: client.ApiClient, *, timeout: float = 60) -> None:
+def wait_until_ready(api: client.ApiClient) -> None:
     """Until every node is Ready and free of the taints that a node starts with."""
     core = client.CoreV1Api(api)
-    until("ready nodes", lambda: all(map(_schedulable, core.list_node().items)), timeout=timeout)
+    until("ready nodes", lambda: all(map(_schedulable, core.list_node().items)))
 
 
 def _schedulable(each: client.V1Node) -> bool:

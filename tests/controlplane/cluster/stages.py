@@ -7,9 +7,9 @@ deleted ends with 143 as the trainer does on SIGTERM.
 import json
 from typing import Any
 
-from cluster.waiting import until
 from kubernetes import client, utils
 from kubernetes.client.exceptions import ApiException
+from waiting import until
 
 GROUP, VERSION, PLURAL = "kwok.x-k8s.io", "v1alpha1", "stages"
 

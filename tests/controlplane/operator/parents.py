@@ -4,8 +4,8 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from cluster.waiting import until
 from kubernetes import client
+from waiting import until
 
 GROUP, VERSION = "finetune.dev", "v1alpha1"
 PLURALS = {"FineTuneJob": "finetunejobs", "ModelDeployment": "modeldeployments"}
@@ -75,14 +75,14 @@ class Parents:
     def is_reconciling(self, kind: str, name: str) -> bool:
         return bool(self.condition(kind, name, "Reconciling").get("status") != "False")
 
-    def until(self, kind: str, name: str, type_: str, status: str = "True", timeout: float = 60) -> Any:
+    def until(self, kind: str, name: str, type_: str, status: str = "True") -> Any:
         """Wait for a condition, and return it."""
 
         def look() -> dict[str, Any] | None:
             seen = self.condition(kind, name, type_)
             return seen if seen.get("status") == status else None
 
-        return until(f"{type_}={status} of {kind} {name}", look, timeout=timeout)
+        return until(f"{type_}={status} of {kind} {name}", look)
 
     def jobs(self) -> list[client.V1Job]:
         return sorted(

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 from cluster.pods import Pods, Script, crash_loop, fail, succeed, waiting
-from cluster.waiting import until
 from kubernetes import client
 from parents import DEPLOYMENT, Parents, job_spec
+from waiting import until
 
 PREPARE = {"app.kubernetes.io/component": "prepare"}
 TRAIN = {"app.kubernetes.io/component": "train"}

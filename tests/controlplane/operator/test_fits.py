@@ -1,9 +1,9 @@
 """What does not fit is not started, and says so; changed, it goes on."""
 
 from cluster.commands import Run
-from cluster.waiting import until
 from kubernetes import client
 from parents import Parents, job_spec
+from waiting import until
 
 LARGE = {
     "flavor": "671B_lora",

@@ -11,8 +11,8 @@ import pytest
 from cluster.commands import Run
 from cluster.controlplane import ControlPlane
 from cluster.pods import Pods, never_ready, succeed
-from cluster.waiting import until
 from parents import DEPLOYMENT, Parents, job_spec
+from waiting import HANG_SECONDS, until
 
 OPEN = json.dumps([{"op": "replace", "path": "/spec/ingress", "value": [{}]}])
 FINETUNE = Path(sys.executable).with_name("finetune")
@@ -33,7 +33,6 @@ def served(parents: Parents) -> str:
     return str((parents.get("ModelDeployment", "faq") or {})["status"].get("modelPath"))
 
 
-@pytest.mark.timeout(300)
 def test_a_version_that_is_never_ready_gives_way_to_the_one_before(parents: Parents, pods: Pods) -> None:
     # As short as the API lets it be.
     rollout = {"progressDeadlineSeconds": 60}
@@ -43,7 +42,7 @@ def test_a_version_that_is_never_ready_gives_way_to_the_one_before(parents: Pare
 
     parents.patch("ModelDeployment", "faq", serving("two", rollout=rollout))
     parents.until("ModelDeployment", "faq", "Available", "False")
-    stalled = parents.until("ModelDeployment", "faq", "Stalled", timeout=150)
+    stalled = parents.until("ModelDeployment", "faq", "Stalled")
 
     assert stalled["reason"] == "RolledBack"
     parents.until("ModelDeployment", "faq", "Available")
@@ -116,7 +115,14 @@ def test_the_command_line_watches_and_tells(parents: Parents, control_plane: Con
 
     def finetune(command: str) -> "subprocess.CompletedProcess[str]":
         words = [FINETUNE, command, "faq", "--namespace", parents.namespace]
-        return subprocess.run(words, env=env, capture_output=True, text=True, check=False, timeout=120)
+        return subprocess.run(
+            words,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=HANG_SECONDS,
+        )
 
     watched = finetune("watch")
     assert watched.returncode == 0, watched.stderr

@@ -45,7 +45,7 @@ BASES = {"FineTuneJob": JOB, "ModelDeployment": DEPLOYMENT}
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NAMES_A_FIELD = re.compile(r"(spec|metadata|unknownField)[.\[\":]?")
 
-pytestmark = [pytest.mark.usefixtures("crds"), pytest.mark.timeout(900)]
+pytestmark = pytest.mark.usefixtures("crds")
 
 
 class Server:

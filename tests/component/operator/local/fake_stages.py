@@ -34,7 +34,7 @@ def sleep_until_stopped() -> None:
 
     signal.signal(signal.SIGTERM, save)
     (FAKE / "sleeping").touch()
-    time.sleep(60)
+    signal.pause()
 
 
 def meet() -> None:
@@ -45,13 +45,12 @@ def meet() -> None:
             for _ in range(int(os.environ["PET_NNODES"]) - 1):
                 server.accept()[0].close()
         return
-    for _ in range(100):
+    while True:
         try:
             socket.create_connection(address).close()
             return
         except ConnectionRefusedError:
             time.sleep(0.05)
-    sys.exit(11)
 
 
 def main() -> None:
@@ -71,7 +70,7 @@ def main() -> None:
     elif order == "daemon":
         subprocess.Popen(["sleep", "300"], start_new_session=True)
         (FAKE / "sleeping").touch()
-        time.sleep(60)
+        signal.pause()
     elif order != "0":
         line = {"reason": "Broken", "message": f"The {stage} stage is broken", "remedy": "Mend it"}
         Path(os.environ["FINETUNE_TERMINATION_LOG"]).write_text(json.dumps(line) + "\n")

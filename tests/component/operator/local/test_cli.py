@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner
+from waiting import HANG_SECONDS, until
 
 from finetune_operator.cli import finetune
 from finetune_operator.local.layout import Layout
@@ -44,10 +44,7 @@ def launch(layout: Layout, tmp_path: Path) -> Iterator[Launch]:
 
 
 def wait_for(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not done():
-        assert time.monotonic() < deadline, "it did not happen in 60 s"
-        time.sleep(0.05)
+    until("what a test waits for", done)
 
 
 def processes_below(folder: Path) -> list[str]:
@@ -64,7 +61,7 @@ def processes_below(folder: Path) -> list[str]:
 
 def test_a_job_alone_ends_with_0(launch: Launch, job: Job) -> None:
     process = launch(job())
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=HANG_SECONDS)
     assert (process.returncode, err) == (0, "")
     assert "FineTuneJob faq: Complete: The model is in the volume" in out
 
@@ -75,7 +72,7 @@ def test_a_failure_ends_with_the_stages_code_and_one_line(
 ) -> None:
     (fake / "train").write_text(str(code))
     process = launch(job())
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=HANG_SECONDS)
     assert process.returncode == code
     assert err.splitlines()[0] == "error: FineTuneJob faq: The train stage is broken. Mend it"
     assert Path(err.splitlines()[1].removeprefix("log: ")).exists()
@@ -83,7 +80,7 @@ def test_a_failure_ends_with_the_stages_code_and_one_line(
 
 def test_a_command_runs_when_ready_and_its_code_is_the_result(launch: Launch, job: Job) -> None:
     process = launch(job(), "sh", "-c", 'echo "$FINETUNE_STORAGE"; exit 7')
-    out, _ = process.communicate(timeout=120)
+    out, _ = process.communicate(timeout=HANG_SECONDS)
     assert process.returncode == 7
     assert out.splitlines()[-1].endswith("/storage")
 
@@ -95,13 +92,13 @@ def test_a_signal_stops_it_cleanly(launch: Launch, job: Job, fake: Path, layout:
     wait_for((fake / "sleeping").exists)
 
     process.send_signal(number)
-    process.communicate(timeout=60)
+    process.communicate(timeout=HANG_SECONDS)
 
     assert process.returncode == 128 + number
     assert (fake / "saved").exists()
     assert processes_below(layout.storage) == []
     again = launch(job())
-    again.communicate(timeout=120)
+    again.communicate(timeout=HANG_SECONDS)
     assert again.returncode == 0
 
 
@@ -124,7 +121,7 @@ def test_a_storage_folder_has_one_engine(launch: Launch, job: Job, fake: Path) -
     wait_for((fake / "sleeping").exists)
 
     second = launch(job())
-    _, err = second.communicate(timeout=60)
+    _, err = second.communicate(timeout=HANG_SECONDS)
 
     assert second.returncode == 2
     assert err == (
@@ -134,7 +131,7 @@ def test_a_storage_folder_has_one_engine(launch: Launch, job: Job, fake: Path) -
 
 
 def test_status_prints_conditions(launch: Launch, job: Job, layout: Layout) -> None:
-    launch(job()).communicate(timeout=120)
+    launch(job()).communicate(timeout=HANG_SECONDS)
 
     result = CliRunner().invoke(finetune, ["status", "faq", "--storage", str(layout.storage)])
 
@@ -145,7 +142,7 @@ def test_status_prints_conditions(launch: Launch, job: Job, layout: Layout) -> N
 
 def test_more_gpus_than_the_machine_has(launch: Launch, job: Job) -> None:
     process = launch(job(workers={"gpusPerNode": 64}))
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=HANG_SECONDS)
     assert process.returncode == 2
     assert "FineTuneJob faq: spec.workers.gpusPerNode asks for 64 GPUs" in err
 
@@ -153,6 +150,6 @@ def test_more_gpus_than_the_machine_has(launch: Launch, job: Job) -> None:
 def test_an_environment_that_is_missing(launch: Launch, job: Job, tmp_path: Path) -> None:
     (tmp_path / "envs/converter/bin/python").write_text("#!/bin/sh\nexit 1\n")
     process = launch(job())
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=HANG_SECONDS)
     assert process.returncode == 2
     assert err.startswith("error: there is no environment for the converter image: ")

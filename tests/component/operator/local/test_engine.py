@@ -1,12 +1,12 @@
 """The local engine with real, short processes."""
 
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import until
 
 from finetune_operator.core.objects import Manifest
 from finetune_operator.local.engine import Engine
@@ -26,12 +26,11 @@ def calls(fake: Path, stage: str, rank: int = 0) -> int:
 
 
 def tick_until(engine: Engine, done: Callable[[], bool]) -> None:
-    for _ in range(1000):
+    def look() -> bool:
         engine.tick()
-        if done():
-            return
-        time.sleep(0.05)
-    raise AssertionError("it did not happen in 50 s")
+        return done()
+
+    until("what the ticks bring about", look)
 
 
 def test_a_job_goes_through_its_stages(start: Start, job: Job, fake: Path) -> None:

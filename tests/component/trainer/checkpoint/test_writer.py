@@ -13,6 +13,7 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
+from waiting import HANG_SECONDS
 
 from finetune_trainer.checkpoint import files
 from finetune_trainer.checkpoint.tensors import TrainedParameter, copy_shards, read_tensors
@@ -113,7 +114,7 @@ def together(work, folder: Path) -> None:
     problems = context.Queue()
     for rank in range(RANKS):
         context.Process(target=_work, args=(work, folder, rank, port, problems), daemon=True).start()
-    found = [problems.get(timeout=120) for _ in range(RANKS)]
+    found = [problems.get(timeout=HANG_SECONDS) for _ in range(RANKS)]
     assert not any(found), "\n".join(found)
 
 

@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import pickle
 import socket
-import time
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +14,7 @@ import pytest
 import torch
 from safetensors import SafetensorError
 from torch.distributed.elastic.rendezvous import RendezvousConnectionError
+from waiting import HANG_SECONDS
 
 from finetune_trainer.contract import failure as failures
 from finetune_trainer.contract.failure import (
@@ -113,11 +113,12 @@ def test_a_process_of_a_training_names_itself(monkeypatch):
     assert failure_of(MemoryError("x")).message == "rank 3 on node-1: MemoryError: x"
 
 
-def _wait_for_a_peer(rank, port, outcomes):
+def _wait_for_a_peer(rank, port, outcomes, told):
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    torch.distributed.init_process_group("gloo", timeout=timedelta(seconds=2))
+    torch.distributed.init_process_group("gloo", timeout=timedelta(seconds=HANG_SECONDS))
+    torch.distributed.set_timeout(timedelta(seconds=1))
     if rank == 1:
-        time.sleep(4)
+        told.wait()
         os._exit(0)
     try:
         torch.distributed.all_reduce(torch.zeros(1))
@@ -131,10 +132,11 @@ def test_a_collective_that_times_out_names_who_waited():
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     context = multiprocessing.get_context("fork")
-    outcomes = context.Queue()
+    outcomes, told = context.Queue(), context.Event()
     for rank in range(2):
-        context.Process(target=_wait_for_a_peer, args=(rank, port, outcomes), daemon=True).start()
-    code, message = outcomes.get(timeout=30)
+        context.Process(target=_wait_for_a_peer, args=(rank, port, outcomes, told), daemon=True).start()
+    code, message = outcomes.get(timeout=HANG_SECONDS)
+    told.set()
     assert code == 11
     assert message.startswith(f"rank 0 on {socket.gethostname()}: ")
     assert "Timed out waiting" in message

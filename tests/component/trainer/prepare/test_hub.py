@@ -9,6 +9,7 @@ import urllib.request
 import pytest
 from hub_server import COMMIT
 from safetensors import SafetensorError
+from waiting import HANG_SECONDS
 
 from finetune_trainer.__main__ import main
 from finetune_trainer.prepare import fetch as fetch_module
@@ -177,7 +178,7 @@ def test_two_jobs_at_once_fetch_it_once(volume, hub_base, checksum, pristine_bas
         file.write_text(json.dumps(volume.document))
         arguments = ["--run", str(file), "--root", str(volume.root)]
         context.Process(target=_prepare_in_a_process, args=(arguments, results), daemon=True).start()
-    assert [results.get(timeout=120) for _ in range(2)] == [0, 0]
+    assert [results.get(timeout=HANG_SECONDS) for _ in range(2)] == [0, 0]
     assert hub_base.fetched.count(SHARD) == 1
     assert checksum(volume.base / SHARD) == checksum(pristine_base / SHARD)
 
@@ -229,7 +230,7 @@ def test_progress_is_served_while_it_fetches(volume, monkeypatch):
     original = fetch_module.check_space
 
     def look(folder, needed, uri):
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/progress", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/progress", timeout=HANG_SECONDS) as answer:
             answers.append(json.load(answer))
         original(folder, needed, uri)
 

@@ -6,6 +6,7 @@ import urllib.error
 import urllib.request
 
 import pytest
+from waiting import HANG_SECONDS
 
 from finetune_trainer.contract.progress import FetchProgress, Progress, TrainingProgress, serve_progress
 from finetune_trainer.contract.progress import training as training_module
@@ -13,7 +14,7 @@ from finetune_trainer.contract.progress.metrics_log import MetricsLog
 
 
 def get(port: int, path: str) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=HANG_SECONDS) as answer:
         return answer.read().decode()
 
 

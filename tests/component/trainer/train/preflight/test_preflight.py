@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.distributed as dist
+from waiting import HANG_SECONDS
 
 from finetune_trainer.contract.failure import ConfigurationError, DataError, Reason, failure_of
 from finetune_trainer.data.document import Document
@@ -116,7 +117,7 @@ def _outcomes(settings: Preflight) -> list[tuple[int, int, str]]:
     queue = context.Queue()
     for rank in range(2):
         context.Process(target=_meet, args=(rank, port, settings, queue), daemon=True).start()
-    return sorted(queue.get(timeout=120) for _ in range(2))
+    return sorted(queue.get(timeout=HANG_SECONDS) for _ in range(2))
 
 
 def test_processes_that_are_those_of_the_run_measure_their_network():
