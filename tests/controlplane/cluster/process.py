@@ -3,15 +3,16 @@
 import ctypes
 import os
 import signal
-import ssl
 import subprocess
 import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.error import HTTPError
 
+from cluster.owned_tls import owned_tls
 from waiting import HANG_SECONDS
 
 _LIBC = ctypes.CDLL(None)
@@ -91,12 +92,12 @@ def _die_with_parent() -> None:
 
 def answers(url: str, certificate: Path | None = None) -> bool:
     """Whether an HTTP GET of `url` gives 200 within a second; `certificate`: the one to trust for https."""
-    trust = ssl.create_default_context(cafile=certificate) if certificate else None
-    try:
-        with urllib.request.urlopen(url, timeout=1, context=trust) as response:
-            return bool(response.status == 200)
-    except HTTPError as refused:  # it is the answer, which holds the connection
-        refused.close()
-        return False
-    except OSError:
-        return False
+    with owned_tls(certificate) if certificate else nullcontext() as trust:
+        try:
+            with urllib.request.urlopen(url, timeout=1, context=trust) as response:
+                return bool(response.status == 200)
+        except HTTPError as refused:  # it is the answer, which holds the connection
+            refused.close()
+            return False
+        except OSError:
+            return False

@@ -5,17 +5,18 @@ import random
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from copy import deepcopy
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from ssl import SSLContext
 from typing import Any
 
 import pytest
 import urllib3
 import yaml
 from cluster.controlplane import ControlPlane
+from cluster.owned_tls import owned_tls
 from generated_specs import changed, fields_of
 from parents import JOB, PLURALS
 
@@ -51,17 +52,13 @@ pytestmark = pytest.mark.usefixtures("crds")
 class Server:
     """The API server, asked many times at once; nothing is kept (dryRun)."""
 
-    def __init__(self, plane: ControlPlane, namespace: str) -> None:
+    def __init__(self, plane: ControlPlane, tls: SSLContext, namespace: str) -> None:
         kubeconfig = json.loads(plane.credentials.kubeconfig("admin").read_text())
-        certificate = kubeconfig["clusters"][0]["cluster"]["certificate-authority"]
         self._token = kubeconfig["users"][0]["user"]["token"]
         self._pool = urllib3.HTTPSConnectionPool(
-            "127.0.0.1", plane.ports["kube-apiserver"], maxsize=8, ca_certs=certificate
+            "127.0.0.1", plane.ports["kube-apiserver"], maxsize=8, ssl_context=tls
         )
         self._namespace = namespace
-
-    def close(self) -> None:
-        self._pool.close()
 
     def create(self, manifest: Manifest) -> tuple[int, Any]:
         plural = PLURALS[manifest["kind"]]
@@ -81,8 +78,8 @@ class Server:
 
 @pytest.fixture
 def server(control_plane: ControlPlane, namespace: str) -> Iterator[Server]:
-    with closing(Server(control_plane, namespace)) as found:
-        yield found
+    with owned_tls(control_plane.credentials.server_certificate) as tls:
+        yield Server(control_plane, tls, namespace)
 
 
 def manifests(kind: str, namespace: str) -> Iterator[Manifest]:
