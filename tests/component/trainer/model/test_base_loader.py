@@ -1,5 +1,6 @@
 """Loading whole bases, in the types that are published."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,12 @@ def test_base_of_another_shape_is_named_before_anything_is_read(tmp_path: Path) 
         load_base([model], model.config, tmp_path)
     unchanged = (torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert all(unchanged)
+
+
+def test_a_model_of_another_rope_is_not_the_base(tmp_path: Path) -> None:
+    write_tiny_base(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"rope_parameters": None}))
+    model = _model("float32")
+    with pytest.raises(DataError, match=r"the base's rope is plain .*, the model computes with .*factor=40"):
+        load_base([model], model.config, tmp_path)

@@ -65,12 +65,7 @@ def _write_shards(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
 
 
 def _write_description(folder: Path, config: Any) -> None:
-    fields = {field: value for field, value in expected_fields(config) if "." not in field}
-    fields |= {
-        "hidden_size": config.dim,
-        "vocab_size": config.vocab_size,
-        "architectures": ["DeepseekV3ForCausalLM"],
-    }
+    fields = dict(expected_fields(config)) | {"architectures": ["DeepseekV3ForCausalLM"]}
     (folder / "config.json").write_text(json.dumps(fields))
     tokenizer = Tokenizer(BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

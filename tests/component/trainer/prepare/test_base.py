@@ -78,6 +78,51 @@ def reshape_tensor(base):
     save_file(tensors, base / SHARD)
 
 
+def add_tensor(name, shape=(4,), dtype=torch.bfloat16):
+    """Into a shard, and into the index or not: what loads a model reads all that is in its files."""
+
+    def add(base):
+        tensors = load_file(base / SHARD)
+        tensors[name] = torch.zeros(shape, dtype=dtype)
+        save_file(tensors, base / SHARD)
+
+    return add
+
+
+def retype_tensor(name, dtype):
+    def retype(base):
+        tensors = load_file(base / SHARD)
+        tensors[name] = tensors[name].to(dtype)
+        save_file(tensors, base / SHARD)
+
+    return retype
+
+
+def link_to_nowhere(base):
+    (base / SHARD).unlink()
+    (base / SHARD).symlink_to("../../blobs/0123abcd")
+
+
+def as_cache(base):
+    """The repository's folder of a Hugging Face cache, instead of a snapshot in it."""
+    snapshot = base / "snapshots" / "0123abcd"
+    snapshot.mkdir(parents=True)
+    for file in [file for file in base.iterdir() if file.is_file()]:
+        file.rename(snapshot / file.name)
+
+
+def only_tiktoken(base):
+    (base / "tokenizer.json").unlink()
+    (base / "tiktoken.model").write_text("")
+
+
+def replace(name, content):
+    return lambda base: (base / name).write_bytes(content)
+
+
+LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
+
+
 def change_config(**fields):
     def change(base):
         config = json.loads((base / "config.json").read_text())
@@ -111,7 +156,7 @@ def change_config(**fields):
             id="empty",
         ),
         pytest.param(
-            lambda base: (base / SHARD).write_bytes(b"<html>" * 100),
+            lambda base: (base / SHARD).write_bytes(b"no tensors " * 100),
             3,
             "BaseIncomplete",
             f"{SHARD}: not a safetensors file",
@@ -168,6 +213,134 @@ def change_config(**fields):
             id="no-tokenizer",
         ),
         pytest.param(shutil.rmtree, 3, "BaseIncomplete", "no such folder", id="no-folder"),
+        pytest.param(
+            replace(SHARD, LFS_POINTER),
+            3,
+            "BaseIncomplete",
+            f"{SHARD}: is a Git LFS pointer",
+            id="lfs-weights",
+        ),
+        pytest.param(
+            replace("tokenizer.json", LFS_POINTER),
+            3,
+            "BaseIncomplete",
+            "tokenizer.json: is a Git LFS pointer",
+            id="lfs-tokenizer",
+        ),
+        pytest.param(
+            replace(SHARD, b"\n<!DOCTYPE HTML><html>"),
+            3,
+            "BaseIncomplete",
+            f"{SHARD}: is an HTML page",
+            id="html-weights",
+        ),
+        pytest.param(
+            replace("config.json", b"<html>"),
+            3,
+            "BaseIncomplete",
+            "config.json: is an HTML",
+            id="html-config",
+        ),
+        pytest.param(
+            replace("model.safetensors.index.json", b"<html>"),
+            3,
+            "BaseIncomplete",
+            "index.json: is an HTML page",
+            id="html-index",
+        ),
+        pytest.param(
+            lambda base: (base / "model.safetensors.index.json").unlink(),
+            3,
+            "BaseIncomplete",
+            "model.safetensors.index.json: missing, there are 2 files of weights",
+            id="shards-without-index",
+        ),
+        pytest.param(
+            lambda base: shutil.copy(base / SHARD, base / "model.safetensors"),
+            3,
+            "BaseInvalid",
+            "model.safetensors: .* does not name it",
+            id="stray-model",
+        ),
+        pytest.param(
+            lambda base: (base / "adapter_config.json").write_text("{}"),
+            3,
+            "BaseInvalid",
+            "holds an adapter",
+            id="adapter-in-the-base",
+        ),
+        pytest.param(
+            link_to_nowhere, 3, "BaseIncomplete", r"is a link to ../../blobs/0123abcd", id="dangling"
+        ),
+        pytest.param(
+            as_cache,
+            3,
+            "BaseIncomplete",
+            "a Hugging Face cache; the model is in snapshots/0123abcd",
+            id="cache-of-a-repository",
+        ),
+        pytest.param(
+            only_tiktoken,
+            3,
+            "BaseInvalid",
+            r"tokenizer.json is missing; the tokenizer is there as tiktoken only \(tiktoken.model\)",
+            id="tiktoken",
+        ),
+        pytest.param(
+            replace("hf_quant_config.json", b"{}"), 3, "BaseInvalid", "NVIDIA ModelOpt", id="modelopt"
+        ),
+        pytest.param(
+            change_config(model_type="llama"), 3, "BaseInvalid", "model_type is 'llama'", id="llama"
+        ),
+        pytest.param(
+            change_config(attention_bias=True),
+            3,
+            "BaseInvalid",
+            "attention_bias is True",
+            id="attention-bias",
+        ),
+        pytest.param(
+            add_tensor("model.layers.0.self_attn.indexer.wk.weight"),
+            3,
+            "BaseInvalid",
+            "indexer.wk.weight has no place in the model: DeepSeek-V3.2",
+            id="indexer",
+        ),
+        pytest.param(
+            add_tensor("model.layers.1.self_attn.o_proj.bias"),
+            3,
+            "BaseInvalid",
+            "o_proj.bias has no place in the model: biases",
+            id="bias",
+        ),
+        pytest.param(
+            add_tensor("model.layers.5.input_layernorm.weight"),
+            3,
+            "BaseInvalid",
+            "layers.5.* has no place in the model: config.json says 4 layers",
+            id="more-layers-than-config",
+        ),
+        pytest.param(
+            add_tensor("vision.patch.weight"),
+            3,
+            "BaseInvalid",
+            "vision.patch.weight has no place",
+            id="vision",
+        ),
+        pytest.param(
+            add_tensor("model.layers.1.mlp.experts.gate_up_proj"),
+            3,
+            "BaseInvalid",
+            "experts fused into one tensor",
+            id="fused-experts",
+        ),
+        pytest.param(
+            retype_tensor("lm_head.weight", torch.int8),
+            3,
+            "BaseInvalid",
+            "is of type I8; BF16",
+            id="integers",
+        ),
     ],
 )
 def test_a_wrong_base_is_named(volume, copy_base, damage, exit_code, reason, message, capsys):
@@ -180,6 +353,35 @@ def test_a_wrong_base_is_named(volume, copy_base, damage, exit_code, reason, mes
     assert "Traceback" not in capsys.readouterr().err
     assert not (base / MARKER).exists()
     assert not (volume.run / "prepared.json").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(add_tensor("model.layers.4.eh_proj.weight"), id="multi-token-prediction"),
+        pytest.param(add_tensor("model.layers.0.self_attn.rotary_emb.inv_freq"), id="derived-frequencies"),
+        pytest.param(change_config(rope_scaling=None), id="plain-rope"),
+    ],
+)
+def test_what_changes_nothing_is_taken(volume, copy_base, change):
+    change(copy_base())
+    assert main(["prepare", *volume.arguments]) == 0
+
+
+def test_a_snapshot_of_links_is_a_base(volume, pristine_base, tmp_path):
+    blobs = tmp_path / "blobs"
+    shutil.copytree(pristine_base, blobs)
+    volume.base.mkdir(parents=True)
+    for file in blobs.iterdir():
+        (volume.base / file.name).symlink_to(os.path.relpath(file, volume.base))
+    assert main(["prepare", *volume.arguments]) == 0
+
+
+def test_a_name_on_the_hub_is_suggested(volume):
+    volume.document["model"]["uri"] = "deepseek-ai/DeepSeek-V3"
+    volume.document["paths"]["base"] = "deepseek-ai/DeepSeek-V3"
+    assert main(["prepare", *volume.arguments]) == 3
+    assert "write hf://deepseek-ai/DeepSeek-V3" in termination(volume)["remedy"]
 
 
 def test_the_flavor_that_fits_is_named(volume, copy_base):

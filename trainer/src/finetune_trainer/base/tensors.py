@@ -20,6 +20,9 @@ from finetune_trainer.contract.failure import DataError, Reason
 
 INDEX = "model.safetensors.index.json"
 SINGLE_FILE = "model.safetensors"
+FLOAT8 = "F8_E4M3"
+DTYPES = ("BF16", "F16", "F32", FLOAT8)
+"""safetensors' names of the types that are read."""
 
 
 class BaseTensors:
@@ -28,6 +31,11 @@ class BaseTensors:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._files: dict[str, Any] = {}
+
+    def names(self) -> set[str]:
+        """All tensors of the checkpoint's files, those that an index leaves out among them."""
+        files = {SINGLE_FILE} if self._weight_map is None else set(self._weight_map.values())
+        return {name for file in files for name in self._open(file).keys()}  # noqa: SIM118 (no mapping)
 
     def shape(self, name: str) -> tuple[int, ...]:
         return tuple(self._slice(name).get_shape())
@@ -41,6 +49,13 @@ class BaseTensors:
                 name,
                 f"has shape {list(found)}, the flavor needs {list(shape)}",
                 "Use the flavor that belongs to this base model",
+            )
+        if self._dtype(name) not in DTYPES:
+            raise self._error(
+                Reason.BASE_INVALID,
+                name,
+                f"is of type {self._dtype(name)}; {', '.join(DTYPES)} are read",
+                "Use the model in bfloat16, or in DeepSeek's own FP8",
             )
         if self._is_float8(name):
             self._check_scale(name, shape)
@@ -92,7 +107,10 @@ class BaseTensors:
         return tensor
 
     def _is_float8(self, name: str) -> bool:
-        return str(self._slice(name).get_dtype()) == "F8_E4M3"
+        return self._dtype(name) == FLOAT8
+
+    def _dtype(self, name: str) -> str:
+        return str(self._slice(name).get_dtype())
 
     def _check_scale(self, name: str, shape: tuple[int, ...]) -> None:
         blocks = tuple(-(-size // BLOCK) for size in shape)
@@ -105,13 +123,21 @@ class BaseTensors:
                 _FETCH_AGAIN,
             )
 
+        if self._dtype(name + SCALE_SUFFIX) not in ("F32", "BF16"):
+            raise self._error(
+                Reason.BASE_INVALID,
+                name + SCALE_SUFFIX,
+                f"is of type {self._dtype(name + SCALE_SUFFIX)}; scales are F32",
+                "Use the model in DeepSeek's own FP8, or in bfloat16",
+            )
+
     def _slice(self, name: str) -> Any:
         try:
-            return self._open(self._file_of(name)).get_slice(name)
+            return self._open(self.file_of(name)).get_slice(name)
         except SafetensorError as error:
             raise self._error(Reason.BASE_INCOMPLETE, name, "is missing", _FETCH_AGAIN) from error
 
-    def _file_of(self, name: str) -> str:
+    def file_of(self, name: str) -> str:
         if self._weight_map is None:
             return SINGLE_FILE
         if name not in self._weight_map:
@@ -148,7 +174,7 @@ class BaseTensors:
         return weight_map
 
     def _error(self, reason: Reason, name: str, problem: str, remedy: str) -> DataError:
-        file = self._file_of(name)
+        file = self.file_of(name)
         return DataError(f"{self.folder / file}: {name} {problem}", reason, remedy=remedy)
 
 

@@ -12,11 +12,14 @@ from torch import nn
 from torchtitan.models.deepseek_v3 import DeepSeekV3Model
 
 from finetune_trainer.base.float8 import SCALE_SUFFIX
-from finetune_trainer.base.hf_config import check_hf_config
+from finetune_trainer.base.hf_config import CONFIG, check_hf_config, read_hf_config
+from finetune_trainer.base.rope import read_rope
 from finetune_trainer.base.tensors import BaseTensors
+from finetune_trainer.contract.failure import DataError, Reason
 from finetune_trainer.distributed.shards import local_tensor, shard_slices
 from finetune_trainer.model.lora.names import is_adapter
 from finetune_trainer.model.names import CheckpointNames
+from finetune_trainer.model.rope import rope_of
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +42,7 @@ def load_base(model_parts: Sequence[nn.Module], model: DeepSeekV3Model.Config, f
     multi-token prediction) are left alone. Raises DataError naming file and tensor.
     """
     check_hf_config(model, folder)
+    _check_rope(model, folder)
     names = CheckpointNames.of(model)
     tensors = BaseTensors(folder)
     frozen = [(name, tensor) for part in model_parts for name, tensor in frozen_tensors(part)]
@@ -56,6 +60,16 @@ def load_base(model_parts: Sequence[nn.Module], model: DeepSeekV3Model.Config, f
         time.perf_counter() - start,
         peak / 1e9,
     )
+
+
+def _check_rope(model: DeepSeekV3Model.Config, folder: Path) -> None:
+    found, computed = read_rope(read_hf_config(folder), folder / CONFIG), rope_of(model)
+    if found != computed:
+        raise DataError(
+            f"{folder / CONFIG}: the base's rope is {found}, the model computes with {computed}",
+            Reason.BASE_INVALID,
+            remedy="Train by a run file, which takes the rope from the base",
+        )
 
 
 def frozen_tensors(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:

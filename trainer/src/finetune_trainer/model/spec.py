@@ -1,15 +1,19 @@
 """The bundle that torchtitan's trainer builds a model from."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from torchtitan.distributed.pipeline_parallel import pipeline_llm
 from torchtitan.protocols.model_spec import ModelSpec
 
+from finetune_trainer.base.hf_config import CONFIG, read_hf_config
+from finetune_trainer.base.rope import read_rope
 from finetune_trainer.model.converter import with_adapters
 from finetune_trainer.model.flavors import build_model_config
 from finetune_trainer.model.lora.settings import LoRASettings
 from finetune_trainer.model.parallelize import parallelize
+from finetune_trainer.model.rope import with_rope
 
 
 def lora_model_spec(
@@ -22,9 +26,15 @@ def lora_model_spec(
     float8: bool = False,
     float8_products: bool = False,
     attention: str = "dense",
+    base: Path | None = None,
 ) -> ModelSpec:
-    """A flavour with adapters on `targets`. Raises ConfigurationError for an unknown flavour or target."""
+    """A flavour with adapters on `targets`, and the rope of `base`, once that folder has a config.json.
+
+    Raises ConfigurationError for an unknown flavour or target, DataError for a rope that is not taken.
+    """
     config = build_model_config(flavor, device=device, attention=attention)
+    if base is not None and (base / CONFIG).exists():
+        with_rope(config, read_rope(read_hf_config(base), base / CONFIG))
     return ModelSpec(
         name="deepseek_v3",
         flavor=flavor,

@@ -1,13 +1,16 @@
 """The base model: fetched or found in the volume, checked, and marked complete."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from finetune_trainer.base.foreign_files import foreign_content
 from finetune_trainer.contract.failure import ConfigurationError, DataError, Reason
 from finetune_trainer.contract.run_file import Model
 from finetune_trainer.prepare.architecture import check_architecture, check_tensors
 from finetune_trainer.prepare.bucket import BucketSource
 from finetune_trainer.prepare.checksum import sha256_all
+from finetune_trainer.prepare.description import check_description
 from finetune_trainer.prepare.fetch import fetch
 from finetune_trainer.prepare.hub import HubSource
 from finetune_trainer.prepare.marker import MARKER, FileRecord, Marker, read_marker
@@ -53,6 +56,7 @@ def prepare_base(
     marker = read_marker(folder)
     if marker is not None and marker.describes(folder):
         check_architecture(flavor, folder)
+        check_tensors(flavor, folder)  # marked for another flavor, or by a version that read less
         before_weights()
         return marker
     (folder / MARKER).unlink(missing_ok=True)
@@ -67,14 +71,28 @@ def _check_volume(model: Model, flavor: str, folder: Path, before_weights: Calla
         raise DataError(
             f"{folder}: no such folder",
             Reason.BASE_INCOMPLETE,
-            remedy="Put the base model there, or correct model.uri",
+            remedy="Put the base model there, or correct model.uri" + _or_hub(model.uri),
         )
+    _check_links(folder)
+    check_description(folder)
     check_architecture(flavor, folder)
     before_weights()
     files = sorted(file for file in folder.iterdir() if file.is_file() and belongs_to_model(file.name))
     _check_contents(flavor, folder)
     checksums = {file.name: checksum for file, checksum in sha256_all(files).items()}
     return _mark(folder, model.uri, None, checksums)
+
+
+def _check_links(folder: Path) -> None:
+    """A Hugging Face cache's snapshot is links into blobs/. Raises DataError for one that leads nowhere."""
+    for file in sorted(folder.iterdir()):
+        if belongs_to_model(file.name) and (found := foreign_content(file)) and file.is_symlink():
+            raise DataError(f"{file}: {found[0]}", Reason.BASE_INCOMPLETE, remedy=found[1])
+
+
+def _or_hub(uri: str) -> str:
+    """A repository's name without its scheme looks like a path."""
+    return f"; if it is on the hub, write hf://{uri}" if re.fullmatch(r"[\w.\-]+/[\w.\-]+", uri) else ""
 
 
 def _fetch(
@@ -89,6 +107,7 @@ def _fetch(
     expect(sum(file.size for file in wanted))
     weights = [file for file in wanted if file.name.endswith(SUFFIX)]
     checksums = _fetch_described(source, listing, [file for file in wanted if file not in weights], folder)
+    check_description(folder)
     check_architecture(flavor, folder)
     before_weights()
     checksums |= fetch(source, listing, weights, folder)

@@ -57,7 +57,7 @@ def trainer_config(run: RunFile, folders: RunFolders, data: Data) -> LoRATrainer
 
     Raises ConfigurationError for everything in the run file that cannot work, naming the field.
     """
-    spec = _model_spec(run)
+    spec = _model_spec(run, folders)
     check_parallelism(run, spec.model)
     config = _configure(run, folders, spec, data)
     return with_overrides(config, run.training.overrides)
@@ -87,7 +87,7 @@ def total_steps(run: RunFile, sequences: int | None) -> int:
     return max(1, math.floor(training.epochs * sequences / batch_sizes(run)["global_batch_size"]))
 
 
-def _model_spec(run: RunFile) -> ModelSpec:
+def _model_spec(run: RunFile, folders: RunFolders) -> ModelSpec:
     return lora_model_spec(
         run.flavor,
         lora=lora_settings(run),
@@ -97,6 +97,7 @@ def _model_spec(run: RunFile) -> ModelSpec:
         float8=run.training.frozen_dtype == "float8",
         float8_products=run.training.frozen_arithmetic == "float8",
         attention=_attention(run),
+        base=folders.base,
     )
 
 
