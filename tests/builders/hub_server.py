@@ -29,6 +29,10 @@ class Faults:
     status: int | None = None
     error_code: str = ""
     """X-Error-Code, by which the client tells refusals apart."""
+    limited: int = 0
+    """Answer 429 so many times, and that the limit ends at once."""
+    page: bool = False
+    """Answer every request with an HTML page and status 200, as a login page in between does."""
 
 
 class HubServer(ThreadingHTTPServer):
@@ -75,6 +79,11 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(urlparse(self.path).path)
         if any(name in path for name in self.server.repositories):
             self.server.tokens.add(self.headers.get("Authorization"))
+        if self.server.faults.page:
+            return self._answer(200, b"<!DOCTYPE html><html>sign in</html>", {"Content-Type": "text/html"})
+        if self.server.faults.limited:
+            self.server.faults.limited -= 1
+            return self._answer(429, b"{}", {"Retry-After": "0"})
         if self.server.faults.status:
             return self._refuse(self.server.faults.status, self.server.faults.error_code)
         if api := re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+?)(?:/revision/(.+))?", path):

@@ -97,6 +97,27 @@ def test_a_refusal_is_clear(volume, hub_base, status, code, exit_code, reason, m
     assert capsys.readouterr().err.count("error: hf://acme/tiny") == 1
 
 
+def test_a_limit_of_requests_is_waited_for(volume, hub_base):
+    hub_base.faults.limited = 2
+    assert main(["prepare", *volume.arguments]) == 0
+
+
+def test_a_limit_that_stays_is_told_with_what_raises_it(volume, hub_base):
+    hub_base.faults.limited = 99
+    assert main(["prepare", *volume.arguments]) == 11
+    assert termination(volume)["message"] == "hf://acme/tiny: the hub takes no more requests for now (429)"
+    assert "with a token (tokenSecretRef) the limit is higher" in termination(volume)["remedy"]
+
+
+def test_a_page_instead_of_the_hub_is_retried(volume, hub_base):
+    hub_base.faults.page = True
+    assert main(["prepare", *volume.arguments]) == 11
+    assert termination(volume)["reason"] == "SourceUnreachable"
+    assert "what answered is not the hub: a page" in termination(volume)["message"]
+    hub_base.faults.page = False
+    assert main(["prepare", *volume.arguments]) == 0
+
+
 @pytest.mark.usefixtures("hub_base")
 def test_a_hub_that_does_not_answer_is_retried_later(volume, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")

@@ -1,11 +1,14 @@
 """The Hugging Face hub as a source. HF_ENDPOINT and HF_TOKEN are honoured."""
 
+import json
+import logging
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import httpx
 from huggingface_hub import HfApi, snapshot_download
@@ -17,12 +20,22 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.hf_api import RepoSibling
+from huggingface_hub.utils._http import parse_ratelimit_headers
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from finetune_trainer.contract.failure import CommunicationError, ConfigurationError, Failure, Reason
 from finetune_trainer.prepare.source import Listing, RemoteFile
 
+logger = logging.getLogger(__name__)
+
 Kind = Literal["model", "dataset"]
+T = TypeVar("T")
+
+TRIES = 3
+# The hub counts requests in windows of five minutes (https://huggingface.co/docs/hub/rate-limits).
+LONGEST_WAIT = 300.0
+WAIT = 30.0
+"""Seconds until the next try where the hub does not say how long."""
 
 
 class HubSource:
@@ -42,7 +55,9 @@ class HubSource:
         api = HfApi(endpoint=self._endpoint, token=self._token)
         info_of = api.model_info if self.kind == "model" else api.dataset_info
         with self._failures():
-            info = info_of(self.repository, revision=self.revision, files_metadata=True)
+            info = _within_limits(
+                lambda: info_of(self.repository, revision=self.revision, files_metadata=True)
+            )
         return Listing(revision=info.sha, files=tuple(map(_remote_file, info.siblings or ())))
 
     def download(self, files: Sequence[RemoteFile], revision: str | None, folder: Path) -> None:
@@ -63,6 +78,12 @@ class HubSource:
     def _failures(self) -> Iterator[None]:
         try:
             yield
+        except json.JSONDecodeError as error:
+            raise CommunicationError(
+                f"{self.uri}: what answered is not the hub: a page, and no JSON",
+                Reason.SOURCE_UNREACHABLE,
+                remedy="A proxy or a login page is between: check HF_ENDPOINT, HTTPS_PROXY and the network",
+            ) from error
         except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError) as error:
             raise self._failure(error) from error
 
@@ -86,11 +107,40 @@ class HubSource:
                 Reason.SOURCE_NOT_FOUND,
                 remedy="Correct the name, or give a token that may read it",
             )
+        if status == 429:
+            return CommunicationError(
+                f"{self.uri}: the hub takes no more requests for now (429)",
+                Reason.SOURCE_UNREACHABLE,
+                remedy="The next attempt goes on from what was fetched; with a token (tokenSecretRef) the "
+                "limit is higher",
+            )
         return CommunicationError(
             f"{self.uri}: the hub cannot be reached ({_first_line(error)})",
             Reason.SOURCE_UNREACHABLE,
             remedy="The next attempt goes on from what was fetched; check the network and HF_ENDPOINT",
         )
+
+
+def _within_limits(ask: Callable[[], T]) -> T:
+    """What `ask` answers, asked again after the time that the hub names when it limits requests."""
+    for remaining in reversed(range(TRIES)):
+        try:
+            return ask()
+        except HfHubHTTPError as error:
+            if error.response.status_code != 429 or not remaining:
+                raise
+            wait = _wait(error.response)
+            logger.warning("the hub takes no more requests for now (429): asking again in %.0f s", wait)
+            time.sleep(wait)
+    raise AssertionError("unreachable")
+
+
+def _wait(response: httpx.Response) -> float:
+    """Seconds, by the headers that the hub sends."""
+    limit, after = parse_ratelimit_headers(response.headers), response.headers.get("Retry-After", "")
+    if limit is not None:
+        return min(limit.reset_in_seconds + 1.0, LONGEST_WAIT)
+    return min(float(after), LONGEST_WAIT) if after.isdigit() else WAIT
 
 
 def _remote_file(file: RepoSibling) -> RemoteFile:

@@ -1,0 +1,20 @@
+"""What a valid manifest may not mean: said, and not refused."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+# ORG/NAME, as on the hub, and no file. Folders of a volume have such names, too: these are none of an ORG.
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_FOLDERS = re.compile(r"(base|model|checkpoint|weight|data|dataset|adapter|run|hub|cache)s?/")
+_FILE = re.compile(r"\.(jsonl?|parquet|csv|txt|gz|zst)$")
+
+
+def suggestions(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each field of a valid FineTuneJob that is probably meant otherwise."""
+    if manifest["kind"] != "FineTuneJob":
+        return
+    for field in ("model", "dataset"):
+        uri = manifest["spec"][field]["uri"]
+        if _REPOSITORY.fullmatch(uri) and not _FOLDERS.match(uri.lower()) and not _FILE.search(uri):
+            yield f"spec.{field}.uri: {uri} is a folder in the volume; for the hub's write hf://{uri}"

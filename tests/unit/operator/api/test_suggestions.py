@@ -1,0 +1,32 @@
+"""A repository's name without hf:// is a valid path, and rarely meant as one."""
+
+import pytest
+
+from finetune_operator.api.suggestions import suggestions
+
+
+@pytest.mark.parametrize(
+    ("uri", "suggested"),
+    [
+        pytest.param("deepseek-ai/DeepSeek-V3", True, id="repository"),
+        pytest.param("unsloth/DeepSeek-V3-bf16", True, id="another's"),
+        pytest.param("hf://deepseek-ai/DeepSeek-V3", False, id="scheme"),
+        pytest.param("models/tiny-base", False, id="folder of models"),
+        pytest.param("bases/a", False, id="folder of bases"),
+        pytest.param("tiny-base", False, id="one segment"),
+        pytest.param("team/models/tiny", False, id="three segments"),
+        pytest.param("s3://bucket/prefix", False, id="bucket"),
+        pytest.param("acme/chats.jsonl", False, id="file"),
+    ],
+)
+def test_hf_is_suggested(uri: str, suggested: bool) -> None:
+    manifest = {
+        "kind": "FineTuneJob",
+        "spec": {"model": {"uri": uri}, "dataset": {"uri": "datasets/faq.jsonl"}},
+    }
+    line = f"spec.model.uri: {uri} is a folder in the volume; for the hub's write hf://{uri}"
+    assert list(suggestions(manifest)) == ([line] if suggested else [])
+
+
+def test_only_jobs_fetch() -> None:
+    assert not list(suggestions({"kind": "ModelDeployment", "spec": {}}))
