@@ -1,13 +1,17 @@
 """A cluster that holds one job and its children, as an API server would; and what tests say about plans."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import observing
+
 from finetune_operator.api.job import FineTuneJob
 from finetune_operator.core.config import Config
-from finetune_operator.core.job_observation import observe_job
 from finetune_operator.core.objects import Manifest, Ref
+from finetune_operator.core.observed.job import observe_job
+from finetune_operator.core.observed.pod import observe_pod
 from finetune_operator.core.plan import Plan
 from finetune_operator.finetune import Observed, ObservedProgress
 from finetune_operator.finetune.reconcile import reconcile
@@ -28,8 +32,11 @@ class FakeCluster:
     def observed(self, progress: ObservedProgress | None = None) -> Observed:
         jobs = [child for ref, child in self.children.items() if ref.kind == "Job"]
         return Observed(
-            children=self.children,
-            jobs=tuple(observe_job(child, child.get("pods", [])) for child in jobs),
+            children=observing.children(self.children.values()),
+            jobs=tuple(
+                replace(observe_job(child), pods=tuple(map(observe_pod, child.get("pods", []))))
+                for child in jobs
+            ),
             progress=progress,
         )
 
@@ -68,9 +75,9 @@ class FakeCluster:
         job["status"] = {"startTime": END, "conditions": [condition]}
         ended = {"exitCode": code, "message": "It broke", "finishedAt": END}
         conditions = [{"type": "DisruptionTarget", "status": "True"}] if disrupted else []
-        job["pods"] = [
-            {"status": {"containerStatuses": [{"state": {"terminated": ended}}], "conditions": conditions}}
-        ]
+        status = {"containerStatuses": [{"state": {"terminated": ended}}], "conditions": conditions}
+        metadata = {"name": "pod", "namespace": job["metadata"]["namespace"]}
+        job["pods"] = [{"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": status}]
 
 
 def names(plan: Plan) -> list[str]:

@@ -19,23 +19,26 @@ from kubernetes.aio import config as kubernetes_config
 from kubernetes.aio.client import ApiClient, Configuration
 from prometheus_client import REGISTRY, start_http_server
 
-from finetune_operator.core.objects import Manifest, Ref
-from finetune_operator.kube.cache import Cache
+from finetune_operator.core.observed.cache import Cache
+from finetune_operator.core.observed.kinds import observe
+from finetune_operator.core.observed.object import ObservedObject
+from finetune_operator.kinds import Surroundings
+from finetune_operator.kube.api_server import ApiServer
 from finetune_operator.kube.controller import Controller
-from finetune_operator.kube.fill import fill
+from finetune_operator.kube.endpoint import endpoint_of
+from finetune_operator.kube.initial_list import list_into
 from finetune_operator.kube.log import configure_log
 from finetune_operator.kube.metrics import OperatorCollector
 from finetune_operator.kube.no_diffs import NoDiffs
-from finetune_operator.kube.observe import parents_of
 from finetune_operator.kube.progress import ProgressPoller
-from finetune_operator.kube.requests import Requests
 from finetune_operator.kube.resources import PARENTS, WATCHED, Resource
 from finetune_operator.kube.resync import resync_for_ever
 from finetune_operator.kube.settings import InvalidSettingsError, Settings, load_settings
-from finetune_operator.kube.work import work
+from finetune_operator.kube.wake import parents_of
 from finetune_operator.kube.work_queue import WorkQueue
+from finetune_operator.kube.workers import reconcile_for_ever
 
-Wake = Callable[[Manifest], None]
+Wake = Callable[[ObservedObject], None]
 
 # Their time is spent waiting for the API server.
 _WORKERS = 32
@@ -65,25 +68,26 @@ async def _run(settings: Settings) -> None:
     # As kopf: aiohttp would look for proxies and for ~/.netrc at each request.
     configuration.client_session_kwargs = {"trust_env": False}
     async with ApiClient(configuration) as client:
-        requests = Requests(client)
+        server = ApiServer(client)
         cache, queue = Cache(), WorkQueue()
-        await fill(cache, requests, settings.namespaces)
+        await list_into(cache, server, settings.namespaces)
 
-        def wake(obj: Manifest) -> None:
+        def wake(obj: ObservedObject) -> None:
             for ref in parents_of(cache, obj):
                 queue.wake(ref)
 
         poller = ProgressPoller(cache, wake)
         REGISTRY.register(OperatorCollector(cache, queue, poller))
         start_http_server(settings.ports.metrics, addr="::" if has_dualstack_ipv6() else "0.0.0.0")
-        controller = Controller(cache, requests, poller, settings.config, queue.wake)
-        for ref in (Ref.of(obj) for parent in PARENTS for obj in cache.of_kind(parent.kind)):
-            queue.wake(ref)
+        surroundings = Surroundings(objects=cache, progress_of=poller.progress_of, endpoint_of=endpoint_of)
+        controller = Controller(surroundings, server, settings.config, queue.wake)
+        for obj in (obj for parent in PARENTS for obj in cache.of_kind(parent.kind, ObservedObject)):
+            queue.wake(obj.ref)
         await _until_one_ends(
             _kopf(settings, cache, wake),
             poller.run(),
-            resync_for_ever(cache, requests, settings.namespaces, wake, _RESYNC_SECONDS),
-            *(work(queue, controller) for _ in range(_WORKERS)),
+            resync_for_ever(cache, server, settings.namespaces, wake, _RESYNC_SECONDS),
+            *(reconcile_for_ever(queue, controller) for _ in range(_WORKERS)),
         )
 
 
@@ -142,7 +146,7 @@ def _watch(resource: Resource, registry: kopf.OperatorRegistry, cache: Cache, wa
 
     # A coroutine: kopf would call a plain function in a thread.
     async def on_event(event: kopf.RawEvent, **_: Any) -> None:
-        obj = dict(event["object"])
+        obj = observe(dict(event["object"]))
         if event["type"] == "DELETED":
             cache.drop(obj)
             wake(obj)

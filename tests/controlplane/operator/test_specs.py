@@ -12,6 +12,7 @@ from pathlib import Path
 from ssl import SSLContext
 from typing import Any
 
+import observing
 import pytest
 import urllib3
 import yaml
@@ -25,17 +26,18 @@ from finetune_operator.api.field_errors import field_errors
 from finetune_operator.api.job import FineTuneJob
 from finetune_operator.core.config import Config
 from finetune_operator.core.digest import digest
-from finetune_operator.core.job_observation import JobState, ObservedJob
 from finetune_operator.core.objects import Manifest, Ref
+from finetune_operator.core.observed.child import ObservedChild
+from finetune_operator.core.observed.job import JobState, ObservedJob
+from finetune_operator.core.outcome import Outcome
+from finetune_operator.core.run import run_file
 from finetune_operator.finetune import Observed
 from finetune_operator.finetune.children.names import names_of
 from finetune_operator.finetune.reconcile import reconcile as reconcile_job
-from finetune_operator.finetune.run import run_file
 from finetune_operator.finetune.stages import stages_of
 from finetune_operator.kube.resources import BY_KIND
 from finetune_operator.serving import Observed as ServingObserved
-from finetune_operator.serving import ObservedModel
-from finetune_operator.serving.model import named_jobs
+from finetune_operator.serving.observed import named_jobs
 from finetune_operator.serving.reconcile import reconcile as reconcile_deployment
 
 SPECS = 10_000
@@ -141,27 +143,25 @@ def children_of(answer: Manifest) -> Iterator[Manifest]:
     answer = {**answer, "metadata": {**answer["metadata"], "uid": "00000000-0000-0000-0000-000000000000"}}
     if answer["kind"] == "ModelDeployment":
         deployment = ModelDeployment.model_validate(answer)
-        model = ObservedModel(
+        model = Outcome(
             phase="Complete",
             claim="models",
-            path="runs/merged",
+            model_path="runs/merged",
             adapter_path="runs/adapter",
             rank=16,
             complete=True,
         )
-        jobs = dict.fromkeys(named_jobs(answer), model)
+        jobs = {ref.name: model for ref in named_jobs(observing.parent(answer))}
         yield from reconcile_deployment(deployment, ServingObserved(jobs=jobs), NOW, Config()).apply
         return
     job = FineTuneJob.model_validate(answer)
     names = names_of(job, run_file(job)["run"])
     done: tuple[ObservedJob, ...] = ()
-    known: dict[Ref, Manifest] = {}
+    known: dict[Ref, ObservedChild] = {}
     for stage in stages_of(job.spec):
         plan = reconcile_job(job, Observed(children=known, jobs=done), NOW, Config())
-        known |= {Ref.of(child): child for child in plan.apply}
+        known |= observing.children(plan.apply)
         yield from plan.apply
         name = names.job(stage, 0)
-        succeeded = ObservedJob(
-            name=name, component=stage, run=names.run, attempt=0, state=JobState.SUCCEEDED, finished_at=NOW
-        )
+        succeeded = observing.attempt(stage, state=JobState.SUCCEEDED, run=names.run, finished=NOW, name=name)
         done = (*done, succeeded)

@@ -3,22 +3,23 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import observing
 import pytest
 from argocd import health
 
 from finetune_operator.api.deployment import ModelDeployment
 from finetune_operator.api.job import FineTuneJob
 from finetune_operator.core.config import Config
-from finetune_operator.core.deployment_observation import ObservedDeployment
+from finetune_operator.core.outcome import Outcome
 from finetune_operator.core.termination import Termination
 from finetune_operator.finetune import Observed as JobObserved
 from finetune_operator.finetune.reconcile import reconcile as reconcile_job
-from finetune_operator.serving import Observed, ObservedModel
+from finetune_operator.serving import Observed
 from finetune_operator.serving.reconcile import reconcile as reconcile_deployment
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CONFIG = Config()
-MODEL = ObservedModel(phase="Complete", claim="models", path="runs/faq/merged", complete=True)
+MODEL = Outcome(phase="Complete", claim="models", model_path="runs/faq/merged", complete=True)
 JOBS = {"faq": MODEL}
 CRASH = Termination(exit_code=1, reason="Failed", message="no memory")
 
@@ -57,19 +58,22 @@ def test_health_of_a_job_as_reconciled(changes: dict[str, Any], expected: str) -
         pytest.param(1, Observed(jobs=JOBS), "Progressing", id="no server yet"),
         pytest.param(
             1,
-            Observed(jobs=JOBS, deployment=ObservedDeployment(updated=1, ready=1)),
+            Observed(jobs=JOBS, deployment=observing.server(updated=1, ready=1)),
             "Healthy",
             id="serves",
         ),
         pytest.param(
             1,
-            Observed(jobs=JOBS, deployment=ObservedDeployment(up_to_date=False, updated=1, ready=1)),
+            Observed(jobs=JOBS, deployment=observing.server(up_to_date=False, updated=1, ready=1)),
             "Progressing",
             id="rolls",
         ),
         pytest.param(
             1,
-            Observed(jobs=JOBS, deployment=ObservedDeployment(updated=1, restarts=3, termination=CRASH)),
+            Observed(
+                jobs=JOBS,
+                deployment=observing.server(updated=1, pods=(observing.failed_pod(CRASH, restarts=3),)),
+            ),
             "Degraded",
             id="crashes",
         ),

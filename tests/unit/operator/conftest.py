@@ -1,8 +1,9 @@
-"""Golden files of children, for both kinds."""
+"""Golden files of children, for both kinds, and objects as a watch brings them."""
 
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -49,3 +50,35 @@ def check_children() -> Callable[[str, list[Manifest]], None]:
         assert text == path.read_text()
 
     return check_children
+
+
+class Objects:
+    """Objects of one namespace; the arguments are what tells them apart."""
+
+    def make(
+        self, kind: str, name: str, *, version: int = 1, uid: str = "", owner: str = "", **fields: Any
+    ) -> dict[str, Any]:
+        metadata: dict[str, Any] = {
+            "name": name,
+            "namespace": "ml",
+            "uid": uid or f"uid-of-{name}",
+            "resourceVersion": str(version),
+            "generation": 1,
+            "labels": fields.pop("labels", {}),
+            "managedFields": [{"manager": "somebody"}],
+        }
+        if owner:
+            reference = {
+                "apiVersion": "finetune.dev/v1alpha1",
+                "kind": "FineTuneJob",
+                "name": "faq",
+                "uid": owner,
+            }
+            metadata["ownerReferences"] = [reference]
+        api_version = "finetune.dev/v1alpha1" if kind in ("FineTuneJob", "ModelDeployment") else "v1"
+        return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **fields}
+
+
+@pytest.fixture
+def objects() -> Objects:
+    return Objects()

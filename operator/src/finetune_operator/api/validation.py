@@ -8,12 +8,11 @@ import yaml
 
 from finetune_operator.api import API_VERSION
 from finetune_operator.api.base import ApiModel
-from finetune_operator.api.deployment import ModelDeployment
 from finetune_operator.api.field_errors import field_errors
-from finetune_operator.api.job import FineTuneJob
 from finetune_operator.api.manifest_yaml import documents, line_of
+from finetune_operator.api.resources import RESOURCES
 
-KINDS: dict[str, type[ApiModel]] = {"FineTuneJob": FineTuneJob, "ModelDeployment": ModelDeployment}
+MODELS: dict[str, type[ApiModel]] = {resource.kind: resource.model for resource in RESOURCES}
 
 
 class InvalidManifestsError(Exception):
@@ -59,18 +58,18 @@ def _problems(file: Path, node: yaml.Node, document: Any) -> Iterator[str]:
         yield f"{file}:{start}: is no object; write apiVersion, kind, metadata and spec"
         return
     kind, version = document.get("kind"), document.get("apiVersion")
-    if not isinstance(kind, str) or kind not in KINDS:
-        yield f"{file}:{line_of(node, ('kind',))}: kind: is {kind!r}; use one of {', '.join(KINDS)}"
+    if not isinstance(kind, str) or kind not in MODELS:
+        yield f"{file}:{line_of(node, ('kind',))}: kind: is {kind!r}; use one of {', '.join(MODELS)}"
     elif version != API_VERSION:
         yield f"{file}:{line_of(node, ('apiVersion',))}: apiVersion: is {version!r}; use {API_VERSION}"
     else:
-        for error in field_errors(KINDS[kind], document):
+        for error in field_errors(MODELS[kind], document):
             yield f"{file}:{line_of(node, error.path)}: {error}"
 
 
 def _with_defaults(document: dict[str, Any], namespace: str) -> dict[str, Any]:
     metadata = {"namespace": namespace, **document["metadata"]}
-    return KINDS[document["kind"]].model_validate({**document, "metadata": metadata}).to_dict()
+    return MODELS[document["kind"]].model_validate({**document, "metadata": metadata}).to_dict()
 
 
 def _repeated(places: Sequence[str], manifests: Sequence[dict[str, Any]]) -> Iterator[str]:

@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from finetune_operator.api.resources import RESOURCES
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.plan import Event
 
-KINDS = ("FineTuneJob", "ModelDeployment")
+KINDS = tuple(resource.kind for resource in RESOURCES)
 
 
 class Place(Protocol):

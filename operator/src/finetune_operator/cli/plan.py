@@ -19,6 +19,7 @@ from finetune_operator.core.capacity.fit import Demand, gigabytes
 from finetune_operator.core.conditions import Condition
 from finetune_operator.core.config import Config
 from finetune_operator.core.objects import Manifest
+from finetune_operator.core.outcome import exported_weights
 from finetune_operator.finetune import fits as job_fits
 from finetune_operator.serving import fits as serving_fits
 
@@ -75,7 +76,7 @@ def _weights(deployment: ModelDeployment, jobs: Sequence[FineTuneJob]) -> Weight
     """Return the weights of the job that a deployment names, when it is there."""
     wanted = (deployment.metadata.namespace, deployment.spec.model.fine_tune_job)
     named = (job for job in jobs if (job.metadata.namespace, job.metadata.name) == wanted)
-    return next((job_fits.exported_weights(job.spec) for job in named), None)
+    return next((exported_weights(job.spec) for job in named), None)
 
 
 def _print(console: Console, manifest: Manifest, demands: Sequence[Demand], fits: Condition) -> None:

@@ -12,12 +12,13 @@ from finetune_operator.cli.display import Display, open_display
 from finetune_operator.cli.options import files_option, namespace_option, storage_option
 from finetune_operator.core.config import Config
 from finetune_operator.core.objects import Manifest
+from finetune_operator.core.verdict import State, Verdict
 from finetune_operator.local.capacity import check_capacity
 from finetune_operator.local.engine import Engine
 from finetune_operator.local.environments import Environments
 from finetune_operator.local.layout import Layout
 from finetune_operator.local.lock import exclusive
-from finetune_operator.local.runner import Runner, State, Verdict
+from finetune_operator.local.runner import Runner
 
 
 @click.command()

@@ -9,7 +9,7 @@ from finetune_operator.cli.display import Display, open_display
 from finetune_operator.cli.options import place_options
 from finetune_operator.cli.place import Place
 from finetune_operator.core.objects import Ref
-from finetune_operator.local.runner import State, Verdict, verdict_of
+from finetune_operator.core.verdict import State, Verdict, verdict_of
 
 _PERIOD_SECONDS = 2.0
 

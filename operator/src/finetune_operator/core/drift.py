@@ -8,23 +8,20 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from finetune_operator.core.objects import Manifest
+from finetune_operator.core.observed.child import ObservedChild
 from finetune_operator.core.quantity import parse_quantity
 
-_COMPARED = ("spec", "data")
 # Lists of pods that admission webhooks add to; every other list is as we wrote it.
 _MAY_GROW = {"containers", "env", "tolerations", "volumeMounts", "volumes", "imagePullSecrets"}
 # What the API server leaves out when it is empty.
 _EMPTY: tuple[object, ...] = ("", None, [], {})
 
 
-def has_drifted(live: Manifest, desired: Manifest) -> bool:
-    """Return whether somebody changed what we applied, in the parts of the live object that are at hand."""
-    labels = desired["metadata"].get("labels", {})
-    if not covers(live["metadata"].get("labels", {}), labels):
+def has_drifted(live: ObservedChild, desired: Manifest) -> bool:
+    """Return whether somebody changed what we applied: labels, and the spec where it is kept."""
+    if not covers(live.labels, desired["metadata"].get("labels", {})):
         return True
-    return any(
-        not covers(live[part], desired[part]) for part in _COMPARED if part in live and part in desired
-    )
+    return live.spec is not None and not covers(live.spec, desired["spec"])
 
 
 def covers(live: Any, desired: Any) -> bool:

@@ -16,6 +16,8 @@ RUN = f"{GROUP}/run"
 ATTEMPT = f"{GROUP}/attempt"
 SPEC_HASH = f"{GROUP}/spec-hash"
 ROLLOUT = f"{GROUP}/rollout"
+POD_INDEX = "batch.kubernetes.io/job-completion-index"
+"""The Job controller's own, of a pod of an Indexed Job."""
 QUEUE_NAME = "kueue.x-k8s.io/queue-name"
 
 MANAGER = "finetune-operator"

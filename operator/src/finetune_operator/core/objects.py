@@ -39,6 +39,11 @@ class Owner:
     uid: str
 
     @property
+    def ref(self) -> Ref:
+        """Which object it is."""
+        return Ref(api_version=self.api_version, kind=self.kind, namespace=self.namespace, name=self.name)
+
+    @property
     def reference(self) -> Manifest:
         """The entry in a child's `metadata.ownerReferences`."""
         return {

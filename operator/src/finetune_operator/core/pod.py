@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from finetune_operator.api.pod_template import PodTemplateSpec
 from finetune_operator.api.secrets import SecretKeyRef
+from finetune_operator.core.labels import POD_INDEX
 from finetune_operator.core.objects import Manifest, without_empty
 
 VOLUME_ROOT = "/volume"
@@ -55,7 +56,7 @@ def env_var(name: str, value: object) -> Manifest:
     return {"name": name, "value": str(value)}
 
 
-COMPLETION_INDEX = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
+COMPLETION_INDEX = f"metadata.annotations['{POD_INDEX}']"
 """The field that holds a pod's number in its Indexed Job."""
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from finetune_operator.api.scheduling import RestartPolicy, SchedulingSpec
-from finetune_operator.core.job_observation import JobState, ObservedJob
+from finetune_operator.core.observed.job import JobState, ObservedJob
 from finetune_operator.finetune.reasons import Reason
 from finetune_operator.finetune.stages import Stage
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from finetune_operator.api.job import FineTuneJob, FineTuneJobSpec
-from finetune_operator.core.capacity.architecture import FLAVORS, Dtype, Weights
+from finetune_operator.core.capacity.architecture import FLAVORS, Dtype
 from finetune_operator.core.capacity.conversion import CONVERSION_BYTES, volume_bytes
 from finetune_operator.core.capacity.fit import Demand, Reason
 from finetune_operator.core.capacity.judge import judge
@@ -13,6 +13,7 @@ from finetune_operator.core.capacity.served import serving_changes, serving_dema
 from finetune_operator.core.capacity.training import OVERHEAD_BYTES, Layout, Training, training_memory
 from finetune_operator.core.conditions import Condition
 from finetune_operator.core.config import Config
+from finetune_operator.core.outcome import exported_weights
 from finetune_operator.core.quantity import parse_bytes
 
 _MOST_NODES = 64
@@ -33,14 +34,6 @@ def demands_of(spec: FineTuneJobSpec, config: Config) -> tuple[Demand, ...]:
     """Return everything that a job needs."""
     conversion = () if spec.export.adapter_only else (_conversion(),)
     return (_training(spec, config), *conversion, _volume(spec), *_serving(spec, config))
-
-
-def exported_weights(spec: FineTuneJobSpec) -> Weights | None:
-    """Return the weights that come out. `base` is taken for what the flavour's model is published in."""
-    if spec.export.adapter_only:
-        return None
-    model = FLAVORS[spec.flavor]
-    return Weights(model=model, dtype=model.dtype if spec.export.dtype == "base" else spec.export.dtype)
 
 
 def _training(spec: FineTuneJobSpec, config: Config) -> Demand:

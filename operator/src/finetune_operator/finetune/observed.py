@@ -1,10 +1,14 @@
-"""What was seen of a FineTuneJob's surroundings, by kube or by the local engine."""
+"""What was seen of a FineTuneJob's surroundings, on a cluster or by the local engine."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
-from finetune_operator.core.job_observation import ObservedJob
-from finetune_operator.core.objects import Manifest, Ref
+from finetune_operator.core.objects import Ref
+from finetune_operator.core.observed.cache import Cache
+from finetune_operator.core.observed.child import ObservedChild
+from finetune_operator.core.observed.job import ObservedJob
+from finetune_operator.core.observed.parent import ObservedParent
+from finetune_operator.core.observed.pod import ObservedPod
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +29,26 @@ class ObservedProgress:
 class Observed:
     """Children as far as they are kept, the Jobs among them, and the newest progress."""
 
-    children: Mapping[Ref, Manifest] = field(default_factory=dict)
+    children: Mapping[Ref, ObservedChild] = field(default_factory=dict)
     jobs: tuple[ObservedJob, ...] = ()
     progress: ObservedProgress | None = None
+
+
+def observe_fine_tune_job(
+    parent: ObservedParent,
+    objects: Cache,
+    progress_of: Callable[[ObservedPod], ObservedProgress | None],
+) -> Observed:
+    """Return what is seen of a FineTuneJob's children; pod 0 of the Job that runs tells the progress."""
+    jobs = tuple(with_pods(job, objects) for job in objects.owned_by(parent, ObservedJob))
+    answers = (progress_of(job.speaker) for job in jobs if job.speaker)
+    return Observed(
+        children={child.ref: child for child in objects.owned_by(parent, ObservedChild)},
+        jobs=jobs,
+        progress=next((answer for answer in answers if answer), None),
+    )
+
+
+def with_pods(job: ObservedJob, objects: Cache) -> ObservedJob:
+    """Return a Job with the pods that it has now."""
+    return replace(job, pods=tuple(objects.owned_by(job, ObservedPod)))

@@ -9,6 +9,7 @@ from finetune_operator.core.conditions import Condition, events_of
 from finetune_operator.core.config import Config
 from finetune_operator.core.objects import Manifest, Ref
 from finetune_operator.core.plan import Plan
+from finetune_operator.core.run import run_file
 from finetune_operator.finetune.children.claim import desired_claim
 from finetune_operator.finetune.children.config_map import desired_config_map
 from finetune_operator.finetune.children.job import Attempt, desired_job
@@ -19,7 +20,6 @@ from finetune_operator.finetune.conditions import conditions_of
 from finetune_operator.finetune.course import BackingOff, Complete, Course, Failed, Running, Step
 from finetune_operator.finetune.fits import fits_of
 from finetune_operator.finetune.observed import Observed
-from finetune_operator.finetune.run import run_file
 from finetune_operator.finetune.stages import stages_of
 from finetune_operator.finetune.status import build_status, previous_status
 
@@ -38,7 +38,7 @@ def reconcile(job: FineTuneJob, observed: Observed, now: datetime, config: Confi
     step = _next_step(course, fits, now)
     expires_at = _expires_at(job, step)
     if expires_at is not None and now >= expires_at:
-        return Plan(status=previous_status(job), delete=(_parent_ref(job),))
+        return Plan(status=previous_status(job), delete=(owner_of(job).ref,))
     conditions = [fits, *conditions_of(course, step)]
     return Plan(
         status=build_status(job, run, course, step, conditions, observed, now),
@@ -92,11 +92,6 @@ def _superfluous(
                 yield ref
         elif ref.kind != "PersistentVolumeClaim" and ref.name not in wanted:
             yield ref
-
-
-def _parent_ref(job: FineTuneJob) -> Ref:
-    owner = owner_of(job)
-    return Ref(api_version=owner.api_version, kind=owner.kind, namespace=owner.namespace, name=owner.name)
 
 
 def _expires_at(job: FineTuneJob, step: Step) -> datetime | None:

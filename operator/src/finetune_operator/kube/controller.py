@@ -10,18 +10,18 @@ from kubernetes.aio.client.exceptions import ApiException
 from pydantic import ValidationError
 
 from finetune_operator.api.field_errors import field_errors
-from finetune_operator.api.validation import KINDS
 from finetune_operator.core.config import Config
 from finetune_operator.core.labels import RUN
 from finetune_operator.core.objects import Manifest, Ref
+from finetune_operator.core.observed.kinds import observe
+from finetune_operator.core.observed.object import ObservedObject
+from finetune_operator.core.observed.parent import ObservedParent
 from finetune_operator.core.plan import Plan
-from finetune_operator.kube.cache import Cache
+from finetune_operator.core.refusal import Refusal, RefusalReason, is_said, with_refusal
+from finetune_operator.kinds import KINDS, Surroundings
+from finetune_operator.kube.api_server import ApiServer, is_namespace_ending, message_of
 from finetune_operator.kube.events import build_event
-from finetune_operator.kube.observe import parents_of
-from finetune_operator.kube.parents import RECONCILE
-from finetune_operator.kube.progress import ProgressPoller
-from finetune_operator.kube.refusals import Reason, Refusal, is_said, with_refusal
-from finetune_operator.kube.requests import Requests, is_namespace_ending, message_of
+from finetune_operator.kube.wake import parents_of
 
 _LOG = logging.getLogger(__name__)
 # A quota or an admission rule may be changed without any event that we could watch.
@@ -40,15 +40,14 @@ class Controller:
 
     def __init__(
         self,
-        cache: Cache,
-        requests: Requests,
-        poller: ProgressPoller,
+        surroundings: Surroundings,
+        server: ApiServer,
         config: Config,
         wake: Callable[[Ref], None],
     ) -> None:
-        self._cache = cache
-        self._requests = requests
-        self._poller = poller
+        self._surroundings = surroundings
+        self._cache = surroundings.objects
+        self._server = server
         self._config = config
         self._wake = wake
 
@@ -57,8 +56,8 @@ class Controller:
 
         Raises ApiException for what another try may bring about.
         """
-        parent = self._cache.get(ref)
-        if parent is None or "deletionTimestamp" in parent["metadata"]:
+        parent = self._cache.get(ref, ObservedParent)
+        if parent is None or parent.deleting:
             return None
         try:
             return await self._reconcile(ref, parent)
@@ -67,14 +66,14 @@ class Controller:
                 return None  # it takes the parent with it
             raise
 
-    async def _reconcile(self, ref: Ref, parent: Manifest) -> float | None:
+    async def _reconcile(self, ref: Ref, parent: ObservedParent) -> float | None:
         now = datetime.now(UTC)
         try:
-            plan = RECONCILE[ref.kind](parent, self._cache, self._poller, now, self._config)
+            plan = KINDS[ref.kind].reconcile(parent, self._surroundings, now, self._config)
         except ValidationError:
-            problems = field_errors(KINDS[ref.kind], parent)
-            refusal = Refusal(reason=Reason.SPEC_INVALID, message=". ".join(map(str, problems)))
-            await self._refuse(parent, Plan(status=parent.get("status", {})), refusal, now)
+            problems = field_errors(KINDS[ref.kind].resource.model, parent.manifest)
+            refusal = Refusal(reason=RefusalReason.SPEC_INVALID, message=". ".join(map(str, problems)))
+            await self._refuse(parent, Plan(status=parent.status), refusal, now)
             return None
         if refused := await self._apply(parent, plan):
             await self._refuse(parent, plan, refused, now)
@@ -85,10 +84,10 @@ class Controller:
             # to write a status costs it most.
             return _JOB_STARTS_SECONDS
         await self._write_status(parent, plan.status)
-        await _all(self._requests.create_event(build_event(parent, e, now)) for e in plan.events)
+        await _all(self._server.create_event(build_event(parent, e, now)) for e in plan.events)
         return _SETTLING_SECONDS if plan.apply else plan.requeue_after
 
-    async def _apply(self, parent: Manifest, plan: Plan) -> Refusal | None:
+    async def _apply(self, parent: ObservedParent, plan: Plan) -> Refusal | None:
         """Apply the children side by side; return a refusal that only a person can end.
 
         Jobs last: what their pods mount is there by then.
@@ -100,34 +99,35 @@ class Controller:
                 return refusal
         return None
 
-    async def _apply_child(self, parent: Manifest, child: Manifest) -> Refusal | None:
+    async def _apply_child(self, parent: ObservedParent, child: Manifest) -> Refusal | None:
         try:
             applied = await self._applied(parent, child)
         except ApiException as refused:
             if refused.status not in _REFUSED or is_namespace_ending(refused):
                 raise
-            return Refusal(reason=Reason.CHILD_REFUSED, message=_refused(child, refused))
+            return Refusal(reason=RefusalReason.CHILD_REFUSED, message=_refused(child, refused))
         if applied is None:
-            return Refusal(reason=Reason.CHILD_REFUSED, message=_somebody_elses(child))
-        self._take(applied, but=Ref.of(parent))
+            return Refusal(reason=RefusalReason.CHILD_REFUSED, message=_somebody_elses(child))
+        self._take(applied, but=parent.ref)
         return None
 
-    async def _applied(self, parent: Manifest, child: Manifest) -> Manifest | None:
+    async def _applied(self, parent: ObservedParent, child: Manifest) -> ObservedObject | None:
         """Return a child that is there by now, or None for one that is somebody else's.
 
         Apply would take over any other object, so that it is looked at before. To create is one request, and
         fails when any other is there; it is for what no later version of a spec, or of us, takes fields from.
         """
         ref = Ref.of(child)
-        known = self._cache.get(ref)
-        if known is None and _is_made_once(child) and (created := await self._requests.create(child)):
-            return created
-        there = known or await self._requests.get(ref)
+        there = self._cache.get(ref, ObservedObject)
+        if there is None and _is_made_once(child) and (created := await self._server.create(child)):
+            return observe(created)
+        if there is None and (unknown := await self._server.get(ref)):
+            there = observe(unknown)
         if there is not None and not _is_owned_by(parent, there):
             return None
-        return await self._requests.apply(child)
+        return observe(await self._server.apply(child))
 
-    def _take(self, answer: Manifest, *, but: Ref | None) -> None:
+    def _take(self, answer: ObservedObject, *, but: Ref | None) -> None:
         """Take what the API server made of a request: the watch that brings it back has no news then."""
         self._cache.put(answer)
         for ref in parents_of(self._cache, answer):
@@ -136,29 +136,29 @@ class Controller:
 
     async def _delete(self, plan: Plan) -> None:
         for ref in plan.delete:
-            if known := self._cache.get(ref):
-                await self._requests.delete(ref, known["metadata"]["uid"])
+            if known := self._cache.get(ref, ObservedObject):
+                await self._server.delete(ref, known.uid)
 
-    async def _write_status(self, parent: Manifest, status: Manifest) -> None:
-        if status == parent.get("status", {}):
+    async def _write_status(self, parent: ObservedParent, status: Manifest) -> None:
+        if status == parent.status:
             return
         try:
-            written = await self._requests.apply_status(Ref.of(parent), parent["metadata"]["uid"], status)
+            written = await self._server.apply_status(parent.ref, parent.uid, status)
         except ApiException as refused:
             if refused.status not in (404, _CONFLICT):
                 raise
             self._cache.drop(parent)  # it is gone, or another one of its name: that one has its own event
             return
         # What it said of itself it knows, but not a spec that was changed meanwhile.
-        is_known = written["metadata"]["generation"] == parent["metadata"]["generation"]
-        self._take(written, but=Ref.of(parent) if is_known else None)
+        is_known = written["metadata"]["generation"] == parent.generation
+        self._take(observe(written), but=parent.ref if is_known else None)
 
-    async def _refuse(self, parent: Manifest, plan: Plan, refusal: Refusal, now: datetime) -> None:
+    async def _refuse(self, parent: ObservedParent, plan: Plan, refusal: Refusal, now: datetime) -> None:
         said = is_said(parent, refusal)
         await self._write_status(parent, with_refusal(plan.status, refusal, parent, now))
         if not said:
             _LOG.warning("%s: %s", _name(parent), refusal.message)
-            await self._requests.create_event(build_event(parent, refusal.event, now))
+            await self._server.create_event(build_event(parent, refusal.event, now))
 
 
 async def _all(requests: Iterable[Awaitable[T]]) -> list[T]:
@@ -174,14 +174,12 @@ def _is_made_once(child: Manifest) -> bool:
     return RUN in child["metadata"]["labels"]  # another run has others
 
 
-def _is_owned_by(parent: Manifest, obj: Manifest) -> bool:
-    owners = obj["metadata"].get("ownerReferences", [])
-    return any(owner["uid"] == parent["metadata"]["uid"] for owner in owners)
+def _is_owned_by(parent: ObservedParent, obj: ObservedObject) -> bool:
+    return any(owner.uid == parent.uid for owner in obj.owners)
 
 
-def _name(obj: Manifest) -> str:
-    metadata = obj["metadata"]
-    return f"{obj['kind']} {metadata['namespace']}/{metadata['name']}"
+def _name(obj: ObservedObject) -> str:
+    return f"{obj.ref.kind} {obj.ref.namespace}/{obj.ref.name}"
 
 
 def _named(child: Manifest) -> str:

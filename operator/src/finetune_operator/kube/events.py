@@ -5,27 +5,27 @@ from datetime import datetime
 from finetune_operator.core.conditions import timestamp
 from finetune_operator.core.labels import MANAGER
 from finetune_operator.core.objects import Manifest
+from finetune_operator.core.observed.parent import ObservedParent
 from finetune_operator.core.plan import Event
 
 # The API refuses a longer message.
 _MOST_CHARACTERS = 1024
 
 
-def build_event(parent: Manifest, event: Event, now: datetime) -> Manifest:
+def build_event(parent: ObservedParent, event: Event, now: datetime) -> Manifest:
     """Return the object that `kubectl describe` shows."""
-    metadata = parent["metadata"]
-    moment = timestamp(now)
+    ref, moment = parent.ref, timestamp(now)
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"generateName": f"{metadata['name']}.", "namespace": metadata["namespace"]},
+        "metadata": {"generateName": f"{ref.name}.", "namespace": ref.namespace},
         "involvedObject": {
-            "apiVersion": parent["apiVersion"],
-            "kind": parent["kind"],
-            "namespace": metadata["namespace"],
-            "name": metadata["name"],
-            "uid": metadata["uid"],
-            "resourceVersion": metadata["resourceVersion"],
+            "apiVersion": ref.api_version,
+            "kind": ref.kind,
+            "namespace": ref.namespace,
+            "name": ref.name,
+            "uid": parent.uid,
+            "resourceVersion": str(parent.version),
         },
         "type": event.type,
         "reason": event.reason,

@@ -7,10 +7,11 @@ from importlib.metadata import version
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from finetune_operator.core.job_observation import JobState, observe_job
-from finetune_operator.core.labels import ATTEMPT
-from finetune_operator.core.objects import Manifest
-from finetune_operator.kube.cache import Cache
+from finetune_operator.core.observed.cache import Cache
+from finetune_operator.core.observed.child import ObservedChild
+from finetune_operator.core.observed.deployment import ObservedDeployment
+from finetune_operator.core.observed.job import JobState, ObservedJob
+from finetune_operator.core.observed.parent import ObservedParent
 from finetune_operator.kube.progress import ProgressPoller
 from finetune_operator.kube.resources import CHILDREN, PARENTS
 from finetune_operator.kube.work_queue import WorkQueue
@@ -37,17 +38,19 @@ class OperatorCollector(Collector):
             [((parent.kind,), self._queue.depth(parent.kind)) for parent in PARENTS],
         )
         yield self._children()
-        jobs = list(self._cache.of_kind("FineTuneJob"))
+        jobs = list(self._cache.of_kind("FineTuneJob", ObservedParent))
         yield from _states("job", jobs)
         yield from _job_fields(jobs)
         yield from self._job_progress(jobs)
-        deployments = list(self._cache.of_kind("ModelDeployment"))
+        deployments = list(self._cache.of_kind("ModelDeployment", ObservedParent))
         yield from _states("deployment", deployments)
         yield from _deployment_fields(deployments)
 
     def _children(self) -> Metric:
         counts = Counter(
-            (child.kind, _state(obj)) for child in CHILDREN for obj in self._cache.of_kind(child.kind)
+            (child.kind, _state(obj))
+            for child in CHILDREN
+            for obj in self._cache.of_kind(child.kind, ObservedChild)
         )
         return _gauge(
             "finetune_children",
@@ -56,7 +59,7 @@ class OperatorCollector(Collector):
             [(labels, count) for labels, count in counts.items()],
         )
 
-    def _job_progress(self, jobs: list[Manifest]) -> Iterator[Metric]:
+    def _job_progress(self, jobs: list[ObservedParent]) -> Iterator[Metric]:
         labels = (*_NAMED, "stage")
         ratio = GaugeMetricFamily("finetune_job_progress_ratio", "Steps done of all steps", labels=labels)
         newest = GaugeMetricFamily(
@@ -65,8 +68,8 @@ class OperatorCollector(Collector):
         eta = GaugeMetricFamily(
             "finetune_job_eta_seconds", "Seconds that the stage still takes", labels=labels
         )
-        for job, child in ((j, c) for j in jobs for c in self._cache.owned_by(j, "Job")):
-            key = [*_key(job), str(child["metadata"]["labels"]["app.kubernetes.io/component"])]
+        for job, child in ((j, c) for j in jobs for c in self._cache.owned_by(j, ObservedJob)):
+            key = [*_key(job), child.component]
             started, answer = self._poller.started_at(child), self._poller.answer_of(child)
             if started is None:
                 continue
@@ -78,58 +81,55 @@ class OperatorCollector(Collector):
         yield from (ratio, newest, eta)
 
 
-def _job_fields(jobs: list[Manifest]) -> Iterator[Metric]:
+def _job_fields(jobs: list[ObservedParent]) -> Iterator[Metric]:
     info = [
-        ((*_key(job), job["status"]["run"], job["spec"]["flavor"]), 1.0)
+        ((*_key(job), job.status["run"], (job.spec or {})["flavor"]), 1.0)
         for job in jobs
-        if "run" in job["status"]
+        if "run" in job.status
     ]
     yield _gauge("finetune_job_info", "1", (*_NAMED, "run", "flavor"), info)
-    restarts = [(_key(job), job["status"]["restarts"]) for job in jobs if "restarts" in job["status"]]
+    restarts = [(_key(job), job.status["restarts"]) for job in jobs if "restarts" in job.status]
     yield _gauge("finetune_job_restarts", "Attempts that failed and count", _NAMED, restarts)
     for field, name, text in (
         ("loss", "finetune_job_loss", "Training loss of the newest step"),
         ("validationLoss", "finetune_job_validation_loss", "Newest loss on the data held out"),
         ("tokensPerSecond", "finetune_job_tokens_per_second", "Over all processes"),
     ):
-        said = [(_key(job), job["status"].get("progress", {}).get(field)) for job in jobs]
+        said = [(_key(job), job.status.get("progress", {}).get(field)) for job in jobs]
         yield _gauge(name, text, _NAMED, [(key, value) for key, value in said if value is not None])
 
 
-def _deployment_fields(deployments: list[Manifest]) -> Iterator[Metric]:
-    wanted = [(_key(d), d["spec"].get("replicas", 1)) for d in deployments]
+def _deployment_fields(deployments: list[ObservedParent]) -> Iterator[Metric]:
+    wanted = [(_key(d), (d.spec or {}).get("replicas", 1)) for d in deployments]
     yield _gauge("finetune_deployment_replicas", "Replicas asked for", _NAMED, wanted)
-    ready = [(_key(d), d["status"].get("readyReplicas", 0)) for d in deployments]
+    ready = [(_key(d), d.status.get("readyReplicas", 0)) for d in deployments]
     yield _gauge("finetune_deployment_ready_replicas", "Replicas that answer", _NAMED, ready)
 
 
-def _states(noun: str, parents: list[Manifest]) -> Iterator[Metric]:
-    phases = [((*_key(p), p["status"]["phase"]), 1.0) for p in parents if "phase" in p["status"]]
+def _states(noun: str, parents: list[ObservedParent]) -> Iterator[Metric]:
+    phases = [((*_key(p), p.status["phase"]), 1.0) for p in parents if "phase" in p.status]
     yield _gauge(f"finetune_{noun}_phase", "1 for the phase that it is in", (*_NAMED, "phase"), phases)
     conditions = [
-        ((*_key(p), c["type"]), float(c["status"] == "True"))
-        for p in parents
-        for c in p["status"].get("conditions", [])
+        ((*_key(p), c["type"]), float(c["status"] == "True")) for p in parents for c in p.conditions
     ]
     yield _gauge(
         f"finetune_{noun}_condition", "1 when the condition is True", (*_NAMED, "condition"), conditions
     )
 
 
-def _state(obj: Manifest) -> str:
+def _state(obj: ObservedChild) -> str:
     """Return what an object that the operator made is doing; one that only has to be there is running."""
-    if obj["kind"] == "Job" and ATTEMPT in obj["metadata"]["labels"]:
-        job = observe_job(obj, ())
-        return _JOB_STATES.get(job.state, "running" if job.ready_pods else "pending")
-    if obj["kind"] == "Deployment":
-        return "running" if obj["status"].get("readyReplicas") else "pending"
-    if obj["kind"] == "PersistentVolumeClaim":
-        return "running" if obj["status"].get("phase") == "Bound" else "pending"
+    if isinstance(obj, ObservedJob):
+        return _JOB_STATES.get(obj.state, "running" if obj.ready_pods else "pending")
+    if isinstance(obj, ObservedDeployment):
+        return "running" if obj.ready else "pending"
+    if obj.ref.kind == "PersistentVolumeClaim":
+        return "running" if obj.phase == "Bound" else "pending"
     return "running"
 
 
-def _key(obj: Manifest) -> tuple[str, str]:
-    return obj["metadata"]["namespace"], obj["metadata"]["name"]
+def _key(obj: ObservedParent) -> tuple[str, str]:
+    return obj.ref.namespace, obj.ref.name
 
 
 def _gauge(

@@ -14,17 +14,16 @@ from typing import NoReturn
 
 import httpx
 
-from finetune_operator.core.conditions import parse_timestamp
-from finetune_operator.core.labels import ATTEMPT
-from finetune_operator.core.objects import Manifest
-from finetune_operator.finetune.observed import ObservedProgress
+from finetune_operator.core.observed.cache import Cache
+from finetune_operator.core.observed.job import ObservedJob
+from finetune_operator.core.observed.pod import ObservedPod
+from finetune_operator.finetune.observed import ObservedProgress, with_pods
 from finetune_operator.finetune.progress import (
     MAX_ANSWER_BYTES,
     PROGRESS_PORT,
     InvalidProgressError,
     parse_progress,
 )
-from finetune_operator.kube.cache import Cache
 
 _LOG = logging.getLogger(__name__)
 _PERIOD_SECONDS = 10
@@ -32,7 +31,6 @@ _PERIOD_SECONDS = 10
 _TIMEOUT_SECONDS = 2
 # Pods that never answer hold up the others by _TIMEOUT_SECONDS for so many of them.
 _AT_ONCE = 128
-_INDEX = "batch.kubernetes.io/job-completion-index"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +45,7 @@ class ProgressPoller:
     """The newest answers; `on_change` is called with a Job whose pod says something new."""
 
     def __init__(
-        self, cache: Cache, on_change: Callable[[Manifest], None], port: int = PROGRESS_PORT
+        self, cache: Cache, on_change: Callable[[ObservedJob], None], port: int = PROGRESS_PORT
     ) -> None:
         self._cache = cache
         self._on_change = on_change
@@ -62,20 +60,20 @@ class ProgressPoller:
             trust_env=False,
         )
 
-    def answer_of(self, job: Manifest) -> Answer | None:
+    def answer_of(self, job: ObservedJob) -> Answer | None:
         """Return what the pod that speaks for a Job said last, while it runs."""
         pod = self._speaker(job)
-        return self._answers.get(pod["metadata"]["uid"]) if pod else None
+        return self._answers.get(pod.uid) if pod else None
 
-    def started_at(self, job: Manifest) -> datetime | None:
+    def started_at(self, job: ObservedJob) -> datetime | None:
         """Return when the pod that speaks for a Job started, while it runs."""
         pod = self._speaker(job)
-        return parse_timestamp(pod["status"]["startTime"]) if pod else None
+        return pod.started_at if pod else None
 
-    def progress_of(self, parent: Manifest) -> ObservedProgress | None:
-        """Return the newest progress of a FineTuneJob; None before its first answer, and after the last."""
-        answers = (self.answer_of(job) for job in self._cache.owned_by(parent, "Job"))
-        return next((answer.progress for answer in answers if answer), None)
+    def progress_of(self, pod: ObservedPod) -> ObservedProgress | None:
+        """Return what a pod said last; None before its first answer."""
+        answer = self._answers.get(pod.uid)
+        return answer.progress if answer else None
 
     async def run(self) -> NoReturn:
         """Poll for ever."""
@@ -86,32 +84,27 @@ class ProgressPoller:
     async def poll(self) -> None:
         """Ask every pod once. What goes wrong in a way that nobody thought of is logged, and ends nothing."""
         speakers = list(self._speakers())
-        running = {pod["metadata"]["uid"] for _, pod in speakers}
+        running = {pod.uid for _, pod in speakers}
         self._answers = {uid: answer for uid, answer in self._answers.items() if uid in running}
         asked = await asyncio.gather(*(self._ask(job, pod) for job, pod in speakers), return_exceptions=True)
         for (_, pod), failure in zip(speakers, asked, strict=True):
             if isinstance(failure, Exception):
-                name = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+                name = f"{pod.ref.namespace}/{pod.name}"
                 _LOG.error("GET /progress of pod %s: %r", name, failure, exc_info=failure)
 
-    def _speakers(self) -> Iterator[tuple[Manifest, Manifest]]:
-        for job in self._cache.of_kind("Job"):
+    def _speakers(self) -> Iterator[tuple[ObservedJob, ObservedPod]]:
+        for job in self._cache.of_kind("Job", ObservedJob):
             if pod := self._speaker(job):
                 yield job, pod
 
-    def _speaker(self, job: Manifest) -> Manifest | None:
+    def _speaker(self, job: ObservedJob) -> ObservedPod | None:
         """Return pod 0 of a Job that runs: rank 0 tells the progress of all."""
-        if ATTEMPT not in job["metadata"].get("labels", {}) or not job["status"].get("active"):
-            return None
-        pods = self._cache.owned_by(job, "Pod")
-        return next(
-            (pod for pod in pods if pod["metadata"].get("labels", {}).get(_INDEX) == "0" and _runs(pod)), None
-        )
+        return with_pods(job, self._cache).speaker if job.run and job.active_pods else None
 
-    async def _ask(self, job: Manifest, pod: Manifest) -> None:
-        uid = pod["metadata"]["uid"]
+    async def _ask(self, job: ObservedJob, pod: ObservedPod) -> None:
+        uid = pod.uid
         async with self._at_once:
-            progress = await self._progress_at(pod["status"]["podIP"])
+            progress = await self._progress_at(pod.address)
         if progress is None:
             return
         before = self._answers.get(uid)
@@ -152,7 +145,3 @@ def _url(address: str, port: int) -> str:
         raise InvalidProgressError(f"no IP address: {address!r}") from None
     host = f"[{ip}]" if ip.version == 6 else str(ip)
     return f"http://{host}:{port}/progress"
-
-
-def _runs(pod: Manifest) -> bool:
-    return pod["status"]["phase"] == "Running" and bool(pod["status"]["podIP"])

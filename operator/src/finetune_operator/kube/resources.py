@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from finetune_operator.api import API_VERSION
+from finetune_operator.api.resources import RESOURCES
 from finetune_operator.core.labels import MANAGED_BY, MANAGER, NAME
 
 
@@ -36,9 +37,8 @@ class Resource:
 # Pods are made by controllers, from templates that have no managed-by label.
 _OURS, _OUR_PODS = f"{MANAGED_BY}={MANAGER}", f"{NAME}=finetune"
 
-PARENTS = (
-    Resource(api_version=API_VERSION, kind="FineTuneJob", plural="finetunejobs"),
-    Resource(api_version=API_VERSION, kind="ModelDeployment", plural="modeldeployments"),
+PARENTS = tuple(
+    Resource(api_version=API_VERSION, kind=resource.kind, plural=resource.plural) for resource in RESOURCES
 )
 CHILDREN = (
     Resource(api_version="batch/v1", kind="Job", plural="jobs", label_selector=_OURS),

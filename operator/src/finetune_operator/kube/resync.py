@@ -10,43 +10,44 @@ from itertools import chain, repeat
 
 from kubernetes.aio.client.exceptions import ApiException
 
-from finetune_operator.core.objects import Manifest
-from finetune_operator.kube.cache import Cache
-from finetune_operator.kube.requests import Requests
+from finetune_operator.core.observed.cache import Cache
+from finetune_operator.core.observed.object import ObservedObject
+from finetune_operator.kube.api_server import ApiServer
 from finetune_operator.kube.resources import WATCHED, Resource
 
 _LOG = logging.getLogger(__name__)
 _FIRST_SECONDS = 15.0
 
 
-async def resync(cache: Cache, requests: Requests, namespaces: Sequence[str]) -> list[Manifest]:
+async def resync(cache: Cache, server: ApiServer, namespaces: Sequence[str]) -> list[ObservedObject]:
     """Drop what is gone from the cache, and return it; no namespaces: all of them."""
-    gone: list[Manifest] = []
+    gone: list[ObservedObject] = []
     for resource in WATCHED:
         for namespace in namespaces or (None,):
-            gone += await _gone(cache, requests, resource, namespace)
+            gone += await _gone(cache, server, resource, namespace)
     for obj in gone:
         cache.drop(obj)
     return gone
 
 
 async def _gone(
-    cache: Cache, requests: Requests, resource: Resource, namespace: str | None
-) -> list[Manifest]:
-    known = [o for o in cache.of_kind(resource.kind) if namespace in (None, o["metadata"]["namespace"])]
+    cache: Cache, server: ApiServer, resource: Resource, namespace: str | None
+) -> list[ObservedObject]:
+    there = cache.of_kind(resource.kind, ObservedObject)
+    known = [obj for obj in there if namespace in (None, obj.ref.namespace)]
     if not known:
         return []
     # Listed after `known` was taken: an object made in between is in the list, or not in `known`.
-    listed = await requests.list_metadata(resource, namespace)
-    there = {item["metadata"]["uid"] for item in listed["items"]}
-    return [obj for obj in known if obj["metadata"]["uid"] not in there]
+    listed = await server.list_metadata(resource, namespace)
+    uids = {item["metadata"]["uid"] for item in listed["items"]}
+    return [obj for obj in known if obj.uid not in uids]
 
 
 async def resync_for_ever(
     cache: Cache,
-    requests: Requests,
+    server: ApiServer,
     namespaces: Sequence[str],
-    on_gone: Callable[[Manifest], None],
+    on_gone: Callable[[ObservedObject], None],
     period_seconds: float,
 ) -> None:
     """Resync at a fixed rate; a failed one is left to the next."""
@@ -54,7 +55,7 @@ async def resync_for_ever(
     for seconds in chain([_FIRST_SECONDS], repeat(period_seconds)):
         await asyncio.sleep(seconds)
         try:
-            for obj in await resync(cache, requests, namespaces):
+            for obj in await resync(cache, server, namespaces):
                 on_gone(obj)
         except (ApiException, OSError, TimeoutError) as error:
             _LOG.warning("could not list objects (%s); the next resync will", error)

@@ -1,10 +1,14 @@
 """The loop of the local engine: observe, reconcile, apply, run; the same reconcile as on a cluster."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from finetune_operator.core.config import Config
 from finetune_operator.core.objects import Manifest, Ref
+from finetune_operator.core.observed.child import ObservedChild
+from finetune_operator.core.observed.parent import ObservedParent
+from finetune_operator.core.observed.pod import ObservedPod
 from finetune_operator.core.plan import Event, Plan
+from finetune_operator.kinds import KINDS, Surroundings
 from finetune_operator.local.clock import Clock
 from finetune_operator.local.deployment_controller import DeploymentController
 from finetune_operator.local.environments import Environments
@@ -12,8 +16,6 @@ from finetune_operator.local.failed_pod import FailedPod, newest_failed_pod
 from finetune_operator.local.job_controller import JobController
 from finetune_operator.local.kubelet import Kubelet
 from finetune_operator.local.layout import Layout
-from finetune_operator.local.observe import Surroundings
-from finetune_operator.local.parents import PARENTS
 from finetune_operator.local.progress import ProgressPoller
 from finetune_operator.local.store import Store
 
@@ -44,7 +46,9 @@ class Engine:
         self._jobs = JobController(self.store, self.kubelet, clock)
         self._deployments = DeploymentController(self.store, self.kubelet, clock)
         self._surroundings = Surroundings(
-            store=self.store, kubelet=self.kubelet, poller=ProgressPoller(self.kubelet, clock)
+            objects=self.store.observed,
+            progress_of=ProgressPoller(self.kubelet, clock).progress_of,
+            endpoint_of=self._endpoint_of,
         )
         self._stopping = False
         self._forget_what_ran()
@@ -86,13 +90,13 @@ class Engine:
         for ref in self._given:
             if parent := self.store.get(ref):
                 yield parent
-                yield from (c for c in self.store.owned_by(parent["metadata"]["uid"]) if c["kind"] in PARENTS)
+                yield from (c for c in self.store.owned_by(parent["metadata"]["uid"]) if c["kind"] in KINDS)
 
     def _reconcile(self, parent: Manifest) -> None:
-        kind = PARENTS[parent["kind"]]
-        asked_for = kind.paused(parent) if self._stopping else parent
-        plan = kind.reconcile(asked_for, self._surroundings, self._clock.now(), self._config)
-        self._apply(Ref.of(parent), plan)
+        kind, ref = KINDS[parent["kind"]], Ref.of(parent)
+        if observed := self.store.observed.get(ref, ObservedParent):
+            asked_for = kind.paused(observed) if self._stopping else observed
+            self._apply(ref, kind.reconcile(asked_for, self._surroundings, self._clock.now(), self._config))
 
     def _apply(self, parent: Ref, plan: Plan) -> None:
         for child in plan.apply:
@@ -105,6 +109,11 @@ class Engine:
         self.store.set_status(parent, plan.status)
         for event in plan.events:
             self._on_event(parent, event)
+
+    def _endpoint_of(self, _children: Sequence[ObservedChild], pods: Sequence[ObservedPod]) -> str | None:
+        """Return the address of the first replica that runs: one machine has no load balancer."""
+        ports = (self.kubelet.port_of(pod.ref, "http") for pod in pods)
+        return next((f"http://127.0.0.1:{port}" for port in ports if port), None)
 
     def _forget_what_ran(self) -> None:
         """Remove what an engine before this one took with it: a machine that starts has no processes."""

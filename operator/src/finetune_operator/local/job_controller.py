@@ -3,14 +3,13 @@
 from datetime import datetime
 
 from finetune_operator.core.conditions import parse_timestamp, timestamp
+from finetune_operator.core.labels import POD_INDEX
 from finetune_operator.core.objects import Manifest, Ref
 from finetune_operator.local.clock import Clock
 from finetune_operator.local.kubelet import Kubelet
 from finetune_operator.local.pods import exit_code_of, is_ready, phase_of, pod_of
 from finetune_operator.local.ports import SHARED_BY_JOB, free_port
 from finetune_operator.local.store import Store
-
-_INDEX = "batch.kubernetes.io/job-completion-index"
 
 
 class JobController:
@@ -62,8 +61,8 @@ class JobController:
         name, count = job["metadata"]["name"], job["spec"].get("completions", 1)
         self._set_status(job, ready=0, active=count)
         for index in map(str, range(count)):
-            labels = {"batch.kubernetes.io/job-name": name, _INDEX: index}
-            self._kubelet.start(pod_of(job, f"{name}-{index}", labels, {_INDEX: index}), shared)
+            labels = {"batch.kubernetes.io/job-name": name, POD_INDEX: index}
+            self._kubelet.start(pod_of(job, f"{name}-{index}", labels, {POD_INDEX: index}), shared)
 
     def _is_overdue(self, job: Manifest) -> bool:
         deadline, started = job["spec"].get("activeDeadlineSeconds"), _started(job)

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 import httpx
 
 from finetune_operator.core.objects import Ref
+from finetune_operator.core.observed.pod import ObservedPod
 from finetune_operator.finetune.observed import ObservedProgress
 from finetune_operator.finetune.progress import MAX_ANSWER_BYTES, InvalidProgressError, parse_progress
 from finetune_operator.local.clock import Clock
@@ -24,16 +25,16 @@ class ProgressPoller:
         self._asked: dict[Ref, datetime] = {}
         self._client = httpx.Client(timeout=_TIMEOUT_SECONDS, trust_env=False)
 
-    def progress_of(self, pod: Ref) -> ObservedProgress | None:
+    def progress_of(self, pod: ObservedPod) -> ObservedProgress | None:
         """Return the newest progress of a running pod; None before its first answer."""
         now = self._clock.now()
-        port = self._kubelet.port_of(pod, "progress")
+        port = self._kubelet.port_of(pod.ref, "progress")
         if port is None:
             return None
-        if now - self._asked.get(pod, datetime.min.replace(tzinfo=now.tzinfo)) >= _PERIOD:
-            self._asked[pod] = now
-            self._ask(pod, port)
-        return self._answers.get(pod)
+        if now - self._asked.get(pod.ref, datetime.min.replace(tzinfo=now.tzinfo)) >= _PERIOD:
+            self._asked[pod.ref] = now
+            self._ask(pod.ref, port)
+        return self._answers.get(pod.ref)
 
     def _ask(self, pod: Ref, port: int) -> None:
         try:

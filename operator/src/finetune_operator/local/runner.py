@@ -3,57 +3,13 @@
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import Enum
 from types import FrameType
 
 from finetune_operator.core.objects import Manifest
+from finetune_operator.core.verdict import State, Verdict, verdict_of
 from finetune_operator.local.engine import Engine
-
-
-class State(Enum):
-    """How everything given is, taken together."""
-
-    GOING_ON = "going on"
-    READY = "ready"
-    """Jobs are complete and deployments available."""
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """The state, and whom it is about when it is a failure."""
-
-    state: State
-    parent: Manifest | None = None
-    message: str = ""
-
-
-def verdict_of(parents: Sequence[Manifest]) -> Verdict:
-    """Return the state of all parents, by the conditions that any client could read."""
-    if not all(map(_is_current, parents)):
-        return Verdict(state=State.GOING_ON)
-    # Jobs first: a deployment that waits for a failed job fails of it.
-    for parent in sorted(parents, key=lambda p: p["kind"] != "FineTuneJob"):
-        stalled = _condition(parent, "Stalled")
-        if stalled.get("status") == "True":
-            return Verdict(state=State.FAILED, parent=parent, message=stalled["message"])
-    finished = {"FineTuneJob": "Complete", "ModelDeployment": "Available"}
-    if all(_condition(p, finished[p["kind"]]).get("status") == "True" for p in parents):
-        return Verdict(state=State.READY)
-    return Verdict(state=State.GOING_ON)
-
-
-def _is_current(parent: Manifest) -> bool:
-    """Return whether the status is about the spec as it is now."""
-    return bool(parent.get("status", {}).get("observedGeneration") == parent["metadata"]["generation"])
-
-
-def _condition(parent: Manifest, type_: str) -> Manifest:
-    conditions: list[Manifest] = parent.get("status", {}).get("conditions", [])
-    return next((c for c in conditions if c["type"] == type_), {})
 
 
 class Runner:

@@ -3,12 +3,16 @@
 import os
 import uuid
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import yaml
 
 from finetune_operator.core.conditions import timestamp
 from finetune_operator.core.objects import Manifest, Ref
+from finetune_operator.core.observed.cache import Cache
+from finetune_operator.core.observed.kinds import observe
 from finetune_operator.local.clock import Clock
 
 
@@ -19,9 +23,11 @@ class Store:
         self._folder = folder
         self._clock = clock
         self._objects: dict[Ref, Manifest] = {}
+        self._versions = count(1)
+        self.observed = Cache()
+        """What is there, as a reconcile sees it."""
         for path in sorted(folder.glob("*/*/*.yaml")):
-            manifest = yaml.safe_load(path.read_text())
-            self._objects[Ref.of(manifest)] = manifest
+            self._keep(yaml.safe_load(path.read_text()))
 
     def get(self, ref: Ref) -> Manifest | None:
         """Return an object, or None."""
@@ -79,6 +85,7 @@ class Store:
         if manifest is None:
             return
         self._path(ref).unlink(missing_ok=True)
+        self.observed.drop(observe(manifest))
         for dependent in list(self.owned_by(manifest["metadata"]["uid"])):
             self.remove(Ref.of(dependent))
 
@@ -92,5 +99,9 @@ class Store:
         partial = path.with_suffix(".partial")
         partial.write_text(yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True))
         os.replace(partial, path)
-        self._objects[ref] = manifest
+        return self._keep(manifest)
+
+    def _keep(self, manifest: Manifest) -> Manifest:
+        self._objects[Ref.of(manifest)] = manifest
+        self.observed.put(replace(observe(manifest), version=next(self._versions)))
         return manifest

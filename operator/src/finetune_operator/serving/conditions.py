@@ -2,7 +2,7 @@
 
 from finetune_operator.api.deployment import ModelDeployment
 from finetune_operator.core.conditions import Condition
-from finetune_operator.core.deployment_observation import ObservedDeployment
+from finetune_operator.core.observed.deployment import ObservedDeployment
 from finetune_operator.serving.model import NoModel, ServedModel
 from finetune_operator.serving.observed import Observed
 from finetune_operator.serving.reasons import MESSAGES, Reason

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 
 from finetune_operator.api.deployment import AdapterSpec, ModelDeployment
 from finetune_operator.core.capacity.weights import checkpoint_bytes
-from finetune_operator.core.objects import Manifest
-from finetune_operator.serving.observed import Observed, ObservedModel
+from finetune_operator.core.outcome import Outcome
+from finetune_operator.serving.observed import Observed
 from finetune_operator.serving.reasons import MESSAGES, Reason
 
 
@@ -41,13 +41,6 @@ class NoModel:
     """Whether waiting alone cannot help."""
 
 
-def named_jobs(deployment: Manifest) -> set[str]:
-    """Return the names of the FineTuneJobs that a deployment needs, of its namespace."""
-    spec = deployment["spec"]
-    names = {source.get("fineTuneJob") for source in (spec["model"], *spec.get("adapters", []))}
-    return names - {None}
-
-
 def resolve_model(deployment: ModelDeployment, observed: Observed) -> ServedModel | NoModel:
     """Return the model that the spec names, with its adapters."""
     model = _resolve_base(deployment, observed.jobs)
@@ -62,9 +55,7 @@ def resolve_model(deployment: ModelDeployment, observed: Observed) -> ServedMode
     return replace(model, adapters=tuple(adapters))
 
 
-def _resolve_adapter(
-    spec: AdapterSpec, jobs: Mapping[str, ObservedModel], claim: str
-) -> ServedAdapter | NoModel:
+def _resolve_adapter(spec: AdapterSpec, jobs: Mapping[str, Outcome], claim: str) -> ServedAdapter | NoModel:
     if spec.fine_tune_job is None:
         assert spec.uri is not None  # the API's rules
         return ServedAdapter(name=spec.name, path=spec.uri)
@@ -84,7 +75,7 @@ def _resolve_adapter(
     return NoModel(reason=Reason.ADAPTER_NOT_TRAINED, message=message)
 
 
-def _resolve_base(deployment: ModelDeployment, jobs: Mapping[str, ObservedModel]) -> ServedModel | NoModel:
+def _resolve_base(deployment: ModelDeployment, jobs: Mapping[str, Outcome]) -> ServedModel | NoModel:
     model, storage = deployment.spec.model, deployment.spec.storage
     if model.fine_tune_job is None:
         assert model.uri is not None  # the API's rules
@@ -101,8 +92,8 @@ def _resolve_base(deployment: ModelDeployment, jobs: Mapping[str, ObservedModel]
     if not job.complete:
         message = MESSAGES[Reason.JOB_NOT_COMPLETE].format(job=name, phase=job.phase)
         return NoModel(reason=Reason.JOB_NOT_COMPLETE, message=message)
-    if job.path is None:
+    if job.model_path is None:
         message = MESSAGES[Reason.JOB_HAS_NO_MODEL].format(job=name)
         return NoModel(reason=Reason.JOB_HAS_NO_MODEL, message=message, final=True)
     size = checkpoint_bytes(job.weights.model, job.weights.dtype) if job.weights else None
-    return ServedModel(path=job.path, claim=job.claim, size_bytes=size)
+    return ServedModel(path=job.model_path, claim=job.claim, size_bytes=size)

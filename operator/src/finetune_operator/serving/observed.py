@@ -1,39 +1,58 @@
-"""What was seen of a ModelDeployment's surroundings."""
+"""What was seen of a ModelDeployment's surroundings, on a cluster or by the local engine."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from finetune_operator.core.capacity.architecture import Weights
-from finetune_operator.core.deployment_observation import ObservedDeployment
-from finetune_operator.core.objects import Manifest, Ref
-
-
-@dataclass(frozen=True, kw_only=True)
-class ObservedModel:
-    """A FineTuneJob whose model or adapter is to be served, by what its status says."""
-
-    phase: str
-    claim: str
-    path: str | None = None
-    """Folder of the merged model in the volume, once the job is Complete."""
-    adapter_path: str | None = None
-    """Folder of the adapter in the volume, once the job is Trained."""
-    rank: int | None = None
-    """Of the adapter."""
-    complete: bool = False
-    failure: str = ""
-    """The message of the job's Failed condition; empty when it has not failed."""
-    weights: Weights | None = None
-    """What is to be served, where that is known."""
+from finetune_operator.api import API_VERSION
+from finetune_operator.core.objects import Ref
+from finetune_operator.core.observed.cache import Cache
+from finetune_operator.core.observed.child import ObservedChild
+from finetune_operator.core.observed.deployment import ObservedDeployment
+from finetune_operator.core.observed.parent import ObservedParent
+from finetune_operator.core.observed.pod import ObservedPod
+from finetune_operator.core.outcome import Outcome, outcome_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class Observed:
     """Children as far as they are kept, the Deployment among them, and the jobs that are named."""
 
-    children: Mapping[Ref, Manifest] = field(default_factory=dict)
-    jobs: Mapping[str, ObservedModel] = field(default_factory=dict)
+    children: Mapping[Ref, ObservedChild] = field(default_factory=dict)
+    jobs: Mapping[str, Outcome] = field(default_factory=dict)
     """FineTuneJobs by their names, for the model and for adapters; those that are there."""
     deployment: ObservedDeployment | None = None
     endpoint: str | None = None
     """Base URL of the API, where it is reached from: the Service's name, or a port of this machine."""
+
+
+EndpointOf = Callable[[Sequence[ObservedChild], Sequence[ObservedPod]], str | None]
+"""Where a server is reached, by its children and its pods; None where it is not yet."""
+
+
+def observe_model_deployment(parent: ObservedParent, objects: Cache, endpoint_of: EndpointOf) -> Observed:
+    """Return what is seen of a ModelDeployment's children, and of the jobs that it names."""
+    children = objects.owned_by(parent, ObservedChild)
+    servers = (with_pods(child, objects) for child in children if isinstance(child, ObservedDeployment))
+    server = next(servers, None)
+    jobs = {ref.name: objects.get(ref, ObservedParent) for ref in named_jobs(parent)}
+    return Observed(
+        children={child.ref: child for child in children},
+        jobs={name: outcome_of(job.manifest) for name, job in jobs.items() if job},
+        deployment=server,
+        endpoint=endpoint_of(children, server.pods if server else ()),
+    )
+
+
+def named_jobs(parent: ObservedParent) -> set[Ref]:
+    """Return the FineTuneJobs that a deployment needs, of its namespace."""
+    spec = parent.spec or {}
+    names = {source.get("fineTuneJob") for source in (spec["model"], *spec.get("adapters", []))}
+    return {
+        Ref(api_version=API_VERSION, kind="FineTuneJob", namespace=parent.ref.namespace, name=name)
+        for name in names - {None}
+    }
+
+
+def with_pods(deployment: ObservedDeployment, objects: Cache) -> ObservedDeployment:
+    """Return a Deployment with the pods that it has now."""
+    return replace(deployment, pods=tuple(objects.owned_by(deployment, ObservedPod)))

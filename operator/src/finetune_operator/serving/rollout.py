@@ -8,10 +8,10 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Self
 
-from finetune_operator.core.deployment_observation import ObservedDeployment
 from finetune_operator.core.digest import digest
 from finetune_operator.core.labels import ROLLOUT
 from finetune_operator.core.objects import Manifest
+from finetune_operator.core.observed.deployment import ObservedDeployment
 
 
 @dataclass(frozen=True, kw_only=True)

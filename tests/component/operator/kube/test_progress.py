@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from finetune_operator.core.objects import Manifest
+from finetune_operator.core.observed.cache import Cache
+from finetune_operator.core.observed.job import ObservedJob
+from finetune_operator.core.observed.kinds import observe
 from finetune_operator.finetune.observed import ObservedProgress
-from finetune_operator.kube.cache import Cache
 from finetune_operator.kube.progress import ProgressPoller
 
 Pod = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -72,18 +74,26 @@ JUNK = {
 }
 
 
-def poller_of(addresses: dict[str, str], port: int, on_change: Callable[[Manifest], None]) -> ProgressPoller:
+def poller_of(
+    addresses: dict[str, str], port: int, on_change: Callable[[ObservedJob], None]
+) -> ProgressPoller:
     cache = Cache()
     for name, address in addresses.items():
-        cache.put(_object("batch/v1", "Job", name, {"active": 1}))
+        cache.put(observe(_object("batch/v1", "Job", name, {"active": 1})))
         pod = _object("v1", "Pod", f"{name}-0", {"phase": "Running", "podIP": address})
-        pod["metadata"]["ownerReferences"] = [{"uid": f"Job-{name}"}]
-        cache.put(pod)
+        owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": f"Job-{name}"}
+        pod["metadata"]["ownerReferences"] = [owner]
+        cache.put(observe(pod))
     return ProgressPoller(cache, on_change, port)
 
 
 def _object(api_version: str, kind: str, name: str, status: Manifest) -> Manifest:
-    labels = {"finetune.dev/attempt": "0", "batch.kubernetes.io/job-completion-index": "0"}
+    labels = {
+        "finetune.dev/attempt": "0",
+        "finetune.dev/run": "r",
+        "app.kubernetes.io/component": "train",
+        "batch.kubernetes.io/job-completion-index": "0",
+    }
     metadata: dict[str, Any] = {"name": name, "namespace": "ml", "uid": f"{kind}-{name}", "labels": labels}
     return {
         "apiVersion": api_version,
@@ -102,7 +112,7 @@ async def poll(pods: dict[str, tuple[str, Pod]], *, strange: dict[str, str] | No
         servers.append(await asyncio.start_server(pod, address, port, family=family))
         port = servers[0].sockets[0].getsockname()[1]
     addresses = {name: address for name, (address, _) in pods.items()} | (strange or {})
-    poller = poller_of(addresses, port, lambda job: known.add(job["metadata"]["name"]))
+    poller = poller_of(addresses, port, lambda job: known.add(job.name))
     try:
         await poller.poll()
     finally:

@@ -9,8 +9,9 @@ import pytest
 from waiting import until
 
 from finetune_operator.core.objects import Manifest
+from finetune_operator.core.verdict import State, verdict_of
 from finetune_operator.local.engine import Engine
-from finetune_operator.local.runner import Runner, State, verdict_of
+from finetune_operator.local.runner import Runner
 
 Start = Callable[..., tuple[Engine, Runner]]
 Job = Callable[..., dict[str, Any]]

@@ -8,10 +8,11 @@ import pytest
 from click.testing import CliRunner
 
 from finetune_operator.cli import finetune
+from finetune_operator.core.verdict import State
 from finetune_operator.local import deployment_controller
 from finetune_operator.local.engine import Engine
 from finetune_operator.local.layout import Layout
-from finetune_operator.local.runner import Runner, State
+from finetune_operator.local.runner import Runner
 
 Start = Callable[..., tuple[Engine, Runner]]
 Job = Callable[..., dict[str, Any]]

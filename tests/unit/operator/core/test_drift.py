@@ -2,12 +2,13 @@
 
 from typing import Any
 
+import observing
 import pytest
 
 from finetune_operator.core.children import changed_children
 from finetune_operator.core.digest import with_spec_hash
 from finetune_operator.core.drift import covers
-from finetune_operator.core.objects import Manifest, Ref
+from finetune_operator.core.objects import Manifest
 
 
 @pytest.mark.parametrize(
@@ -52,9 +53,9 @@ def service(**spec: Any) -> Manifest:
 def test_what_is_applied() -> None:
     wanted, stamped = service(port=1), with_spec_hash(service(port=1))
     assert changed_children([wanted], {}) == (stamped,)
-    assert changed_children([wanted], {Ref.of(wanted): stamped}) == ()
-    assert changed_children([wanted], {Ref.of(wanted): {**stamped, "spec": {"port": 2}}}) == (stamped,)
-    assert changed_children([service(port=3)], {Ref.of(wanted): stamped}) == (
+    assert changed_children([wanted], observing.children([stamped])) == ()
+    assert changed_children([wanted], observing.children([{**stamped, "spec": {"port": 2}}])) == (stamped,)
+    assert changed_children([service(port=3)], observing.children([stamped])) == (
         with_spec_hash(service(port=3)),
     )
 
@@ -62,17 +63,17 @@ def test_what_is_applied() -> None:
 def test_what_is_immutable_is_left_as_an_operator_before_this_one_wrote_it() -> None:
     written = {**service(), "kind": "ConfigMap", "immutable": True, "data": {"run.json": "{}"}}
     wanted = {**written, "data": {"run.json": '{"newField": null}'}}
-    assert changed_children([wanted], {Ref.of(wanted): with_spec_hash(written)}) == ()
+    assert changed_children([wanted], observing.children([with_spec_hash(written)])) == ()
     assert len(changed_children([wanted], {})) == 1
 
 
 def test_a_label_that_is_gone_comes_back() -> None:
     wanted, stamped = service(port=1), with_spec_hash(service(port=1))
     live = {**stamped, "metadata": {**stamped["metadata"], "labels": {}}}
-    assert changed_children([wanted], {Ref.of(wanted): live}) == (stamped,)
+    assert changed_children([wanted], observing.children([live])) == (stamped,)
 
 
 def test_what_is_not_kept_in_memory_is_not_compared() -> None:
     wanted = service(port=1)
     live = {k: v for k, v in with_spec_hash(wanted).items() if k != "spec"}
-    assert changed_children([wanted], {Ref.of(wanted): live}) == ()
+    assert changed_children([wanted], observing.children([live])) == ()

@@ -3,10 +3,11 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import observing
 import pytest
 
 from finetune_operator.api.scheduling import RestartPolicy, SchedulingSpec
-from finetune_operator.core.job_observation import JobState, ObservedJob
+from finetune_operator.core.observed.job import JobState, ObservedJob
 from finetune_operator.core.termination import Termination
 from finetune_operator.finetune.course import BackingOff, Complete, Course, Failed, Running, Step, Suspended
 from finetune_operator.finetune.stages import Stage
@@ -16,16 +17,8 @@ NOW = START + timedelta(hours=1)
 
 
 def seen(stage: Stage, attempt: int = 0, state: JobState = JobState.ACTIVE, **fields: Any) -> ObservedJob:
-    return ObservedJob(
-        name=f"faq-{stage}-{attempt}",
-        component=stage,
-        run="3f2a9c1b",
-        attempt=attempt,
-        state=state,
-        started_at=START,
-        finished_at=None if state is JobState.ACTIVE else NOW,
-        **fields,
-    )
+    finished = None if state is JobState.ACTIVE else NOW
+    return observing.attempt(stage, attempt, state, started=START, finished=finished, **fields)
 
 
 def done(stage: Stage) -> ObservedJob:
@@ -34,7 +27,7 @@ def done(stage: Stage) -> ObservedJob:
 
 def failed(code: int, attempt: int = 0, stage: Stage = Stage.TRAIN, **fields: Any) -> ObservedJob:
     cause = Termination(exit_code=code, reason="Broken", message="It broke", remedy="Mend it")
-    return seen(stage, attempt, JobState.FAILED, termination=cause, **fields)
+    return seen(stage, attempt, JobState.FAILED, pods=(observing.failed_pod(cause),), **fields)
 
 
 def course(*jobs: ObservedJob, restarts: int = 1, **scheduling: Any) -> Course:
@@ -109,7 +102,7 @@ OVERDUE = (
             id="the user's configuration, whatever restarts are left",
         ),
         pytest.param(
-            course(PREPARED, failed(2, disrupted=True), restarts=0),
+            course(PREPARED, failed(2, stopped_by_disruption=True), restarts=0),
             0,
             Running(stage=Stage.TRAIN, attempt=1, job=None),
             id="what a disrupted attempt said does not count",
@@ -121,7 +114,12 @@ OVERDUE = (
             id="restarts are counted over all stages",
         ),
         pytest.param(
-            course(PREPARED, failed(143, disrupted=True), failed(143, 1, disrupted=True), restarts=0),
+            course(
+                PREPARED,
+                failed(143, stopped_by_disruption=True),
+                failed(143, 1, stopped_by_disruption=True),
+                restarts=0,
+            ),
             0,
             Running(stage=Stage.TRAIN, attempt=2, job=None),
             id="disruptions do not count and do not wait",

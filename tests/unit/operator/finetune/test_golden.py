@@ -8,15 +8,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import observing
 import pytest
 
 from finetune_operator.api.job import FineTuneJob
 from finetune_operator.core.config import Config, Images
-from finetune_operator.core.job_observation import JobState, ObservedJob
-from finetune_operator.core.objects import Manifest, Ref
+from finetune_operator.core.objects import Manifest
+from finetune_operator.core.observed.job import JobState
+from finetune_operator.core.run import run_file
 from finetune_operator.finetune import Observed
 from finetune_operator.finetune.reconcile import reconcile
-from finetune_operator.finetune.run import run_file
 from finetune_operator.finetune.stages import stages_of
 
 RUNS = Path(__file__).parents[3] / "golden" / "run"
@@ -30,18 +31,10 @@ def all_children(job: FineTuneJob) -> list[Manifest]:
     run, stages = run_file(job)["run"], stages_of(job.spec)
     for done in range(len(stages) + 1):
         jobs = tuple(
-            ObservedJob(
-                name=f"{stage}",
-                component=stage,
-                run=run,
-                attempt=0,
-                state=JobState.SUCCEEDED,
-                started_at=NOW,
-                finished_at=NOW,
-            )
+            observing.attempt(stage, state=JobState.SUCCEEDED, run=run, started=NOW, finished=NOW)
             for stage in stages[:done]
         )
-        seen = {Ref.of(child): child for child in children}
+        seen = observing.children(children)
         children += reconcile(job, Observed(children=seen, jobs=jobs), NOW, CONFIG).apply
     return children
 

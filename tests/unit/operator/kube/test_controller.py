@@ -9,10 +9,12 @@ from kubernetes.aio.client.exceptions import ApiException
 
 from finetune_operator.core.config import Config
 from finetune_operator.core.objects import Manifest, Ref
-from finetune_operator.kube.cache import Cache
+from finetune_operator.core.observed.cache import Cache
+from finetune_operator.core.observed.kinds import observe
+from finetune_operator.kinds import Surroundings
+from finetune_operator.kube.api_server import ApiServer
 from finetune_operator.kube.controller import Controller
-from finetune_operator.kube.progress import ProgressPoller
-from finetune_operator.kube.requests import Requests
+from finetune_operator.kube.endpoint import endpoint_of
 
 ENDING = json.dumps({"message": "forbidden", "details": {"causes": [{"reason": "NamespaceTerminating"}]}})
 
@@ -82,9 +84,9 @@ class Job:
     def __init__(self, server: Server) -> None:
         self.woken: list[Ref] = []
         cache = Cache()
-        cache.put(fine_tune_job())
-        poller = ProgressPoller(cache, lambda _: None)
-        self._controller = Controller(cache, cast(Requests, server), poller, Config(), self.woken.append)
+        cache.put(observe(fine_tune_job()))
+        around = Surroundings(objects=cache, progress_of=lambda _: None, endpoint_of=endpoint_of)
+        self._controller = Controller(around, cast(ApiServer, server), Config(), self.woken.append)
 
     def reconcile(self) -> float | None:
         return asyncio.run(self._controller.reconcile(Ref.of(fine_tune_job())))
@@ -107,7 +109,11 @@ def test_what_is_somebody_elses_is_not_taken_over(kind: str) -> None:
     server, theirs = Server(), Server()
     Job(server).reconcile()
     (key,) = [key for key in server.there if key[0] == kind]
-    theirs.there[key] = {"kind": kind, "metadata": {"name": key[1], "uid": "theirs"}}
+    theirs.there[key] = {
+        "apiVersion": "v1",
+        "kind": kind,
+        "metadata": {"name": key[1], "namespace": "ml", "uid": "theirs"},
+    }
     before = dict(theirs.there)
     Job(theirs).reconcile()
     assert theirs.there[key] == before[key]

@@ -9,7 +9,8 @@ import pytest
 from finetune_operator.api.deployment import ModelDeployment
 from finetune_operator.core.capacity.architecture import FLAVORS, Dtype, Weights
 from finetune_operator.core.config import Config
-from finetune_operator.serving import Observed, ObservedModel
+from finetune_operator.core.outcome import Outcome
+from finetune_operator.serving import Observed
 from finetune_operator.serving.fits import fits_of
 from finetune_operator.serving.reconcile import reconcile
 
@@ -115,7 +116,7 @@ def test_what_does_not_fit_is_not_served(
     deployment: Builder, replicas: int, kinds: list[str], stalled: str
 ) -> None:
     weights = Weights(model=FLAVORS["671B_lora"], dtype="bfloat16")
-    model = ObservedModel(phase="Complete", claim="models", path="runs/x", complete=True, weights=weights)
+    model = Outcome(phase="Complete", claim="models", model_path="runs/x", complete=True, weights=weights)
     parent = deployment(tensorParallelSize=8, replicas=replicas)
 
     plan = reconcile(parent, Observed(jobs={"faq": model}), datetime(2026, 1, 1, tzinfo=UTC), Config())

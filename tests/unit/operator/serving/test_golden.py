@@ -7,14 +7,15 @@ from finetune_operator.api.deployment import ModelDeployment
 from finetune_operator.core.capacity.architecture import FLAVORS, Weights
 from finetune_operator.core.config import Config, Images
 from finetune_operator.core.objects import Manifest
-from finetune_operator.serving import Observed, ObservedModel
+from finetune_operator.core.outcome import Outcome
+from finetune_operator.serving import Observed
 from finetune_operator.serving.reconcile import reconcile
 
 CONFIG = Config(images=Images(server="server:test"))
-MODEL = ObservedModel(
+MODEL = Outcome(
     phase="Complete",
     claim="support-671b-storage",
-    path="runs/ml/support-671b/3f2a9c1b/merged",
+    model_path="runs/ml/support-671b/3f2a9c1b/merged",
     complete=True,
     weights=Weights(model=FLAVORS["671B_lora"], dtype="float8"),
 )

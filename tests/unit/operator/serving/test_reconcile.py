@@ -4,31 +4,33 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import observing
 import pytest
 
 from finetune_operator.api.deployment import ModelDeployment
 from finetune_operator.core.capacity.architecture import FLAVORS, Weights
 from finetune_operator.core.config import Config, Images
-from finetune_operator.core.deployment_observation import ObservedDeployment
-from finetune_operator.core.objects import Manifest, Ref
+from finetune_operator.core.objects import Manifest
+from finetune_operator.core.observed.deployment import ObservedDeployment
+from finetune_operator.core.outcome import Outcome
 from finetune_operator.core.plan import Plan
 from finetune_operator.core.termination import Termination
-from finetune_operator.serving import Observed, ObservedModel
+from finetune_operator.serving import Observed
 from finetune_operator.serving.reconcile import reconcile
 
 Builder = Callable[..., ModelDeployment]
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CONFIG = Config(images=Images(server="server:test"))
 PATH = "runs/default/faq/3f2a9c1b/merged"
-READY = ObservedModel(phase="Complete", claim="shared", path=PATH, complete=True)
-TRAINING = ObservedModel(phase="Training", claim="shared")
+READY = Outcome(phase="Complete", claim="shared", model_path=PATH, complete=True)
+TRAINING = Outcome(phase="Training", claim="shared")
 CRASH = Termination(exit_code=1, reason="Failed", message="no memory")
 
 
 def plan(
     parent: ModelDeployment,
-    model: ObservedModel | None = None,
-    jobs: dict[str, ObservedModel] | None = None,
+    model: Outcome | None = None,
+    jobs: dict[str, Outcome] | None = None,
     **observed: Any,
 ) -> Plan:
     jobs = {**(jobs or {}), **({"faq": model} if model else {})}
@@ -65,7 +67,7 @@ def server_of(plan: Plan) -> Manifest:
             id="it waits",
         ),
         pytest.param(
-            ObservedModel(phase="Failed", claim="shared", failure="It broke"),
+            Outcome(phase="Failed", claim="shared", failure="It broke"),
             None,
             "Failed",
             "True",
@@ -77,7 +79,7 @@ def server_of(plan: Plan) -> Manifest:
         ),
         pytest.param(
             READY,
-            ObservedDeployment(updated=1, ready=1),
+            observing.server(updated=1, ready=1),
             "Available",
             "False",
             "1 of 1 replicas answer",
@@ -85,7 +87,7 @@ def server_of(plan: Plan) -> Manifest:
         ),
         pytest.param(
             READY,
-            ObservedDeployment(updated=1, restarts=1, termination=CRASH),
+            observing.server(updated=1, pods=(observing.failed_pod(CRASH, restarts=1),)),
             "Crashing",
             "False",
             "The server ends with exit code 1: no memory",
@@ -93,7 +95,7 @@ def server_of(plan: Plan) -> Manifest:
         ),
         pytest.param(
             READY,
-            ObservedDeployment(updated=1, restarts=3, termination=CRASH),
+            observing.server(updated=1, pods=(observing.failed_pod(CRASH, restarts=3),)),
             "Failed",
             "True",
             "The server ends with exit code 1: no memory",
@@ -101,7 +103,7 @@ def server_of(plan: Plan) -> Manifest:
         ),
         pytest.param(
             READY,
-            ObservedDeployment(updated=1, overdue_since="2026-01-01T00:00:00Z"),
+            observing.server(updated=1, overdue_since="2026-01-01T00:00:00Z"),
             "Failed",
             "True",
             "The server was not ready in time; see the pod's log",
@@ -109,7 +111,7 @@ def server_of(plan: Plan) -> Manifest:
         ),
         pytest.param(
             TRAINING,
-            ObservedDeployment(updated=1, ready=1),
+            observing.server(updated=1, ready=1),
             "Available",
             "False",
             "Waits for FineTuneJob faq to be Complete; it is Training",
@@ -119,7 +121,7 @@ def server_of(plan: Plan) -> Manifest:
 )
 def test_conditions(
     deployment: Builder,
-    model: ObservedModel | None,
+    model: Outcome | None,
     server: ObservedDeployment | None,
     phase: str,
     stalled: str,
@@ -135,13 +137,13 @@ def test_conditions(
 def test_nothing_is_served_before_there_is_a_model(deployment: Builder) -> None:
     waiting = plan(deployment(), model=TRAINING)
     assert kinds(waiting) == ["Service", "PodDisruptionBudget", "NetworkPolicy"]
-    seen = {Ref.of(child): child for child in waiting.apply}
+    seen = observing.children(waiting.apply)
     ready = plan(deployment(), model=READY, children=seen)
     assert kinds(ready) == ["Deployment"]
-    seen |= {Ref.of(child): child for child in ready.apply}
+    seen |= observing.children(ready.apply)
     assert plan(deployment(), model=READY, children=seen).apply == ()
     assert kinds(
-        plan(deployment(), model=ObservedModel(**{**vars(READY), "path": "runs/x/merged"}), children=seen)
+        plan(deployment(), model=Outcome(**{**vars(READY), "model_path": "runs/x/merged"}), children=seen)
     ) == ["Deployment"]
 
 
@@ -198,7 +200,7 @@ def test_ready_means_that_it_generated(deployment: Builder) -> None:
     ],
 )
 def test_how_long_it_may_take_to_be_ready(deployment: Builder, weights: Weights | None, seconds: int) -> None:
-    model = ObservedModel(**{**vars(READY), "weights": weights})
+    model = Outcome(**{**vars(READY), "weights": weights})
     made = plan(deployment(tensorParallelSize=8), model=model)
     startup = server_of(made)["startupProbe"]
     assert startup["failureThreshold"] * startup["periodSeconds"] == pytest.approx(seconds, abs=10)
@@ -209,7 +211,7 @@ def adapters(*specs: dict[str, str]) -> dict[str, Any]:
     return {"adapters": [{"name": f"a{number}", **spec} for number, spec in enumerate(specs)]}
 
 
-TRAINED = ObservedModel(phase="Merging", claim="shared", adapter_path="runs/default/tone/1/adapter", rank=48)
+TRAINED = Outcome(phase="Merging", claim="shared", adapter_path="runs/default/tone/1/adapter", rank=48)
 
 
 def test_adapters_of_jobs_and_of_folders(deployment: Builder) -> None:
@@ -219,7 +221,7 @@ def test_adapters_of_jobs_and_of_folders(deployment: Builder) -> None:
         *("--enable-lora", "--max-lora-rank", "64", "--lora-modules"),
         *("a0=/volume/runs/default/tone/1/adapter", "a1=/volume/adapters/terms"),
     ]
-    replaced = ObservedModel(**{**vars(TRAINED), "adapter_path": "runs/default/tone/2/adapter"})
+    replaced = Outcome(**{**vars(TRAINED), "adapter_path": "runs/default/tone/2/adapter"})
     again = server_of(plan(deployment(**spec), model=READY, jobs={"tone": replaced}))
     assert "a0=/volume/runs/default/tone/2/adapter" in again["args"]
 
@@ -230,19 +232,19 @@ def test_adapters_of_jobs_and_of_folders(deployment: Builder) -> None:
         pytest.param(None, "FineTuneJobNotFound", "False", id="no job"),
         pytest.param(TRAINING, "AdapterNotTrained", "False", id="it waits"),
         pytest.param(
-            ObservedModel(phase="Failed", claim="shared", failure="It broke"),
+            Outcome(phase="Failed", claim="shared", failure="It broke"),
             "FineTuneJobFailed",
             "True",
             id="the job failed",
         ),
         pytest.param(
-            ObservedModel(**{**vars(TRAINED), "failure": "The merge broke"}),
+            Outcome(**{**vars(TRAINED), "failure": "The merge broke"}),
             "Loading",
             "False",
             id="it failed after training",
         ),
         pytest.param(
-            ObservedModel(**{**vars(TRAINED), "claim": "other"}),
+            Outcome(**{**vars(TRAINED), "claim": "other"}),
             "AdapterInAnotherVolume",
             "True",
             id="another volume",
@@ -250,7 +252,7 @@ def test_adapters_of_jobs_and_of_folders(deployment: Builder) -> None:
     ],
 )
 def test_an_adapter_that_is_not_there(
-    deployment: Builder, job: ObservedModel | None, reason: str, stalled: str
+    deployment: Builder, job: Outcome | None, reason: str, stalled: str
 ) -> None:
     parent = deployment(**adapters({"fineTuneJob": "tone"}))
     status = plan(parent, model=READY, jobs={"tone": job} if job else {}).status
@@ -259,7 +261,7 @@ def test_an_adapter_that_is_not_there(
 
 
 def test_what_an_autoscaler_reads(deployment: Builder) -> None:
-    status = plan(deployment(replicas=2), model=READY, deployment=ObservedDeployment(replicas=1)).status
+    status = plan(deployment(replicas=2), model=READY, deployment=observing.server(replicas=1)).status
     assert status["replicas"] == 1
     assert status["selector"] == (
         "app.kubernetes.io/name=finetune,app.kubernetes.io/instance=faq,app.kubernetes.io/component=serve"

@@ -4,16 +4,18 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import observing
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from finetune_operator.api.deployment import ModelDeployment
 from finetune_operator.core.config import Config
-from finetune_operator.core.deployment_observation import observe_deployment
 from finetune_operator.core.objects import Manifest, Ref
+from finetune_operator.core.observed.deployment import observe_deployment
+from finetune_operator.core.outcome import Outcome
 from finetune_operator.core.plan import Plan
-from finetune_operator.serving import Observed, ObservedModel
+from finetune_operator.serving import Observed
 from finetune_operator.serving.reconcile import reconcile
 from finetune_operator.serving.rollout import Rollout
 
@@ -41,11 +43,11 @@ class FakeCluster:
     def reconcile(self) -> Plan:
         servers = [child for ref, child in self.children.items() if ref.kind == "Deployment"]
         path = f"runs/{self.run}/merged"
-        model = ObservedModel(phase="Complete", claim="shared", path=path, complete=True)
+        model = Outcome(phase="Complete", claim="shared", model_path=path, complete=True)
         observed = Observed(
-            children=self.children,
+            children=observing.children(self.children.values()),
             jobs={"faq": model},
-            deployment=observe_deployment(servers[0], []) if servers else None,
+            deployment=observe_deployment(servers[0]) if servers else None,
         )
         plan = reconcile(self.parent, observed, NOW, Config())
         for child in plan.apply:

@@ -6,6 +6,7 @@ from finetune_operator.api.job import FineTuneJob
 from finetune_operator.core.labels import RUN, child_labels
 from finetune_operator.core.naming import child_name
 from finetune_operator.core.objects import Manifest, Owner
+from finetune_operator.core.outcome import claim_name
 from finetune_operator.finetune.stages import Stage
 
 
@@ -34,9 +35,7 @@ class Names:
 
 def names_of(job: FineTuneJob, run: str) -> Names:
     """Return the names for a job's run."""
-    parent = job.metadata.name
-    claim = job.spec.storage.claim_name or child_name(parent, "storage")
-    return Names(parent=parent, run=run, claim=claim)
+    return Names(parent=job.metadata.name, run=run, claim=claim_name(job))
 
 
 def child_metadata(job: FineTuneJob, name: str, component: str, run: str | None = None) -> Manifest:

@@ -1,4 +1,4 @@
-"""Requests to the API: apply, delete, status, events, lists; each an HTTP request of the official client."""
+"""What the API server is asked: apply, delete, status, events, lists; each an HTTP request."""
 
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -21,8 +21,8 @@ REQUESTS = Counter(
 )
 
 
-class Requests:
-    """The requests that the operator makes; a refusal raises ApiException."""
+class ApiServer:
+    """Answers, or refuses: that raises ApiException."""
 
     def __init__(self, client: ApiClient) -> None:
         self._client = client

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+import observing
 import pytest
 
 from finetune_operator.api.base import RULES_OBEYED
-from finetune_operator.kube.parents import context_of
+from finetune_operator.kinds import context_of
 
 STALLED = [{"type": "Stalled", "status": "True"}]
 
@@ -19,5 +20,9 @@ STALLED = [{"type": "Stalled", "status": "True"}]
         pytest.param({"observedGeneration": 2, "conditions": STALLED}, None, id="refused"),
     ],
 )
-def test_what_is_known_of_a_spec(status: dict[str, Any], context: dict[str, str] | None) -> None:
-    assert context_of({"metadata": {"generation": 2}, "status": status}) == context
+def test_what_is_known_of_a_spec(
+    objects: Any, status: dict[str, Any], context: dict[str, str] | None
+) -> None:
+    parent = objects.make("ModelDeployment", "faq", spec={}, status=status)
+    parent["metadata"]["generation"] = 2
+    assert context_of(observing.parent(parent)) == context

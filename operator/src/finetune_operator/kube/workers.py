@@ -9,8 +9,8 @@ from kubernetes.aio.client.exceptions import ApiException
 from prometheus_client import Counter, Histogram
 
 from finetune_operator.core.objects import Ref
+from finetune_operator.kube.api_server import message_of
 from finetune_operator.kube.controller import Controller
-from finetune_operator.kube.requests import message_of
 from finetune_operator.kube.work_queue import WorkQueue
 
 _LOG = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ DURATION = Histogram(
 )
 
 
-async def work(queue: WorkQueue, controller: Controller) -> NoReturn:
+async def reconcile_for_ever(queue: WorkQueue, controller: Controller) -> NoReturn:
     """Reconcile one parent after the other, for ever; one that fails is tried again later."""
     while True:
         ref = await queue.take()

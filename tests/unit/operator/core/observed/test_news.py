@@ -1,10 +1,12 @@
 """What is news to a reconcile, and what is not."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from finetune_operator.kube.seen import is_news
+from finetune_operator.core.observed.cache import Cache
+from finetune_operator.core.observed.kinds import observe
 
 RUNNING = {"phase": "Running", "containerStatuses": [{"name": "main", "state": {"running": {}}}]}
 PENDING = {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "True"}]}
@@ -19,6 +21,14 @@ LABELS = {
 }
 STARTED = "2026-01-01T00:00:00Z"
 COMPLETE = [{"type": "Complete", "status": "True", "lastTransitionTime": STARTED}]
+
+
+def is_news(before: dict[str, Any] | None, after: dict[str, Any]) -> bool:
+    """Whether a cache that holds one version takes the next for news."""
+    cache = Cache()
+    if before:
+        cache.put(replace(observe(before), version=1))
+    return cache.put(replace(observe(after), version=2))
 
 
 def ended(exit_code: int) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 from typing import Any
 
+import observing
 import pytest
 
-from finetune_operator.core.pod_waiting import waiting_of
+from finetune_operator.core.observed.pod import waiting_of
 
 
 def pending(**status: Any) -> dict[str, Any]:
-    return {"status": {"phase": "Pending", **status}}
+    return {"phase": "Pending", **status}
 
 
 def container(reason: str, message: str = "") -> list[dict[str, Any]]:
@@ -23,7 +24,7 @@ UNSCHEDULABLE = [{"type": "PodScheduled", "status": "False", "message": "0/5 nod
     [
         pytest.param([], "", id="no pods"),
         pytest.param([pending()], "", id="just made"),
-        pytest.param([{"status": {"phase": "Running"}}], "", id="running"),
+        pytest.param([{"phase": "Running"}], "", id="running"),
         pytest.param([pending(conditions=UNSCHEDULABLE)], "0/5 nodes are available", id="no node"),
         pytest.param([pending(containerStatuses=container("ContainerCreating"))], "", id="being made"),
         pytest.param(
@@ -32,11 +33,11 @@ UNSCHEDULABLE = [{"type": "PodScheduled", "status": "False", "message": "0/5 nod
             id="no image",
         ),
         pytest.param(
-            [{"status": {"phase": "Running"}}, pending(conditions=UNSCHEDULABLE)],
+            [{"phase": "Running"}, pending(conditions=UNSCHEDULABLE)],
             "0/5 nodes are available",
             id="one of several",
         ),
     ],
 )
 def test_waiting_of(pods: list[dict[str, Any]], said: str) -> None:
-    assert waiting_of(pods) == said
+    assert waiting_of(observing.pod(**status) for status in pods) == said

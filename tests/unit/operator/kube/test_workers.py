@@ -4,7 +4,7 @@ import pytest
 from aiohttp import ClientConnectionError, ServerDisconnectedError
 from kubernetes.aio.client.exceptions import ApiException
 
-from finetune_operator.kube.work import is_away
+from finetune_operator.kube.workers import is_away
 
 
 @pytest.mark.parametrize(

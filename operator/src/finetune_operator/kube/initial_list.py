@@ -1,4 +1,4 @@
-"""Fills the cache before the first reconcile: what is not in it then is not there."""
+"""Lists everything before the first reconcile: what is not in the cache then is not there."""
 
 import asyncio
 import logging
@@ -6,31 +6,32 @@ from collections.abc import Sequence
 
 from kubernetes.aio.client.exceptions import ApiException
 
-from finetune_operator.kube.cache import Cache
-from finetune_operator.kube.requests import Requests
+from finetune_operator.core.observed.cache import Cache
+from finetune_operator.core.observed.kinds import observe
+from finetune_operator.kube.api_server import ApiServer
 from finetune_operator.kube.resources import WATCHED, Resource
 
 _LOG = logging.getLogger(__name__)
 _PERIOD_SECONDS = 1.0
 
 
-async def fill(cache: Cache, requests: Requests, namespaces: Sequence[str]) -> None:
+async def list_into(cache: Cache, server: ApiServer, namespaces: Sequence[str]) -> None:
     """Put everything that concerns us into the cache; no namespaces: of all of them.
 
     Waits until the API server serves both kinds: the operator may start before its CRDs do.
     """
     said = ""
-    while reason := await _refusal(cache, requests, namespaces):
+    while reason := await _refusal(cache, server, namespaces):
         if reason != said:
             _LOG.warning("the objects cannot be listed yet (%s); waiting", reason)
             said = reason
         await asyncio.sleep(_PERIOD_SECONDS)
 
 
-async def _refusal(cache: Cache, requests: Requests, namespaces: Sequence[str]) -> str:
+async def _refusal(cache: Cache, server: ApiServer, namespaces: Sequence[str]) -> str:
     try:
         await asyncio.gather(
-            *(_list(cache, requests, each, ns) for each in WATCHED for ns in namespaces or (None,))
+            *(_list(cache, server, each, ns) for each in WATCHED for ns in namespaces or (None,))
         )
     except ApiException as refused:
         return f"{refused.status} {refused.reason}"
@@ -39,8 +40,8 @@ async def _refusal(cache: Cache, requests: Requests, namespaces: Sequence[str]) 
     return ""
 
 
-async def _list(cache: Cache, requests: Requests, resource: Resource, namespace: str | None) -> None:
-    async for page in requests.list_pages(resource, namespace):
+async def _list(cache: Cache, server: ApiServer, resource: Resource, namespace: str | None) -> None:
+    async for page in server.list_pages(resource, namespace):
         for item in page:
             # The items of a list do not say what they are.
-            cache.put({"apiVersion": resource.api_version, "kind": resource.kind, **item})
+            cache.put(observe({"apiVersion": resource.api_version, "kind": resource.kind, **item}))

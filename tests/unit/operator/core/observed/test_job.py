@@ -1,11 +1,14 @@
 """Jobs as they are read from a cluster."""
 
+from dataclasses import replace
 from typing import Any
 
+import observing
 import pytest
 
 from finetune_operator.core.conditions import parse_timestamp
-from finetune_operator.core.job_observation import JobState, ObservedJob, observe_job
+from finetune_operator.core.observed.job import JobState, observe_job
+from finetune_operator.core.observed.pod import ObservedPod
 from finetune_operator.core.termination import Termination
 
 START, END = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"
@@ -13,25 +16,35 @@ LABELS = {"app.kubernetes.io/component": "train", "finetune.dev/run": "3f2a9c1b"
 
 
 def job(**status: Any) -> dict[str, Any]:
-    return {"metadata": {"name": "faq-train", "labels": LABELS}, "status": status}
+    metadata = {"name": "faq-train", "namespace": "ml", "labels": LABELS}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "status": status}
 
 
 def ended(type_: str, reason: str) -> list[dict[str, Any]]:
     return [{"type": type_, "status": "True", "reason": reason, "lastTransitionTime": END}]
 
 
-def pod(code: int, conditions: tuple[str, ...] = ()) -> dict[str, Any]:
+def pod(code: int, conditions: tuple[str, ...] = ()) -> ObservedPod:
     terminated = {"exitCode": code, "message": "m", "finishedAt": END}
-    return {
-        "status": {
-            "conditions": [{"type": name, "status": "True"} for name in conditions],
-            "containerStatuses": [{"state": {"terminated": terminated}}],
-        }
+    return observing.pod(
+        conditions=[{"type": name, "status": "True"} for name in conditions],
+        containerStatuses=[{"state": {"terminated": terminated}}],
+    )
+
+
+def observed(**fields: Any) -> dict[str, Any]:
+    unsaid = {
+        "state": JobState.ACTIVE,
+        "started_at": None,
+        "finished_at": None,
+        "ready_pods": 0,
+        "deleting": False,
+        "failure_reason": "",
+        "disrupted": False,
+        "termination": None,
+        "waiting": "",
     }
-
-
-def observed(**fields: Any) -> ObservedJob:
-    return ObservedJob(name="faq-train", component="train", run="3f2a9c1b", attempt=1, **fields)
+    return {"name": "faq-train", "component": "train", "run": "3f2a9c1b", "attempt": 1, **unsaid, **fields}
 
 
 T0, T1 = parse_timestamp(START), parse_timestamp(END)
@@ -95,5 +108,6 @@ T0, T1 = parse_timestamp(START), parse_timestamp(END)
         ),
     ],
 )
-def test_observe_job(job: dict[str, Any], pods: list[dict[str, Any]], expected: ObservedJob) -> None:
-    assert observe_job(job, pods) == expected
+def test_observe_job(job: dict[str, Any], pods: list[ObservedPod], expected: dict[str, Any]) -> None:
+    seen = replace(observe_job(job), pods=tuple(pods))
+    assert {field: getattr(seen, field) for field in expected} == expected

@@ -1,0 +1,90 @@
+"""The newest version that was seen of every object.
+
+The controller keeps one from its watches and from the answers to its own requests, which go in at once: a
+reconcile never misses what the one before it wrote. The local store keeps one of what it holds.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import TypeVar
+
+from finetune_operator.core.objects import Ref
+from finetune_operator.core.observed.deployment import ObservedDeployment
+from finetune_operator.core.observed.job import ObservedJob
+from finetune_operator.core.observed.object import ObservedObject
+from finetune_operator.core.observed.pod import ObservedPod
+
+_Component = tuple[str, str, str]
+_Key = TypeVar("_Key")
+_Observed = TypeVar("_Observed", bound=ObservedObject)
+
+
+class Cache:
+    """Objects by their reference, by their owner, and by the labels that pods share with what made them."""
+
+    def __init__(self) -> None:
+        self._objects: dict[Ref, ObservedObject] = {}
+        self._owned: defaultdict[str, set[Ref]] = defaultdict(set)
+        self._components: defaultdict[_Component, set[Ref]] = defaultdict(set)
+
+    def put(self, obj: ObservedObject) -> bool:
+        """Take an object, unless a newer one is there; return whether it says anything new to a reconcile."""
+        before = self._objects.get(obj.ref)
+        if before is not None and before.version >= obj.version:
+            return False
+        if before is not None:
+            self._forget(before)
+        self._objects[obj.ref] = obj
+        for owner in obj.owners:
+            self._owned[owner.uid].add(obj.ref)
+        self._components[_component(obj)].add(obj.ref)
+        return obj != (before or obj.before_it_was_there())
+
+    def drop(self, obj: ObservedObject) -> None:
+        """Forget an object that was deleted, unless another one of its name is there by now."""
+        before = self._objects.get(obj.ref)
+        if before is not None and before.uid == obj.uid:
+            self._forget(before)
+            del self._objects[obj.ref]
+
+    def get(self, ref: Ref, type_: type[_Observed]) -> _Observed | None:
+        """Return an object, or None."""
+        found = self._objects.get(ref)
+        return found if isinstance(found, type_) else None
+
+    def of_kind(self, kind: str, type_: type[_Observed]) -> Iterator[_Observed]:
+        """Yield the objects of a kind."""
+        for ref, obj in list(self._objects.items()):
+            if ref.kind == kind and isinstance(obj, type_):
+                yield obj
+
+    def owned_by(self, owner: ObservedObject, type_: type[_Observed]) -> list[_Observed]:
+        """Return what an object has, in the order of names.
+
+        A Deployment's pods belong to its ReplicaSets, which nobody watches: labels tell whose they are.
+        """
+        refs = set(self._owned.get(owner.uid, ()))
+        if isinstance(owner, ObservedDeployment):
+            refs |= {ref for ref in self._components.get(_component(owner), ()) if ref.kind == "Pod"}
+        objects = (self._objects[ref] for ref in sorted(refs))
+        return [obj for obj in objects if isinstance(obj, type_)]
+
+    def makers_of(self, pod: ObservedPod) -> list[ObservedJob | ObservedDeployment]:
+        """Return the Jobs and the Deployments that a pod may be of, by its labels."""
+        objects = (self._objects[ref] for ref in sorted(self._components.get(_component(pod), ())))
+        return [obj for obj in objects if isinstance(obj, ObservedJob | ObservedDeployment)]
+
+    def _forget(self, obj: ObservedObject) -> None:
+        for owner in obj.owners:
+            _discard(self._owned, owner.uid, obj.ref)
+        _discard(self._components, _component(obj), obj.ref)
+
+
+def _component(obj: ObservedObject) -> _Component:
+    return obj.ref.namespace, obj.instance, obj.component
+
+
+def _discard(index: dict[_Key, set[Ref]], key: _Key, ref: Ref) -> None:
+    index[key].discard(ref)
+    if not index[key]:
+        del index[key]

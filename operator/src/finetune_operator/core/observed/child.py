@@ -1,0 +1,40 @@
+"""Objects that a parent has: whether they are there, and as we applied them."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from finetune_operator.core.digest import spec_hash_of
+from finetune_operator.core.objects import Manifest
+from finetune_operator.core.observed.object import ObservedObject, common_fields, wakes_nobody
+
+# A Job is made once, a ConfigMap of ours is immutable, and a claim belongs to its volume's driver.
+_COMPARED_WITH_WHAT_WE_WANT = frozenset({"Deployment", "NetworkPolicy", "PodDisruptionBudget", "Service"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObservedChild(ObservedObject):
+    """An object that we applied."""
+
+    labels: dict[str, str] = field(default_factory=dict)
+    spec_hash: str = ""
+    """Of what we applied, by our own annotation."""
+    spec: Manifest | None = None
+    """The whole of it where it is compared with what we want, in case somebody changed it; otherwise None."""
+    phase: str = wakes_nobody("")
+    """status.phase: of a claim whether it is bound, for the metrics."""
+
+
+def child_fields(obj: Manifest) -> dict[str, Any]:
+    """Return the fields of ObservedChild."""
+    return {
+        **common_fields(obj),
+        "labels": obj["metadata"].get("labels", {}),
+        "spec_hash": spec_hash_of(obj),
+        "spec": obj.get("spec") if obj["kind"] in _COMPARED_WITH_WHAT_WE_WANT else None,
+        "phase": obj.get("status", {}).get("phase", ""),
+    }
+
+
+def observe_child(obj: Manifest) -> ObservedChild:
+    """Return an object of a kind of which nothing more is read."""
+    return ObservedChild(**child_fields(obj))

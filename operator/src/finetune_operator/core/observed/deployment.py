@@ -1,0 +1,68 @@
+"""Deployments of servers: how far a rollout is, by the Deployment's own conditions and by its pods."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from finetune_operator.core.labels import ROLLOUT
+from finetune_operator.core.objects import Manifest
+from finetune_operator.core.observed.child import ObservedChild, child_fields
+from finetune_operator.core.observed.pod import ObservedPod
+from finetune_operator.core.termination import Termination
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObservedDeployment(ObservedChild):
+    """A Deployment and its pods."""
+
+    up_to_date: bool = True
+    """Its controller has seen the newest template."""
+    replicas: int = 0
+    updated: int = 0
+    ready: int = 0
+    complete: bool = False
+    """Its newest template was rolled out to the end: every replica was ready."""
+    overdue_since: str | None = None
+    """When it had made no progress for progressDeadlineSeconds; None while it has."""
+    rollout: str = ""
+    """Our annotation about its templates."""
+    pods: tuple[ObservedPod, ...] = ()
+    """Those that are there: put in by who asks for a Deployment with its pods."""
+
+    @property
+    def restarts(self) -> int:
+        """Of the pod that was started again most often."""
+        return max((pod.restarts for pod in self.pods), default=0)
+
+    @property
+    def termination(self) -> Termination | None:
+        """The newest end with an error, of a container that was started again too."""
+        ends = [end for pod in self.pods for end in (*pod.ends, *pod.ends_before)]
+        return max(ends, key=lambda end: end.finished_at or _LONG_AGO, default=None)
+
+
+def observe_deployment(obj: Manifest) -> ObservedDeployment:
+    """Return a Deployment, without its pods."""
+    metadata, status = obj["metadata"], obj.get("status", {})
+    progressing = _condition(status, "Progressing")
+    replicas, updated = status.get("replicas", 0), status.get("updatedReplicas", 0)
+    up_to_date = status.get("observedGeneration", 0) >= metadata.get("generation", 1)
+    overdue = up_to_date and progressing.get("reason") == "ProgressDeadlineExceeded"
+    return ObservedDeployment(
+        **child_fields(obj),
+        up_to_date=up_to_date,
+        replicas=replicas,
+        updated=updated,
+        ready=status.get("readyReplicas", 0),
+        complete=up_to_date
+        and progressing.get("reason") == "NewReplicaSetAvailable"
+        and updated == replicas > 0,
+        overdue_since=progressing["lastTransitionTime"] if overdue else None,
+        rollout=metadata.get("annotations", {}).get(ROLLOUT, ""),
+    )
+
+
+def _condition(status: Manifest, type_: str) -> Manifest:
+    conditions: list[Manifest] = status.get("conditions", [])
+    return next((c for c in conditions if c["type"] == type_), {})

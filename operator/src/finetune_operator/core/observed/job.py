@@ -1,0 +1,104 @@
+"""Jobs: how an attempt of a stage stands, by the Job's own conditions and by its pods."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from finetune_operator.core.conditions import parse_timestamp
+from finetune_operator.core.labels import ATTEMPT, COMPONENT, RUN
+from finetune_operator.core.objects import Manifest
+from finetune_operator.core.observed.child import ObservedChild, child_fields
+from finetune_operator.core.observed.object import wakes_nobody
+from finetune_operator.core.observed.pod import ObservedPod, waiting_of
+from finetune_operator.core.termination import Termination, cause_of
+
+_OF_AN_ATTEMPT = frozenset({ATTEMPT, COMPONENT, RUN})
+
+
+class JobState(StrEnum):
+    """What a Job's own conditions say."""
+
+    ACTIVE = "Active"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObservedJob(ObservedChild):
+    """One attempt of one stage."""
+
+    run: str = ""
+    """Empty for a Job that is no attempt of ours, whatever else it borrowed of our labels."""
+    attempt: int = 0
+    state: JobState = JobState.ACTIVE
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    failure_reason: str = ""
+    """The Job controller's own reason: BackoffLimitExceeded, PodFailurePolicy, DeadlineExceeded."""
+    stopped_by_disruption: bool = False
+    """Our podFailurePolicy matched a disruption; the pod itself may be gone by now."""
+    suspended: bool = False
+    """A queue holds it back, as Kueue does by suspending it; we never suspend one."""
+    active_pods: int = wakes_nobody(0)
+    ready_pods: int = wakes_nobody(0)
+    pods: tuple[ObservedPod, ...] = ()
+    """Those that are there: put in by who asks for a Job with its pods."""
+
+    @property
+    def active_seconds(self) -> float:
+        """Seconds from start to end; 0 for a Job that has not ended."""
+        if self.started_at is None or self.finished_at is None:
+            return 0.0
+        return (self.finished_at - self.started_at).total_seconds()
+
+    @property
+    def disrupted(self) -> bool:
+        """The node was drained or a pod preempted; not the job's fault."""
+        return self.stopped_by_disruption or any(pod.disrupted for pod in self.pods)
+
+    @property
+    def termination(self) -> Termination | None:
+        """The failure that ended it, or None."""
+        return cause_of(tuple(end for pod in self.pods for end in pod.ends))
+
+    @property
+    def waiting(self) -> str:
+        """Why it does not run yet, or one of its pods; empty when all do."""
+        return "the queue has not admitted its Job" if self.suspended else waiting_of(self.pods)
+
+    @property
+    def speaker(self) -> ObservedPod | None:
+        """The pod that tells the progress of all, while the Job runs."""
+        if not self.run or not self.active_pods:
+            return None
+        return next((pod for pod in self.pods if pod.index == "0" and pod.runs), None)
+
+
+def observe_job(obj: Manifest) -> ObservedJob:
+    """Return a Job, without its pods."""
+    labels, status = obj["metadata"].get("labels", {}), obj.get("status", {})
+    conditions = status.get("conditions", [])
+    end: Manifest = next(
+        (c for c in conditions if c["type"] in ("Complete", "Failed") and c["status"] == "True"), {}
+    )
+    is_attempt = labels.keys() >= _OF_AN_ATTEMPT and labels[ATTEMPT].isdecimal()
+    return ObservedJob(
+        **child_fields(obj),
+        run=labels[RUN] if is_attempt else "",
+        attempt=int(labels[ATTEMPT]) if is_attempt else 0,
+        state=_STATES[end.get("type")],
+        started_at=_time(status.get("startTime")),
+        finished_at=_time(status.get("completionTime") or end.get("lastTransitionTime")),
+        failure_reason=end["reason"] if end.get("type") == "Failed" else "",
+        stopped_by_disruption="DisruptionTarget" in end.get("message", ""),
+        suspended=any(c["type"] == "Suspended" and c["status"] == "True" for c in conditions),
+        active_pods=status.get("active", 0),
+        ready_pods=status.get("ready", 0),
+    )
+
+
+_STATES = {None: JobState.ACTIVE, "Complete": JobState.SUCCEEDED, "Failed": JobState.FAILED}
+
+
+def _time(text: str | None) -> datetime | None:
+    return parse_timestamp(text) if text else None

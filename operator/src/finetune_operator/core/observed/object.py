@@ -1,0 +1,61 @@
+"""What is read of every object, whoever holds it."""
+
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from finetune_operator.core.labels import COMPONENT, INSTANCE
+from finetune_operator.core.objects import Manifest, Owner, Ref
+
+
+def wakes_nobody(default: Any) -> Any:
+    """Declare a field whose change no reconcile waits for: two values that differ in it alone are equal."""
+    return field(default=default, compare=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObservedObject:
+    """An object as it was when it was last seen. What is news is `!=`, but for the marked fields."""
+
+    ref: Ref
+    uid: str = ""
+    version: int = wakes_nobody(0)
+    """metadata.resourceVersion: comparable as a number (KEP-5504)."""
+    owners: tuple[Owner, ...] = ()
+    instance: str = ""
+    component: str = ""
+    """With the instance, the labels that pods share with what made them."""
+    deleting: bool = False
+
+    @property
+    def name(self) -> str:
+        """The object's name."""
+        return self.ref.name
+
+    def before_it_was_there(self) -> Self | None:
+        """Return what the first version is compared with: None, from which everything differs."""
+        return None
+
+
+def common_fields(obj: Manifest) -> dict[str, Any]:
+    """Return the fields of ObservedObject."""
+    metadata = obj["metadata"]
+    labels = metadata.get("labels", {})
+    ref = Ref.of(obj)
+    return {
+        "ref": ref,
+        "uid": metadata.get("uid", ""),
+        "version": int(metadata.get("resourceVersion", 0)),
+        "owners": tuple(
+            Owner(
+                api_version=owner["apiVersion"],
+                kind=owner["kind"],
+                namespace=ref.namespace,
+                name=owner["name"],
+                uid=owner["uid"],
+            )
+            for owner in metadata.get("ownerReferences", ())
+        ),
+        "instance": labels.get(INSTANCE, ""),
+        "component": labels.get(COMPONENT, ""),
+        "deleting": "deletionTimestamp" in metadata,
+    }

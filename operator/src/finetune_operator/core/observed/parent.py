@@ -1,0 +1,44 @@
+"""FineTuneJobs and ModelDeployments: kept whole, as what they want and what was said of them."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from finetune_operator.core.objects import Manifest
+from finetune_operator.core.observed.child import ObservedChild, child_fields
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObservedParent(ObservedChild):
+    """An object of ours. A ModelDeployment may be the child of a FineTuneJob too."""
+
+    generation: int = 1
+    status: Manifest = field(default_factory=dict)
+
+    @property
+    def manifest(self) -> Manifest:
+        """The object as its API model reads it."""
+        return {
+            "apiVersion": self.ref.api_version,
+            "kind": self.ref.kind,
+            "metadata": {
+                "name": self.ref.name,
+                "namespace": self.ref.namespace,
+                "uid": self.uid,
+                "generation": self.generation,
+            },
+            "spec": self.spec,
+            "status": self.status,
+        }
+
+    @property
+    def conditions(self) -> list[dict[str, Any]]:
+        """The conditions of its status."""
+        conditions: list[dict[str, Any]] = self.status.get("conditions", [])
+        return conditions
+
+
+def observe_parent(obj: Manifest) -> ObservedParent:
+    """Return an object of ours."""
+    fields = {**child_fields(obj), "spec": obj.get("spec")}
+    status = obj.get("status", {})
+    return ObservedParent(**fields, generation=obj["metadata"].get("generation", 1), status=status)

@@ -1,0 +1,71 @@
+"""What a job has come to, for whoever uses its model: read from its status, as any client would."""
+
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from finetune_operator.api.job import FineTuneJob, FineTuneJobSpec
+from finetune_operator.core.capacity.architecture import FLAVORS, Weights
+from finetune_operator.core.naming import child_name
+from finetune_operator.core.objects import Manifest
+from finetune_operator.core.run import run_file
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A FineTuneJob whose model or adapter is to be served, by what its status says."""
+
+    phase: str
+    claim: str
+    complete: bool = False
+    model_path: str | None = None
+    """Folder of the merged model in the volume, once the job is Complete."""
+    adapter_path: str | None = None
+    """Folder of the adapter in the volume, once the job is Trained."""
+    rank: int | None = None
+    """Of the adapter."""
+    failure: str = ""
+    """The message of the job's Failed condition; empty when it has not failed."""
+    weights: Weights | None = None
+    """What comes out, known from the start; None for an adapter only."""
+
+
+def outcome_of(manifest: Manifest) -> Outcome:
+    """Return what a job has come to. One that its CRD of today would refuse has failed.
+
+    A status that is older than the spec, or of another run, says nothing about it.
+    """
+    try:
+        job = FineTuneJob.model_validate(manifest)
+    except ValidationError:
+        return Outcome(phase="Failed", claim="", failure="its spec is not valid; see its own status")
+    status = job.status.to_dict() if job.status else {}
+    is_current = (
+        status.get("run") == run_file(job)["run"]
+        and status.get("observedGeneration") == job.metadata.generation
+    )
+    conditions = {c["type"]: c for c in status.get("conditions", [])} if is_current else {}
+    complete, failed = (conditions.get(name, {"status": "False"}) for name in ("Complete", "Failed"))
+    return Outcome(
+        phase=status["phase"] if is_current else "Pending",
+        claim=claim_name(job),
+        complete=complete["status"] == "True",
+        model_path=status.get("modelPath") if is_current else None,
+        adapter_path=status.get("adapterPath") if is_current else None,
+        rank=job.spec.lora.rank,
+        failure=failed["message"] if failed["status"] == "True" else "",
+        weights=exported_weights(job.spec),
+    )
+
+
+def claim_name(job: FineTuneJob) -> str:
+    """Return the name of the claim that holds all that a job makes."""
+    return job.spec.storage.claim_name or child_name(job.metadata.name, "storage")
+
+
+def exported_weights(spec: FineTuneJobSpec) -> Weights | None:
+    """Return the weights that come out. `base` is taken for what the flavour's model is published in."""
+    if spec.export.adapter_only:
+        return None
+    model = FLAVORS[spec.flavor]
+    return Weights(model=model, dtype=model.dtype if spec.export.dtype == "base" else spec.export.dtype)

@@ -1,0 +1,28 @@
+"""Whom a change concerns."""
+
+from typing import Any
+
+from finetune_operator.core.observed.cache import Cache
+from finetune_operator.core.observed.kinds import observe
+from finetune_operator.kube.wake import parents_of
+
+LABELS = {"app.kubernetes.io/instance": "faq", "app.kubernetes.io/component": "train"}
+
+
+def test_a_pod_wakes_the_parent_of_what_made_it(objects: Any) -> None:
+    cache = Cache()
+    cache.put(observe(objects.make("Job", "train", owner="uid-of-faq", labels=LABELS)))
+    pod = observe(objects.make("Pod", "train-0", labels=LABELS))
+    assert [(r.kind, r.name) for r in parents_of(cache, pod)] == [("FineTuneJob", "faq")]
+
+
+def test_a_job_wakes_the_deployments_that_name_it(objects: Any) -> None:
+    cache = Cache()
+    for name, spec in {
+        "of-the-model": {"model": {"fineTuneJob": "faq"}},
+        "of-the-adapter": {"model": {"uri": "m"}, "adapters": [{"name": "a", "fineTuneJob": "faq"}]},
+        "of-another": {"model": {"fineTuneJob": "other"}},
+    }.items():
+        cache.put(observe(objects.make("ModelDeployment", name, spec=spec)))
+    job = observe(objects.make("FineTuneJob", "faq", spec={}))
+    assert {r.name for r in parents_of(cache, job)} == {"faq", "of-the-model", "of-the-adapter"}
