@@ -15,7 +15,7 @@ from finetune_operator.api.job import FineTuneJob
 from finetune_operator.api.validation import load_manifests
 from finetune_operator.cli.options import files_option, namespace_option
 from finetune_operator.core.capacity.architecture import Weights
-from finetune_operator.core.capacity.fit import Demand, gigabytes
+from finetune_operator.core.capacity.demand import Demand, gigabytes
 from finetune_operator.core.conditions import Condition
 from finetune_operator.core.config import Config
 from finetune_operator.core.objects import Manifest

@@ -2,7 +2,7 @@
 
 from finetune_operator.core.conditions import Condition, Status
 from finetune_operator.finetune.course import BackingOff, Complete, Course, Failed, Running, Step, Suspended
-from finetune_operator.finetune.reasons import MESSAGES, Reason
+from finetune_operator.finetune.reasons import MESSAGES, JobReason
 from finetune_operator.finetune.stages import TRAITS, Stage
 
 
@@ -22,7 +22,7 @@ def conditions_of(course: Course, step: Step) -> list[Condition]:
     ]
 
 
-def phase_of(step: Step) -> str:
+def job_phase(step: Step) -> str:
     """Return the phase: what a person wants to know in one word."""
     match step:
         case Running(job=job) if job is None or job.started_at is None or job.waiting:
@@ -36,15 +36,19 @@ def phase_of(step: Step) -> str:
 def _stage_condition(stage: Stage, name: str, course: Course, step: Step) -> Condition:
     if stage not in course.stages:
         field = "export.verify is false" if Stage.MERGE in course.stages else "export.adapterOnly is true"
-        return _condition(name, "False", Reason.SKIPPED, MESSAGES[Reason.SKIPPED].format(field=field))
+        return _condition(name, "False", JobReason.SKIPPED, MESSAGES[JobReason.SKIPPED].format(field=field))
     if done := course.success(stage):
         return Condition(
-            type=name, status="True", reason=Reason.DONE, message=TRAITS[stage].done, since=done.finished_at
+            type=name,
+            status="True",
+            reason=JobReason.DONE,
+            message=TRAITS[stage].done,
+            since=done.finished_at,
         )
     if isinstance(step, Complete) or step.stage != stage:
         before = course.stages[course.stages.index(stage) - 1]
-        message = MESSAGES[Reason.PENDING].format(stage=before)
-        return _condition(name, "False", Reason.PENDING, message)
+        message = MESSAGES[JobReason.PENDING].format(stage=before)
+        return _condition(name, "False", JobReason.PENDING, message)
     return _condition(name, "False", _reason_of(step), _message_of(step))
 
 
@@ -53,7 +57,7 @@ def _complete_condition(course: Course, step: Step) -> Condition:
         what = "The model" if Stage.MERGE in course.stages else "The adapter"
         message = f"{what} is in the volume, ready to be served"
         return Condition(
-            type="Complete", status="True", reason=Reason.COMPLETE, message=message, since=step.since
+            type="Complete", status="True", reason=JobReason.COMPLETE, message=message, since=step.since
         )
     return _condition("Complete", "False", _reason_of(step), _message_of(step))
 
@@ -97,13 +101,13 @@ def _reason_of(step: Step) -> str:
         case Running(stage=stage):
             return TRAITS[stage].running
         case BackingOff():
-            return Reason.BACKING_OFF
+            return JobReason.BACKING_OFF
         case Suspended():
-            return Reason.SUSPENDED
+            return JobReason.SUSPENDED
         case Failed():
-            return Reason.FAILED
+            return JobReason.FAILED
         case Complete():
-            return Reason.COMPLETE
+            return JobReason.COMPLETE
 
 
 def _message_of(step: Step) -> str:
@@ -118,7 +122,7 @@ def _message_of(step: Step) -> str:
             cause = after.termination.sentence if after.termination else "no pod left a message"
             return f"The {stage} stage failed and is tried again soon: {cause}"
         case Suspended():
-            return MESSAGES[Reason.SUSPENDED]
+            return MESSAGES[JobReason.SUSPENDED]
         case Failed(message=message):
             return message
         case Complete():

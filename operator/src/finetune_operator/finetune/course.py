@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from finetune_operator.api.scheduling import RestartPolicy, SchedulingSpec
 from finetune_operator.core.observed.job import JobState, ObservedJob
-from finetune_operator.finetune.reasons import Reason
+from finetune_operator.finetune.reasons import JobReason
 from finetune_operator.finetune.stages import Stage
 
 
@@ -134,7 +134,7 @@ class Course:
         cause = last.termination.sentence if last.termination else "no pod left a message"
         allowed = self.restart_policy.max_restarts
         times = "1 restart" if allowed == 1 else f"{allowed} restarts"
-        reason = last.termination.reason if last.termination and not allowed else Reason.RESTARTS_EXHAUSTED
+        reason = last.termination.reason if last.termination and not allowed else JobReason.RESTARTS_EXHAUSTED
         message = cause if not allowed else f"The {stage} stage failed again after {times}: {cause}"
         return Failed(stage=stage, reason=reason, message=message, since=last.finished_at)
 
@@ -143,7 +143,7 @@ class Course:
         seconds = self.scheduling.active_deadline_seconds
         return Failed(
             stage=stage,
-            reason=Reason.DEADLINE_EXCEEDED,
+            reason=JobReason.DEADLINE_EXCEEDED,
             message=f"The {stage} stage went beyond scheduling.activeDeadlineSeconds ({seconds} s). "
             "Raise it: the job goes on from its newest checkpoint",
             since=max(ends, default=None),

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 from finetune_operator.api.job import FineTuneJob, FineTuneJobSpec
 from finetune_operator.core.capacity.architecture import FLAVORS, Dtype
+from finetune_operator.core.capacity.changes import Change, doublings, halvings
 from finetune_operator.core.capacity.conversion import CONVERSION_BYTES, volume_bytes
-from finetune_operator.core.capacity.fit import Demand, Reason
-from finetune_operator.core.capacity.judge import judge
-from finetune_operator.core.capacity.nearest import Change, doublings, halvings
-from finetune_operator.core.capacity.served import serving_changes, serving_demands
+from finetune_operator.core.capacity.demand import Demand, FitsReason
+from finetune_operator.core.capacity.fits import fits_condition
+from finetune_operator.core.capacity.serving_demands import serving_changes, serving_demands
 from finetune_operator.core.capacity.training import OVERHEAD_BYTES, Layout, Training, training_memory
 from finetune_operator.core.conditions import Condition
 from finetune_operator.core.config import Config
@@ -23,7 +23,7 @@ _ROOM = 1.1
 
 def fits_of(job: FineTuneJob, config: Config) -> Condition:
     """Return the Fits condition, with the nearest changes that help when it is False."""
-    return judge(
+    return fits_condition(
         job,
         lambda job: demands_of(job.spec, config),
         lambda exceeded: _changes(job.spec, exceeded),
@@ -40,13 +40,13 @@ def _training(spec: FineTuneJobSpec, config: Config) -> Demand:
     workers, needed = spec.workers, training_memory(_trained(spec))
     if not workers.gpus_per_node:
         place = "host memory of each process"
-        return Demand(subject="Training", parts=needed, place=place, reason=Reason.TRAINING_MEMORY)
+        return Demand(subject="Training", parts=needed, place=place, reason=FitsReason.TRAINING_MEMORY)
     return Demand(
         subject="Training",
         parts={**needed, "CUDA, NCCL and fragmentation": OVERHEAD_BYTES},
         place="each GPU",
         available=parse_bytes(workers.gpu_memory or config.gpu_memory),
-        reason=Reason.TRAINING_MEMORY,
+        reason=FitsReason.TRAINING_MEMORY,
     )
 
 
@@ -81,7 +81,7 @@ def _conversion() -> Demand:
         subject="Conversion",
         parts={"interpreter, torch and bands": CONVERSION_BYTES},
         place="host memory of each process",
-        reason=Reason.CONVERSION_MEMORY,
+        reason=FitsReason.CONVERSION_MEMORY,
     )
 
 
@@ -100,7 +100,7 @@ def _volume(spec: FineTuneJobSpec) -> Demand:
         parts=parts,
         place="the volume",
         available=None if size is None else parse_bytes(size),
-        reason=Reason.STORAGE,
+        reason=FitsReason.STORAGE,
     )
 
 
@@ -115,9 +115,9 @@ def _serving(spec: FineTuneJobSpec, config: Config) -> tuple[Demand, ...]:
 def _changes(spec: FineTuneJobSpec, exceeded: Demand) -> Sequence[Change]:
     """Return what can be changed, the nearest first."""
     match exceeded.reason:
-        case Reason.STORAGE:
+        case FitsReason.STORAGE:
             return (Change(path="storage.size", values=[f"{math.ceil(exceeded.needed * _ROOM / 1e9)}G"]),)
-        case Reason.SERVING_MEMORY:
+        case FitsReason.SERVING_MEMORY:
             weights = exported_weights(spec)
             assert spec.deployment is not None
             assert weights is not None

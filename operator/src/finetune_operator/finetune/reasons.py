@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 
-class Reason(StrEnum):
+class JobReason(StrEnum):
     """Why a condition is as it is; the reasons of failures come from the stages themselves."""
 
     PENDING = "Pending"
@@ -18,7 +18,7 @@ class Reason(StrEnum):
 
 
 MESSAGES = {
-    Reason.PENDING: "Waits for the {stage} stage",
-    Reason.SUSPENDED: "Stopped: the pods are gone, what was saved stays in the volume",
-    Reason.SKIPPED: "Not asked for: {field}",
+    JobReason.PENDING: "Waits for the {stage} stage",
+    JobReason.SUSPENDED: "Stopped: the pods are gone, what was saved stays in the volume",
+    JobReason.SKIPPED: "Not asked for: {field}",
 }

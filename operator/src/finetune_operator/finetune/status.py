@@ -7,7 +7,7 @@ from typing import Any
 from finetune_operator.api.job import FineTuneJob
 from finetune_operator.core.conditions import Condition, set_conditions, timestamp
 from finetune_operator.core.objects import Manifest, without_empty
-from finetune_operator.finetune.conditions import phase_of
+from finetune_operator.finetune.conditions import job_phase
 from finetune_operator.finetune.course import Complete, Course, Step
 from finetune_operator.finetune.observed import Observed, ObservedProgress
 from finetune_operator.finetune.stages import Stage
@@ -34,7 +34,7 @@ def build_status(
     run_folder = run_file["paths"]["run"]
     status = {
         "observedGeneration": generation,
-        "phase": phase_of(step),
+        "phase": job_phase(step),
         "run": run_file["run"],
         "stage": None if isinstance(step, Complete) else step.stage.value,
         "restarts": len(course.failures),

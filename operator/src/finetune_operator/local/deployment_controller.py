@@ -7,7 +7,7 @@ from finetune_operator.core.digest import digest
 from finetune_operator.core.objects import Manifest, Ref
 from finetune_operator.local.clock import Clock
 from finetune_operator.local.kubelet import Kubelet
-from finetune_operator.local.pods import is_ready, phase_of, pod_of
+from finetune_operator.local.pods import is_ready, pod_of, pod_phase
 from finetune_operator.local.store import Store
 
 _TEMPLATE_HASH = "pod-template-hash"
@@ -62,7 +62,7 @@ class DeploymentController:
 
     def _ensure(self, deployment: Manifest, name: str, pod: Manifest | None, template_hash: str) -> None:
         """Start a pod that is not there, or that has ended once its backoff is over."""
-        if pod is not None and phase_of(pod) == "Running":
+        if pod is not None and pod_phase(pod) == "Running":
             return
         if pod is not None and not self._may_restart(Ref.of(pod)):
             return

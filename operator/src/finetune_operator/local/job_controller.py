@@ -7,7 +7,7 @@ from finetune_operator.core.labels import POD_INDEX
 from finetune_operator.core.objects import Manifest, Ref
 from finetune_operator.local.clock import Clock
 from finetune_operator.local.kubelet import Kubelet
-from finetune_operator.local.pods import exit_code_of, is_ready, phase_of, pod_of
+from finetune_operator.local.pods import exit_code_of, is_ready, pod_of, pod_phase
 from finetune_operator.local.ports import SHARED_BY_JOB, free_port
 from finetune_operator.local.store import Store
 
@@ -49,9 +49,9 @@ class JobController:
         pods = self._pods(job)
         if not pods:
             self._start(job)
-        elif any(phase_of(pod) == "Failed" for pod in pods) or self._is_overdue(job):
+        elif any(pod_phase(pod) == "Failed" for pod in pods) or self._is_overdue(job):
             self._end_failed(job, pods)
-        elif all(phase_of(pod) == "Succeeded" for pod in pods):
+        elif all(pod_phase(pod) == "Succeeded" for pod in pods):
             self._end(job, "Complete", "CompletionsReached")
         else:
             self._set_status(job, ready=sum(map(is_ready, pods)), active=len(pods))

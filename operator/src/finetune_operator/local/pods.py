@@ -34,7 +34,7 @@ def pod_ref(namespace: str, name: str) -> Ref:
     return Ref(api_version="v1", kind="Pod", namespace=namespace, name=name)
 
 
-def phase_of(pod: Manifest) -> str:
+def pod_phase(pod: Manifest) -> str:
     """Return Pending, Running, Succeeded or Failed."""
     return str(pod.get("status", {}).get("phase", "Pending"))
 

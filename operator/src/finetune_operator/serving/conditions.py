@@ -1,33 +1,25 @@
-"""The conditions of a ModelDeployment, from what was observed alone."""
+"""The conditions of a ModelDeployment, from its step alone; and the phase, which nothing reads back."""
 
-from finetune_operator.api.deployment import ModelDeployment
 from finetune_operator.core.conditions import Condition
-from finetune_operator.core.observed.deployment import ObservedDeployment
-from finetune_operator.serving.model import NoModel, ServedModel
-from finetune_operator.serving.observed import Observed
-from finetune_operator.serving.reasons import MESSAGES, Reason
-from finetune_operator.serving.rollout import Rollout
+from finetune_operator.serving.model import NoModel
+from finetune_operator.serving.reasons import MESSAGES, ServingReason
+from finetune_operator.serving.step import (
+    Crashing,
+    Loading,
+    NotReadyInTime,
+    RolledBack,
+    ScaledToZero,
+    Serving,
+    Step,
+)
 
-# A server that crashed that often without ever being ready is not going to be.
-_CRASHES = 3
 
-
-def conditions_of(
-    deployment: ModelDeployment, model: ServedModel | NoModel, rollout: Rollout | None, observed: Observed
-) -> list[Condition]:
+def conditions_of(step: Step, *, ready: int, replicas: int) -> list[Condition]:
     """Return Available and Progressing, and kstatus' Reconciling and Stalled."""
-    replicas, seen = deployment.spec.replicas, observed.deployment
-    ready = seen.ready if seen else 0
-    reason, message, stalled = _progress(replicas, model, rollout, seen)
-    settled = reason in (Reason.SERVING, Reason.SCALED_TO_ZERO)
-    available = ready >= replicas > 0
+    reason, message, stalled = _reason_of(step), _message_of(step, replicas), _is_stalled(step)
+    settled = isinstance(step, Serving | ScaledToZero)
     return [
-        Condition(
-            type="Available",
-            status="True" if available else "False",
-            reason=Reason.SERVING if available else reason,
-            message=MESSAGES[Reason.SERVING].format(ready=ready, replicas=replicas) if available else message,
-        ),
+        _available(reason, message, ready, replicas),
         Condition(
             type="Progressing",
             status="False" if stalled or settled else "True",
@@ -40,40 +32,68 @@ def conditions_of(
     ]
 
 
-def phase_of(conditions: list[Condition]) -> str:
-    """Return the phase, a column that nothing reads back."""
+def deployment_phase(conditions: list[Condition]) -> str:
+    """Return the phase: what a person wants to know in one word."""
     *_, available, _, _, stalled = conditions
     if available.status == "True":
         return "Available"
     return "Failed" if stalled.status == "True" else str(available.reason)
 
 
-def _progress(
-    replicas: int, model: ServedModel | NoModel, rollout: Rollout | None, seen: ObservedDeployment | None
-) -> tuple[str, str, bool]:
-    """Return the reason and the message of the state, and whether waiting alone cannot help."""
-    if isinstance(model, NoModel):
-        return model.reason, model.message, model.final
-    if replicas == 0:
-        return Reason.SCALED_TO_ZERO, MESSAGES[Reason.SCALED_TO_ZERO], False
-    updated, ready = (
-        (seen.updated, seen.ready) if seen and seen.up_to_date else (0, seen.ready if seen else 0)
-    )
-    if rollout and rollout.rolled_back:
-        message = MESSAGES[Reason.ROLLED_BACK].format(
-            path=model.path, before=rollout.current.model, ready=ready, replicas=replicas
-        )
-        return Reason.ROLLED_BACK, message, True
-    if seen and updated >= replicas and ready >= replicas:
-        return Reason.SERVING, MESSAGES[Reason.SERVING].format(ready=ready, replicas=replicas), False
-    if seen and seen.termination and seen.restarts and ready < replicas:
-        code, cause = seen.termination.exit_code, seen.termination.sentence
-        stalled = seen.restarts >= _CRASHES
-        return Reason.CRASHING, MESSAGES[Reason.CRASHING].format(code=code, message=cause), stalled
-    if seen and seen.overdue_since:
-        return Reason.NOT_READY_IN_TIME, MESSAGES[Reason.NOT_READY_IN_TIME], True
-    message = MESSAGES[Reason.LOADING].format(path=model.path, ready=ready, replicas=replicas)
-    return Reason.LOADING, message, False
+def _available(reason: str, message: str, ready: int, replicas: int) -> Condition:
+    """Return Available: what serves an older model, or the version before, answers too."""
+    if not ready >= replicas > 0:
+        return Condition(type="Available", status="False", reason=reason, message=message)
+    answering = MESSAGES[ServingReason.SERVING].format(ready=ready, replicas=replicas)
+    return Condition(type="Available", status="True", reason=ServingReason.SERVING, message=answering)
+
+
+def _reason_of(step: Step) -> str:
+    match step:
+        case NoModel(reason=reason):
+            return reason
+        case ScaledToZero():
+            return ServingReason.SCALED_TO_ZERO
+        case Loading():
+            return ServingReason.LOADING
+        case Serving():
+            return ServingReason.SERVING
+        case Crashing():
+            return ServingReason.CRASHING
+        case NotReadyInTime():
+            return ServingReason.NOT_READY_IN_TIME
+        case RolledBack():
+            return ServingReason.ROLLED_BACK
+
+
+def _message_of(step: Step, replicas: int) -> str:
+    match step:
+        case NoModel(message=message):
+            return message
+        case ScaledToZero():
+            return MESSAGES[ServingReason.SCALED_TO_ZERO]
+        case Loading(path=path, ready=ready):
+            return MESSAGES[ServingReason.LOADING].format(path=path, ready=ready, replicas=replicas)
+        case Serving(ready=ready):
+            return MESSAGES[ServingReason.SERVING].format(ready=ready, replicas=replicas)
+        case Crashing(end=end):
+            return MESSAGES[ServingReason.CRASHING].format(code=end.exit_code, message=end.sentence)
+        case NotReadyInTime():
+            return MESSAGES[ServingReason.NOT_READY_IN_TIME]
+        case RolledBack(path=path, before=before, ready=ready):
+            message = MESSAGES[ServingReason.ROLLED_BACK]
+            return message.format(path=path, before=before, ready=ready, replicas=replicas)
+
+
+def _is_stalled(step: Step) -> bool:
+    """Return whether waiting alone cannot help."""
+    match step:
+        case NoModel(final=final):
+            return final
+        case Crashing(is_hopeless=hopeless):
+            return hopeless
+        case _:
+            return isinstance(step, NotReadyInTime | RolledBack)
 
 
 def _kstatus(type_: str, holds: bool, reason: str, message: str) -> Condition:

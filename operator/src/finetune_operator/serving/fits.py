@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from finetune_operator.api.deployment import ModelDeployment
 from finetune_operator.core.capacity.architecture import Weights
-from finetune_operator.core.capacity.fit import Demand
-from finetune_operator.core.capacity.judge import judge
-from finetune_operator.core.capacity.nearest import Change
-from finetune_operator.core.capacity.served import serving_changes, serving_demands
+from finetune_operator.core.capacity.changes import Change
+from finetune_operator.core.capacity.demand import Demand
+from finetune_operator.core.capacity.fits import fits_condition
+from finetune_operator.core.capacity.serving_demands import serving_changes, serving_demands
 from finetune_operator.core.conditions import Condition
 from finetune_operator.core.config import Config
 from finetune_operator.core.quantity import parse_bytes
@@ -19,7 +19,7 @@ def fits_of(deployment: ModelDeployment, weights: Weights | None, config: Config
     def changes(_exceeded: Demand) -> Sequence[Change]:
         return serving_changes(deployment.spec, weights) if weights else ()
 
-    return judge(deployment, lambda deployment: demands_of(deployment, weights, config), changes)
+    return fits_condition(deployment, lambda deployment: demands_of(deployment, weights, config), changes)
 
 
 def demands_of(deployment: ModelDeployment, weights: Weights | None, config: Config) -> tuple[Demand, ...]:

@@ -7,7 +7,7 @@ from finetune_operator.api.deployment import AdapterSpec, ModelDeployment
 from finetune_operator.core.capacity.weights import checkpoint_bytes
 from finetune_operator.core.outcome import Outcome
 from finetune_operator.serving.observed import Observed
-from finetune_operator.serving.reasons import MESSAGES, Reason
+from finetune_operator.serving.reasons import MESSAGES, ServingReason
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,17 +62,19 @@ def _resolve_adapter(spec: AdapterSpec, jobs: Mapping[str, Outcome], claim: str)
     name = spec.fine_tune_job
     job = jobs.get(name)
     if job is None:
-        return NoModel(reason=Reason.JOB_NOT_FOUND, message=MESSAGES[Reason.JOB_NOT_FOUND].format(job=name))
+        return NoModel(
+            reason=ServingReason.JOB_NOT_FOUND, message=MESSAGES[ServingReason.JOB_NOT_FOUND].format(job=name)
+        )
     if job.claim != claim:
-        message = MESSAGES[Reason.ADAPTER_ELSEWHERE].format(job=name, theirs=job.claim, ours=claim)
-        return NoModel(reason=Reason.ADAPTER_ELSEWHERE, message=message, final=True)
+        message = MESSAGES[ServingReason.ADAPTER_ELSEWHERE].format(job=name, theirs=job.claim, ours=claim)
+        return NoModel(reason=ServingReason.ADAPTER_ELSEWHERE, message=message, final=True)
     if job.adapter_path is not None:
         return ServedAdapter(name=spec.name, path=job.adapter_path, rank=job.rank)
     if job.failure:
-        message = MESSAGES[Reason.JOB_FAILED].format(job=name, message=job.failure)
-        return NoModel(reason=Reason.JOB_FAILED, message=message, final=True)
-    message = MESSAGES[Reason.ADAPTER_NOT_TRAINED].format(job=name, phase=job.phase)
-    return NoModel(reason=Reason.ADAPTER_NOT_TRAINED, message=message)
+        message = MESSAGES[ServingReason.JOB_FAILED].format(job=name, message=job.failure)
+        return NoModel(reason=ServingReason.JOB_FAILED, message=message, final=True)
+    message = MESSAGES[ServingReason.ADAPTER_NOT_TRAINED].format(job=name, phase=job.phase)
+    return NoModel(reason=ServingReason.ADAPTER_NOT_TRAINED, message=message)
 
 
 def _resolve_base(deployment: ModelDeployment, jobs: Mapping[str, Outcome]) -> ServedModel | NoModel:
@@ -85,15 +87,17 @@ def _resolve_base(deployment: ModelDeployment, jobs: Mapping[str, Outcome]) -> S
     name = model.fine_tune_job
     job = jobs.get(name)
     if job is None:
-        return NoModel(reason=Reason.JOB_NOT_FOUND, message=MESSAGES[Reason.JOB_NOT_FOUND].format(job=name))
+        return NoModel(
+            reason=ServingReason.JOB_NOT_FOUND, message=MESSAGES[ServingReason.JOB_NOT_FOUND].format(job=name)
+        )
     if job.failure:
-        message = MESSAGES[Reason.JOB_FAILED].format(job=name, message=job.failure)
-        return NoModel(reason=Reason.JOB_FAILED, message=message, final=True)
+        message = MESSAGES[ServingReason.JOB_FAILED].format(job=name, message=job.failure)
+        return NoModel(reason=ServingReason.JOB_FAILED, message=message, final=True)
     if not job.complete:
-        message = MESSAGES[Reason.JOB_NOT_COMPLETE].format(job=name, phase=job.phase)
-        return NoModel(reason=Reason.JOB_NOT_COMPLETE, message=message)
+        message = MESSAGES[ServingReason.JOB_NOT_COMPLETE].format(job=name, phase=job.phase)
+        return NoModel(reason=ServingReason.JOB_NOT_COMPLETE, message=message)
     if job.model_path is None:
-        message = MESSAGES[Reason.JOB_HAS_NO_MODEL].format(job=name)
-        return NoModel(reason=Reason.JOB_HAS_NO_MODEL, message=message, final=True)
+        message = MESSAGES[ServingReason.JOB_HAS_NO_MODEL].format(job=name)
+        return NoModel(reason=ServingReason.JOB_HAS_NO_MODEL, message=message, final=True)
     size = checkpoint_bytes(job.weights.model, job.weights.dtype) if job.weights else None
     return ServedModel(path=job.model_path, claim=job.claim, size_bytes=size)

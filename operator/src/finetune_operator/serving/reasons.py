@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 
-class Reason(StrEnum):
+class ServingReason(StrEnum):
     """Why a condition is as it is."""
 
     JOB_NOT_FOUND = "FineTuneJobNotFound"
@@ -21,19 +21,19 @@ class Reason(StrEnum):
 
 
 MESSAGES = {
-    Reason.JOB_NOT_FOUND: "Waits for FineTuneJob {job}, which is not there",
-    Reason.JOB_NOT_COMPLETE: "Waits for FineTuneJob {job} to be Complete; it is {phase}",
-    Reason.JOB_FAILED: "FineTuneJob {job} failed: {message}",
-    Reason.JOB_HAS_NO_MODEL: "FineTuneJob {job} has export.adapterOnly and no merged model; "
+    ServingReason.JOB_NOT_FOUND: "Waits for FineTuneJob {job}, which is not there",
+    ServingReason.JOB_NOT_COMPLETE: "Waits for FineTuneJob {job} to be Complete; it is {phase}",
+    ServingReason.JOB_FAILED: "FineTuneJob {job} failed: {message}",
+    ServingReason.JOB_HAS_NO_MODEL: "FineTuneJob {job} has export.adapterOnly and no merged model; "
     "serve its base with adapters, or set adapterOnly to false",
-    Reason.ADAPTER_NOT_TRAINED: "Waits for FineTuneJob {job} to be Trained; it is {phase}",
-    Reason.ADAPTER_ELSEWHERE: "The adapter of FineTuneJob {job} is in the volume {theirs}, the model in "
-    "{ours}; give both the same storage.claimName",
-    Reason.LOADING: "The server loads {path}; {ready} of {replicas} replicas are ready",
-    Reason.SERVING: "{ready} of {replicas} replicas answer",
-    Reason.CRASHING: "The server ends with exit code {code}: {message}",
-    Reason.NOT_READY_IN_TIME: "The server was not ready in time; see the pod's log",
-    Reason.ROLLED_BACK: "The server of {path} was not ready in time; {before} is served again, "
+    ServingReason.ADAPTER_NOT_TRAINED: "Waits for FineTuneJob {job} to be Trained; it is {phase}",
+    ServingReason.ADAPTER_ELSEWHERE: "The adapter of FineTuneJob {job} is in the volume {theirs}, "
+    "the model in {ours}; give both the same storage.claimName",
+    ServingReason.LOADING: "The server loads {path}; {ready} of {replicas} replicas are ready",
+    ServingReason.SERVING: "{ready} of {replicas} replicas answer",
+    ServingReason.CRASHING: "The server ends with exit code {code}: {message}",
+    ServingReason.NOT_READY_IN_TIME: "The server was not ready in time; see the pod's log",
+    ServingReason.ROLLED_BACK: "The server of {path} was not ready in time; {before} is served again, "
     "and {ready} of {replicas} replicas answer. The next change of spec or model is tried",
-    Reason.SCALED_TO_ZERO: "replicas is 0",
+    ServingReason.SCALED_TO_ZERO: "replicas is 0",
 }

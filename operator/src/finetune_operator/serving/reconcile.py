@@ -19,6 +19,7 @@ from finetune_operator.serving.model import NoModel, ServedModel, resolve_model
 from finetune_operator.serving.observed import Observed
 from finetune_operator.serving.rollout import next_rollout, with_rollout
 from finetune_operator.serving.status import build_status, previous_status
+from finetune_operator.serving.step import step_of
 
 
 def reconcile(deployment: ModelDeployment, observed: Observed, now: datetime, config: Config) -> Plan:
@@ -38,7 +39,9 @@ def reconcile(deployment: ModelDeployment, observed: Observed, now: datetime, co
         may_roll_back = deployment.spec.rollout.rollback
         rollout = next_rollout(server, model.path, observed.deployment, may_roll_back=may_roll_back)
         children.append(with_rollout(server, rollout))
-    conditions = [fits, *conditions_of(deployment, model, rollout, observed)]
+    seen, replicas = observed.deployment, deployment.spec.replicas
+    step = step_of(replicas, model, rollout, seen)
+    conditions = [fits, *conditions_of(step, ready=seen.ready if seen else 0, replicas=replicas)]
     return Plan(
         status=build_status(deployment, rollout, conditions, observed, now),
         apply=changed_children(children, observed.children),

@@ -8,7 +8,7 @@ from finetune_operator.api.deployment import ModelDeployment
 from finetune_operator.core.conditions import Condition, set_conditions
 from finetune_operator.core.objects import Manifest, without_empty
 from finetune_operator.serving.children.names import selector
-from finetune_operator.serving.conditions import phase_of
+from finetune_operator.serving.conditions import deployment_phase
 from finetune_operator.serving.observed import Observed
 from finetune_operator.serving.rollout import Rollout
 
@@ -30,7 +30,7 @@ def build_status(
     before = previous_status(deployment).get("conditions", [])
     status = {
         "observedGeneration": generation,
-        "phase": phase_of(list(conditions)),
+        "phase": deployment_phase(list(conditions)),
         "modelPath": rollout.current.model if rollout else None,
         "endpoint": observed.endpoint,
         "replicas": observed.deployment.replicas if observed.deployment else 0,

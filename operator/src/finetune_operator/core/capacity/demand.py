@@ -1,13 +1,11 @@
-"""What is needed against what is there, and the Fits condition that follows."""
+"""What is needed against what is there."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from finetune_operator.core.conditions import Condition, Status
 
-
-class Reason(StrEnum):
+class FitsReason(StrEnum):
     """Why something fits, or does not."""
 
     FITS = "Fits"
@@ -33,7 +31,7 @@ class Demand:
     available: int | None = None
     """None where nobody says how much there is: then it is told, and not compared."""
 
-    reason: Reason
+    reason: FitsReason
     """Why it does not fit, when it does not."""
 
     @property
@@ -64,29 +62,3 @@ def gigabytes(count: int) -> str:
 def first_exceeded(demands: Sequence[Demand]) -> Demand | None:
     """Return the first demand that is known not to fit."""
     return next((demand for demand in demands if demand.exceeded), None)
-
-
-def fits_condition(demands: Sequence[Demand], remedies: Sequence[str] = ()) -> Condition:
-    """Return Fits: False with numbers and what to change, True, or Unknown where nothing is compared."""
-    if exceeded := first_exceeded(demands):
-        remedy = f": {', or '.join(remedies)}" if remedies else "; no change of one field makes it fit"
-        return _fits("False", exceeded.reason, f"{exceeded.sentence}{_largest(exceeded)}{remedy}")
-    if compared := [demand.sentence for demand in demands if demand.available is not None]:
-        return _fits("True", Reason.FITS, "; ".join(compared))
-    if demands:
-        told = "; ".join(demand.sentence for demand in demands)
-        return _fits("Unknown", Reason.NOT_COMPARED, f"{told}, and how much there is is not known")
-    return _fits("Unknown", Reason.SIZE_UNKNOWN, "The size of the model is not known: nothing is compared")
-
-
-def _fits(status: Status, reason: Reason, message: str) -> Condition:
-    # Silent: what does not fit is stalled too, and that is said once.
-    return Condition(type="Fits", status=status, reason=reason, message=message, silent=True)
-
-
-def _largest(demand: Demand) -> str:
-    """Return what takes most, where it is not all."""
-    if len(demand.parts) == 1:
-        return ""
-    part = max(demand.parts, key=lambda name: demand.parts[name])
-    return f" ({part}: {gigabytes(demand.parts[part])})"

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from finetune_operator.api.deployment import ServingSpec
 from finetune_operator.core.capacity.architecture import Dtype, Weights
-from finetune_operator.core.capacity.fit import Demand, Reason, gigabytes
-from finetune_operator.core.capacity.nearest import Change, doublings, halvings
+from finetune_operator.core.capacity.changes import Change, doublings, halvings
+from finetune_operator.core.capacity.demand import Demand, FitsReason, gigabytes
 from finetune_operator.core.capacity.serving import (
     GPU_MEMORY_UTILIZATION,
     Serving,
@@ -32,7 +32,7 @@ def serving_demands(spec: ServingSpec, weights: Weights, gpu_memory: int) -> tup
     whole = {f"weights in {weights.dtype}": whole_model_bytes(serving)}
     if not gpus:
         place = "host memory of each replica"
-        return (Demand(subject="Serving", parts=whole, place=place, reason=Reason.SERVING_MEMORY),)
+        return (Demand(subject="Serving", parts=whole, place=place, reason=FitsReason.SERVING_MEMORY),)
     share = _utilization(spec)
     return (
         Demand(
@@ -40,14 +40,14 @@ def serving_demands(spec: ServingSpec, weights: Weights, gpu_memory: int) -> tup
             parts=whole,
             place="1 GPU" if gpus == 1 else f"{gpus} GPUs",
             available=gpus * gpu_memory,
-            reason=Reason.SERVING_MEMORY,
+            reason=FitsReason.SERVING_MEMORY,
         ),
         Demand(
             subject="Serving",
             parts=parts,
             place=f"each GPU, {share:g} of its {gigabytes(gpu_memory)}",
             available=int(share * gpu_memory),
-            reason=Reason.SERVING_MEMORY,
+            reason=FitsReason.SERVING_MEMORY,
         ),
     )
 

@@ -1,6 +1,6 @@
 import pytest
 
-from finetune_operator.core.capacity.nearest import doublings, halvings
+from finetune_operator.core.capacity.changes import doublings, halvings
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,81 @@
+"""Where a deployment stands, from what was observed alone."""
+
+from dataclasses import dataclass
+
+from finetune_operator.core.observed.deployment import ObservedDeployment
+from finetune_operator.core.termination import Termination
+from finetune_operator.serving.model import NoModel, ServedModel
+from finetune_operator.serving.rollout import Rollout
+
+# A server that crashed that often without ever being ready is not going to be.
+_CRASHES = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaledToZero:
+    """Nobody asked for a server."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loading:
+    """Replicas are not ready yet."""
+
+    path: str
+    ready: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serving:
+    """Every replica answers, with the newest template."""
+
+    ready: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crashing:
+    """A server ends with an error, and is started again."""
+
+    end: Termination
+    restarts: int
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether waiting alone cannot help."""
+        return self.restarts >= _CRASHES
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotReadyInTime:
+    """The rollout made no progress for as long as it may."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolledBack:
+    """A version that was not ready in time gave way to the one before."""
+
+    path: str
+    before: str
+    ready: int
+
+
+Step = NoModel | ScaledToZero | Loading | Serving | Crashing | NotReadyInTime | RolledBack
+
+
+def step_of(
+    replicas: int, model: ServedModel | NoModel, rollout: Rollout | None, seen: ObservedDeployment | None
+) -> Step:
+    """Return what a deployment is doing, or has come to."""
+    if isinstance(model, NoModel):
+        return model
+    if replicas == 0:
+        return ScaledToZero()
+    ready = seen.ready if seen else 0
+    if rollout and rollout.rolled_back:
+        return RolledBack(path=model.path, before=rollout.current.model, ready=ready)
+    if seen is None:
+        return Loading(path=model.path, ready=0)
+    if seen.up_to_date and seen.updated >= replicas and ready >= replicas:
+        return Serving(ready=ready)
+    if seen.termination and seen.restarts and ready < replicas:
+        return Crashing(end=seen.termination, restarts=seen.restarts)
+    return NotReadyInTime() if seen.overdue_since else Loading(path=model.path, ready=ready)
