@@ -10,6 +10,7 @@ COMMANDS = (
     ("parallelism.py",),
     ("merge.py",),
     ("merge_671b.py",),
+    ("packing.py",),
     ("fuzz_readers.py",),
     ("agreement.py", ".demo"),
     ("api_server_away.py",),

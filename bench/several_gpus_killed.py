@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from finetune_trainer.data.document import Document
+from finetune_trainer.data.packing import pack
 from finetune_trainer.data.store import TokenStore
 from finetune_trainer.prepare.marker import FileRecord, Marker
 from full_width_data import batch
@@ -111,7 +112,7 @@ def _prepared(folder: Path, base: Path, gpus: int, settings: Mapping[str, Any]) 
         for file in base.glob("*.safetensors")
     }
     Marker(source="bench", revision=None, files=files).write(base)
-    _tokens(settings["length"]).save(run / "tokens/training.safetensors")
+    _write_tokens(run / "tokens", settings["length"])
     (run / "prepared.json").write_text("{}")
     (folder / "run.json").write_text(json.dumps(document))
     options = ["train", "--run", str(folder / "run.json"), "--root", str(folder)]
@@ -127,12 +128,15 @@ class _Settings:
         self.__dict__ |= defaults | degrees | dict(settings)
 
 
-def _tokens(length: int) -> TokenStore:
+def _write_tokens(folder: Path, length: int) -> None:
     sequences = torch.cat([batch(step, batch_size=2, length=length) for step in range(16)])
-    return TokenStore.of(
+    documents = (
         Document(tokens=tokens, trained=[True] * len(tokens), line=line)
         for line, tokens in enumerate(sequences.tolist(), start=1)
     )
+    store = TokenStore.write(documents, folder)
+    members = torch.arange(len(store))
+    pack(folder / "training", lengths=store.lengths(), members=members, sequence_length=length, seed=0)
 
 
 def _steps(metrics: Path) -> list[int]:

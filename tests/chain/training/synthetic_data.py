@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torchtitan.components.dataloader import BaseDataLoader
 
 from finetune_trainer.data.document import Document
+from finetune_trainer.data.packing import pack
 from finetune_trainer.data.store import TokenStore
 
 VOCABULARY = 4096
@@ -72,7 +74,7 @@ class SyntheticDataLoader(BaseDataLoader):
         self.position = state_dict["position"]
 
 
-def token_store() -> TokenStore:
+def write_tokens(folder: Path) -> None:
     """50 documents of 8 to 63 positions: an epoch is some 15 steps, so lives end in the middle of one."""
     generator = torch.Generator().manual_seed(0)
     documents = []
@@ -80,4 +82,6 @@ def token_store() -> TokenStore:
         length = int(torch.randint(9, 65, (1,), generator=generator))
         tokens = torch.randint(3, 4096, (length,), generator=generator).tolist()
         documents.append(Document(tokens=tokens, trained=[True] * length, line=line))
-    return TokenStore.of(documents)
+    store = TokenStore.write(documents, folder)
+    members = torch.arange(len(store))
+    pack(folder / "training", lengths=store.lengths(), members=members, sequence_length=64, seed=0)

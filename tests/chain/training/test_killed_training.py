@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from synthetic_data import token_store
+from synthetic_data import write_tokens
 from training_run import TrainingRun
 from waiting import HANG_SECONDS
 
@@ -32,7 +32,7 @@ def test_run_killed_twenty_times_ends_with_the_weights_of_the_undisturbed_one(
         TrainingRun(tmp_path / name, tiny_base).having(settings) for name in ("undisturbed", "killed")
     )
     for run in (undisturbed, killed):
-        token_store().save(run.folder / "tokens/training.safetensors")
+        write_tokens(run.folder / "tokens")
     command = [sys.executable, str(SCRIPT), "--run", str(killed.write()), "--times", str(TIMES)]
     command += ["--undisturbed", str(undisturbed.root), "--killed", str(killed.root)]
     result = subprocess.run(

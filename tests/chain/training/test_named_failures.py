@@ -3,14 +3,14 @@
 import json
 
 import pytest
-from synthetic_data import token_store
+from synthetic_data import write_tokens
 from training_run import TrainingRun
 
 pytestmark = pytest.mark.chain
 
 
 def test_loss_that_is_not_finite_names_step_checkpoint_and_lines(run: TrainingRun) -> None:
-    token_store().save(run.folder / "tokens/training.safetensors")
+    write_tokens(run.folder / "tokens")
     run.having(
         {"training.learningRate": 1e30, "training.schedule": "constant", "training.checkpoint.interval": 1}
     )

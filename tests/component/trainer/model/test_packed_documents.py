@@ -31,10 +31,12 @@ def _logits(model: FrozenBaseModel, tokens: torch.Tensor, positions: torch.Tenso
     return logits[0]
 
 
-def test_logits_of_packed_documents_are_those_of_each_alone(model: FrozenBaseModel) -> None:
+def test_logits_of_packed_documents_are_those_of_each_alone(model: FrozenBaseModel, tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(3)
     texts = [torch.randint(3, 4096, (length + 1,), generator=generator).tolist() for length in LENGTHS]
-    store = TokenStore.of([Document(tokens=text, trained=[True] * len(text)) for text in texts])
+    store = TokenStore.write(
+        (Document(tokens=text, trained=[True] * len(text)) for text in texts), tmp_path / "tokens"
+    )
     tokens, positions, _ = pack_sequence(store, [0, 1, 2], length=sum(LENGTHS) + 7, padding=1)
     packed = _logits(model, tokens.unsqueeze(0), positions.unsqueeze(0))
     first = 0

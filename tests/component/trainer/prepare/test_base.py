@@ -40,6 +40,8 @@ def test_a_whole_base_is_marked_and_the_data_reported(volume, copy_base, checksu
         "longestDocument": 7,
         "sequences": 1,
         "packedShare": 18 / 256,
+        "epochSteps": 1,
+        "lastStepSequences": 1,
         "validationDocuments": 0,
         "truncatedLines": 0,
         "tokensCut": 0,

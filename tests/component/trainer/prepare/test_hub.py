@@ -8,7 +8,6 @@ import urllib.request
 
 import pytest
 from hub_server import COMMIT
-from safetensors import SafetensorError
 from waiting import HANG_SECONDS
 
 from finetune_trainer.__main__ import main
@@ -158,9 +157,9 @@ def test_a_full_volume_is_told_with_the_bytes(volume, monkeypatch):
             id="fetching",
         ),
         pytest.param(
-            "finetune_trainer.data.store.save_file",
-            SafetensorError("I/O error: No space left on device (os error 28)"),
-            "training.safetensors: no space left on the volume",
+            "finetune_trainer.data.columns.array",
+            OSError(errno.ENOSPC, "No space left on device"),
+            "tokens/trained.bool: no space left on the volume",
             id="tokenizing",
         ),
     ],

@@ -91,9 +91,9 @@ def test_671b_takes_its_overrides_and_frozen_bfloat16() -> None:
     ("epochs", "sequences", "steps"),
     [
         pytest.param(2.0, 80, 20, id="whole steps"),
-        pytest.param(1.0, 23, 2, id="a partial last step is left out"),
+        pytest.param(1.0, 23, 3, id="the rest is a step too"),
         pytest.param(0.5, 80, 5, id="half an epoch"),
-        pytest.param(1.0, 3, 1, id="at least one step"),
+        pytest.param(0.01, 3, 1, id="at least one step"),
     ],
 )
 def test_epochs_become_steps(quickstart: RunFile, epochs: float, sequences: int, steps: int) -> None:

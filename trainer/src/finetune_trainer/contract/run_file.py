@@ -178,12 +178,9 @@ class RunFolders:
         return self.run / "report.html"
 
     @property
-    def training_tokens(self) -> Path:
-        return self.run / "tokens" / "training.safetensors"
-
-    @property
-    def validation_tokens(self) -> Path:
-        return self.run / "tokens" / "validation.safetensors"
+    def tokens(self) -> Path:
+        """The tokenized documents; below it, which of them train and which validate."""
+        return self.run / "tokens"
 
 
 def load_run(path: Path) -> RunFile:

@@ -1,9 +1,9 @@
-"""The training data: chat or text JSON lines, tokenized by prepare and packed by the dataloader."""
+"""The training data: chat or text, tokenized and packed by prepare, read by the dataloader."""
 
 from finetune_trainer.contract.run_file import RunFile, RunFolders
+from finetune_trainer.data.columns import INDEX
 from finetune_trainer.data.loader import PackedDataLoader
-from finetune_trainer.data.packing import SequenceOrder
-from finetune_trainer.data.store import TokenStore
+from finetune_trainer.data.packing import Packing
 
 __all__ = ["PackedDataLoader", "count_sequences", "dataloader_config", "has_validation"]
 
@@ -12,18 +12,20 @@ def dataloader_config(
     run: RunFile, folders: RunFolders, *, validation: bool = False
 ) -> PackedDataLoader.Config:
     """What torchtitan builds the dataloader from. The data is read only then."""
-    file = folders.validation_tokens if validation else folders.training_tokens
     return PackedDataLoader.Config(
-        dataset=run.dataset.uri, dataset_path=str(file), seed=run.training.seed, shuffle=not validation
+        dataset=run.dataset.uri,
+        dataset_path=str(folders.tokens),
+        part="validation" if validation else "training",
+        seed=run.training.seed,
+        shuffle=not validation,
+        epochs=None if validation else run.training.epochs,
     )
 
 
 def has_validation(folders: RunFolders) -> bool:
-    return folders.validation_tokens.exists()
+    return (folders.tokens / "validation" / INDEX).exists()
 
 
-def count_sequences(run: RunFile, folders: RunFolders) -> int:
-    """Packed sequences in the first pass over the training data. Raises DataError before prepare has run."""
-    lengths = TokenStore.load(folders.training_tokens).lengths()
-    order = SequenceOrder(lengths, sequence_length=run.training.sequence_length, seed=run.training.seed)
-    return order.first_epoch_sequences
+def count_sequences(folders: RunFolders) -> int:
+    """Packed sequences in a pass over the training data. Raises DataError before prepare has run."""
+    return len(Packing.load(folders.tokens / "training"))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torchtitan.components.dataloader import BaseDataLoader
@@ -11,7 +11,7 @@ from torchtitan.components.loss import IGNORE_INDEX
 from torchtitan.components.tokenizer import BaseTokenizer
 
 from finetune_trainer.contract.failure import ConfigurationError
-from finetune_trainer.data.packing import SequenceOrder
+from finetune_trainer.data.packing import Packing, SequenceOrder, sequences_of
 from finetune_trainer.data.store import TokenStore
 
 Batch = tuple[dict[str, torch.Tensor], torch.Tensor]
@@ -29,8 +29,11 @@ class PackedDataLoader(BaseDataLoader):
     class Config(BaseDataLoader.Config):
         seed: int = 0
         shuffle: bool = True
+        part: Literal["training", "validation"] = "training"
+        epochs: float | None = None
+        """After that many passes sequences train nothing: they fill up the last step. None: without end."""
         infinite: bool = True
-        """False: one pass, whose last batches are filled up with sequences that train nothing."""
+        """False: stop after one pass, whose last batches are filled up in the same way."""
 
     def __init__(
         self,
@@ -43,23 +46,24 @@ class PackedDataLoader(BaseDataLoader):
         local_batch_size: int,
         **_: Any,
     ) -> None:
-        self._store = TokenStore.load(Path(config.dataset_path or ""))
-        lengths = self._store.lengths()
-        if lengths and max(lengths) > seq_len:
+        folder = Path(config.dataset_path or "")
+        self._store, packing = TokenStore.load(folder), Packing.load(folder / config.part)
+        if packing.sequence_length > seq_len:
             raise ConfigurationError(
-                f"training.overrides: the data is tokenized for more than seq_len {seq_len}",
+                f"training.overrides: the data is packed for more than seq_len {seq_len}",
                 remedy="Set training.sequenceLength instead",
             )
-        seed = config.seed if config.shuffle else None
-        self._order = SequenceOrder(lengths, sequence_length=seq_len, seed=seed)
+        self._order = SequenceOrder(packing, seed=config.seed if config.shuffle else None)
         self._infinite = config.infinite
+        epochs = config.epochs if config.infinite else 1
+        self._end = None if epochs is None else sequences_of(epochs, len(packing))
         self._ranks, self._rank = dp_world_size, dp_rank
         self._batch, self._length = local_batch_size, seq_len
         self._padding = tokenizer.eos_id or 0
         self._taken = 0
 
     def __iter__(self) -> Iterator[Batch]:
-        while self._infinite or self._taken < self._order.first_epoch_sequences:
+        while self._infinite or self._taken < (self._end or 0):
             first = self._taken + self._rank * self._batch
             rows = [self._sequence(first + row) for row in range(self._batch)]
             # Before the yield: what has been handed out is taken when a checkpoint follows.
@@ -83,8 +87,7 @@ class PackedDataLoader(BaseDataLoader):
         return pack_sequence(self._store, self._documents(index), length=self._length, padding=self._padding)
 
     def _documents(self, index: int) -> list[int]:
-        past_the_end = not self._infinite and index >= self._order.first_epoch_sequences
-        return [] if past_the_end else self._order[index]
+        return [] if self._end is not None and index >= self._end else self._order[index]
 
 
 def pack_sequence(

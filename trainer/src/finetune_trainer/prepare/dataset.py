@@ -1,13 +1,14 @@
 """The dataset: fetched or found in the volume, tokenized, and reported."""
 
-from collections.abc import Iterable, Mapping
+import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from finetune_trainer.contract.failure import ConfigurationError, DataError
 from finetune_trainer.contract.run_file import Dataset, RunFile, RunFolders
-from finetune_trainer.data import count_sequences
 from finetune_trainer.data.files import FORMATS, dataset_files, is_data, select_split
+from finetune_trainer.data.packing import Packing, pack
 from finetune_trainer.data.store import TokenStore, split
 from finetune_trainer.data.tokenize import Tally, read_documents
 from finetune_trainer.data.tokenizer import load_tokenizer
@@ -17,6 +18,7 @@ from finetune_trainer.prepare.hub import HubSource
 from finetune_trainer.prepare.lock import exclusive
 from finetune_trainer.prepare.report import DataReport
 from finetune_trainer.prepare.source import Source, parse_location
+from finetune_trainer.train.parallelism import batch_sizes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,16 +75,11 @@ def tokenize_dataset(run: RunFile, folders: RunFolders, dataset: DatasetFiles) -
         longest=run.training.sequence_length,
         tally=tally,
     )
-    store = TokenStore.of(documents)
+    store = TokenStore.write(documents, folders.tokens)
     if not len(store):
         raise _nothing_left(run, folders.dataset, tally)
-    training, validation = split(store, run.dataset.validation_share, run.training.seed)
-    _save(store, training, folders.training_tokens)
-    if validation:
-        _save(store, validation, folders.validation_tokens)
-    else:
-        folders.validation_tokens.unlink(missing_ok=True)
-    sequences, lengths = count_sequences(run, folders), store.lengths()
+    packing, validating = _pack(run, folders, store)
+    lengths, batch = store.lengths(), batch_sizes(run)["global_batch_size"]
     return DataReport(
         source=run.dataset.uri,
         revision=dataset.revision,
@@ -92,11 +89,12 @@ def tokenize_dataset(run: RunFile, folders: RunFolders, dataset: DatasetFiles) -
         documents=len(store),
         tokens=len(store.tokens),
         trained_tokens=int(store.trained.sum()),
-        longest_document=max(lengths) + 1,
-        sequences=sequences,
-        packed_share=sum(lengths[document] for document in training)
-        / (sequences * run.training.sequence_length),
-        validation_documents=len(validation),
+        longest_document=int(lengths.max()) + 1,
+        sequences=len(packing),
+        packed_share=int(lengths[packing.documents].sum()) / (len(packing) * packing.sequence_length),
+        epoch_steps=-(-len(packing) // batch),
+        last_step_sequences=(len(packing) - 1) % batch + 1,
+        validation_documents=validating,
         truncated_lines=tally.truncated_lines,
         tokens_cut=tally.tokens_cut,
         dropped=dict(tally.dropped),
@@ -104,8 +102,23 @@ def tokenize_dataset(run: RunFile, folders: RunFolders, dataset: DatasetFiles) -
     )
 
 
-def _save(store: TokenStore, documents: Iterable[int], file: Path) -> None:
-    store.select(documents).save(file)
+def _pack(run: RunFile, folders: RunFolders, store: TokenStore) -> tuple[Packing, int]:
+    """Pack the documents that train, and those that validate; the first packing, the number of the latter."""
+    training, validation = split(len(store), run.dataset.validation_share, run.training.seed)
+    lengths, length, seed = store.lengths(), run.training.sequence_length, run.training.seed
+    shutil.rmtree(folders.tokens / "validation", ignore_errors=True)
+    if len(validation):
+        pack(
+            folders.tokens / "validation",
+            lengths=lengths,
+            members=validation,
+            sequence_length=length,
+            seed=seed,
+        )
+    packing = pack(
+        folders.tokens / "training", lengths=lengths, members=training, sequence_length=length, seed=seed
+    )
+    return packing, len(validation)
 
 
 def _nothing_left(run: RunFile, dataset: Path, tally: Tally) -> DataError | ConfigurationError:

@@ -25,4 +25,4 @@ def _has_data(folders: RunFolders) -> bool:
         json.loads(folders.prepared.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return folders.training_tokens.exists()
+    return (folders.tokens / "training" / "index.json").exists()

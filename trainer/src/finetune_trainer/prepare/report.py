@@ -26,6 +26,10 @@ class DataReport:
     """Packed training sequences in one epoch."""
     packed_share: float
     """Of the positions of these sequences, those that hold a document; the rest is padding."""
+    epoch_steps: int
+    """Steps that train every document once."""
+    last_step_sequences: int
+    """What the last of them holds; the rest of it is padding."""
     validation_documents: int
     truncated_lines: int
     tokens_cut: int
@@ -38,14 +42,18 @@ class DataReport:
     def to_json(self) -> dict[str, Any]:
         return {"schemaVersion": 1} | {camel_case(key): value for key, value in asdict(self).items()}
 
+    def _epoch(self) -> str:
+        last = f", the last of {self.last_step_sequences} sequences" if self.epoch_steps > 1 else ""
+        return f"{self.epoch_steps:,} step{'s' * (self.epoch_steps > 1)}{last}"
+
     def __str__(self) -> str:
         """One line for the log."""
         why = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.dropped.items()))
         return (
             f"{self.source}: {self.lines:,} lines, {self.documents:,} documents "
             f"({self.validation_documents:,} validate), {self.tokens:,} tokens "
-            f"({self.trained_tokens:,} trained), {self.sequences:,} sequences an epoch "
-            f"({self.packed_share:.0%} packed); {self.truncated_lines:,} lines truncated "
+            f"({self.trained_tokens:,} trained), {self.sequences:,} sequences "
+            f"({self.packed_share:.1%} full), one epoch is {self._epoch()}; {self.truncated_lines:,} lines truncated "
             f"({self.tokens_cut:,} tokens cut), {sum(self.dropped.values()):,} dropped"
             + (f" ({why})" if why else "")
         )

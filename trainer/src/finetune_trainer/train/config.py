@@ -17,6 +17,7 @@ from torchtitan.protocols.model_spec import ModelSpec
 from finetune_trainer.checkpoint.manager import LoRACheckpointManager
 from finetune_trainer.contract.failure import ConfigurationError
 from finetune_trainer.contract.run_file import RunFile, RunFolders
+from finetune_trainer.data.packing import sequences_of
 from finetune_trainer.model.flash import flash_attention_works
 from finetune_trainer.model.lora.settings import LoRASettings
 from finetune_trainer.model.recompute import RECOMPUTE
@@ -78,13 +79,13 @@ def lora_settings(run: RunFile) -> LoRASettings:
 
 
 def total_steps(run: RunFile, sequences: int | None) -> int:
-    """Optimizer steps of the run; a last step that the data fills only in part is left out."""
+    """Optimizer steps of the run; what the data fills of the last one only in part is trained as well."""
     training = run.training
     if training.steps is not None:
         return training.steps
     if training.epochs is None or sequences is None:
         raise ConfigurationError("training: neither steps nor epochs is set", remedy="Set one of them")
-    return max(1, math.floor(training.epochs * sequences / batch_sizes(run)["global_batch_size"]))
+    return math.ceil(sequences_of(training.epochs, sequences) / batch_sizes(run)["global_batch_size"])
 
 
 def _model_spec(run: RunFile, folders: RunFolders) -> ModelSpec:

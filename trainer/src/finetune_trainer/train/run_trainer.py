@@ -22,7 +22,7 @@ class RunTrainer(LoRATrainer):
 
     def __init__(self, config: Config) -> None:
         if config.preflight.enable:
-            check_machine(config.preflight, _token_files(config))
+            check_machine(config.preflight, _token_folders(config))
         super().__init__(config)
 
     def init_distributed(self) -> ParallelDims:
@@ -56,8 +56,8 @@ class RunTrainer(LoRATrainer):
         )
 
 
-def _token_files(config: RunTrainer.Config) -> list[Path]:
-    """What prepare has tokenized, as far as the run trains on that."""
-    loaders = (config.dataloader, config.validator.dataloader)
-    paths = (loader.dataset_path for loader in loaders if isinstance(loader, PackedDataLoader.Config))
-    return [Path(path) for path in paths if path]
+def _token_folders(config: RunTrainer.Config) -> list[Path]:
+    """What prepare has tokenized, if the run trains on that."""
+    loader = config.dataloader
+    packed = isinstance(loader, PackedDataLoader.Config)
+    return [Path(loader.dataset_path)] if packed and loader.dataset_path else []

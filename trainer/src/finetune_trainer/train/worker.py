@@ -42,7 +42,7 @@ def configure(run: RunFile, folders: RunFolders) -> LoRATrainer.Config:
     data = Data(
         training=dataloader_config(run, folders),
         validation=dataloader_config(run, folders, validation=True) if has_validation(folders) else None,
-        sequences=count_sequences(run, folders) if run.training.epochs is not None else None,
+        sequences=count_sequences(folders) if run.training.epochs is not None else None,
     )
     return trainer_config(run, folders, data)
 

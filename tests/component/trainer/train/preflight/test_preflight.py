@@ -73,12 +73,12 @@ def test_a_fit_machine_passes(machine_with, settings, found):
 
 
 def test_data_that_cannot_be_read_is_named(tmp_path):
-    file = tmp_path / "training.safetensors"
-    TokenStore.of([Document(tokens=[1, 2, 3], trained=[True] * 3)]).save(file)
-    check_machine(CPU, [file])
+    TokenStore.write([Document(tokens=[1, 2, 3], trained=[True] * 3)], tmp_path)
+    check_machine(CPU, [tmp_path])
+    file = tmp_path / "tokens.int32"
     file.write_bytes(file.read_bytes()[:-4])
-    with pytest.raises(DataError, match=r"training\.safetensors"):
-        check_machine(CPU, [file])
+    with pytest.raises(DataError, match=r"tokens\.int32 has 8 bytes and not 12"):
+        check_machine(CPU, [tmp_path])
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ MIB = 2**20
 HOPPER = 9
 
 
-def check_machine(settings: Preflight, token_files: Sequence[Path]) -> None:
+def check_machine(settings: Preflight, token_folders: Sequence[Path]) -> None:
     """Raises ConfigurationError or DataError, each with one line and a remedy."""
     if settings.device == "cuda":
         check_gpus(torch.cuda.device_count(), settings.processes_per_node)
@@ -25,8 +25,8 @@ def check_machine(settings: Preflight, token_files: Sequence[Path]) -> None:
             check_float8_products(torch.cuda.get_device_name(), torch.cuda.get_device_capability())
         if settings.processes_per_node > 1:
             check_shared_memory(SHARED_MEMORY, settings.processes_per_node)
-    for file in token_files:
-        TokenStore.load(file)
+    for folder in token_folders:
+        TokenStore.load(folder)
 
 
 def check_gpus(found: int, processes: int) -> None:
