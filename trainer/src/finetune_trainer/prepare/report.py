@@ -49,11 +49,11 @@ class DataReport:
     def __str__(self) -> str:
         """One line for the log."""
         why = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.dropped.items()))
+        dropped = f"{sum(self.dropped.values()):,} dropped" + (f" ({why})" if why else "")
         return (
             f"{self.source}: {self.lines:,} lines, {self.documents:,} documents "
             f"({self.validation_documents:,} validate), {self.tokens:,} tokens "
             f"({self.trained_tokens:,} trained), {self.sequences:,} sequences "
-            f"({self.packed_share:.1%} full), one epoch is {self._epoch()}; {self.truncated_lines:,} lines truncated "
-            f"({self.tokens_cut:,} tokens cut), {sum(self.dropped.values()):,} dropped"
-            + (f" ({why})" if why else "")
+            f"({self.packed_share:.1%} full), one epoch is {self._epoch()}; "
+            f"{self.truncated_lines:,} lines truncated ({self.tokens_cut:,} tokens cut), {dropped}"
         )
