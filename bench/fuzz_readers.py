@@ -108,7 +108,7 @@ class Fuzzer:
     def _adapter(self, content: bytes) -> None:
         (self._folder / "adapter_model.safetensors").write_bytes(content)
         (self._folder / "adapter_config.json").write_bytes(self._document(_config()))
-        open_adapter(self._folder, SHAPES).file.close()
+        open_adapter(self._folder, SHAPES, {}).file.close()
 
     def _dcp(self, content: bytes) -> None:
         """A torchtitan checkpoint, one of its two files corrupted."""

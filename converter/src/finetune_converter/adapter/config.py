@@ -1,4 +1,4 @@
-"""adapter_config.json: rank and scale of every module, as PEFT's LoraConfig defines them."""
+"""adapter_config.json: what PEFT's LoraConfig says of every module, read whole."""
 
 import math
 import re
@@ -7,6 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from finetune_converter.adapter.settings import (
+    CHANGED_BASES,
+    PLAIN_INITIAL_WEIGHTS,
+    SETTINGS,
+    Refused,
+    is_off,
+    type_faults,
+)
+from finetune_converter.adapter.targets import GATE_UP, STACKED, Targets, matching
+from finetune_converter.adapter.updates import ExpertColumns
 from finetune_converter.failure import Failure, Reason
 from finetune_converter.files.json_object import read_json_object
 
@@ -14,22 +24,7 @@ CONFIG = "adapter_config.json"
 MAX_NUMBER = 2**20
 """Of rank and alpha: far more than any adapter has, and what fp32 can hold exactly."""
 _REMEDY = "Write the adapter again with PEFT or with this project's trainer"
-
-_UNSUPPORTED = (
-    "use_dora",
-    "use_qalora",
-    "use_bdlora",
-    "lora_bias",
-    "fan_in_fan_out",
-    "layer_replication",
-    "alora_invocation_tokens",
-    "trainable_token_indices",
-    "kasa_config",
-    "velora_config",
-    "monteclora_config",
-    "arrow_config",
-)
-"""Settings under which the update is not scale * B @ A of a base weight, or B @ A is not all of it."""
+_PATTERNS = ("rank_pattern", "alpha_pattern")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,14 +34,36 @@ class AdapterConfig:
     rslora: bool
     rank_pattern: Mapping[str, int]
     alpha_pattern: Mapping[str, float]
+    targets: Targets
+    saved: tuple[str, ...]
+    """`modules_to_save`."""
+    expert_columns: ExpertColumns
+    raw: Mapping[str, Any]
 
-    def rank_of(self, module: str) -> int:
-        return int(_by_pattern(self.rank_pattern, module, self.rank))
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was taken from a sign of the configuration that says it less than clearly."""
+        if self.expert_columns is ExpertColumns.RANK_MAJOR or self.raw.get("lora_B_layout"):
+            return ()
+        return (
+            "auto_mapping names Unsloth and lora_B_layout is not set: the columns of fused experts were read "
+            "as Unsloth packed them until September 2026, one expert after the other.",
+        )
 
-    def scale_of(self, module: str, rank: int) -> float:
+    def rank_of(self, name: str) -> int:
+        """Of a module, or of a parameter named by `target_parameters`."""
+        return int(_by_pattern(self.rank_pattern, name, self.rank * self.halves(name)))
+
+    def scale_of(self, name: str, rank: int) -> float:
         """alpha / r, or alpha / sqrt(r) with rsLoRA (Kalajdzievski, arXiv 2312.03732)."""
-        alpha = float(_by_pattern(self.alpha_pattern, module, self.alpha))
+        alpha = float(_by_pattern(self.alpha_pattern, name, self.alpha * self.halves(name)))
         return alpha / math.sqrt(rank) if self.rslora else alpha / rank
+
+    def halves(self, name: str) -> int:
+        """Modules of target_modules that PEFT stacks in a parameter; it multiplies rank and alpha by that."""
+        halves = {leaf for leaf, parameter in STACKED.items() if parameter == GATE_UP}
+        both = name.endswith(f".experts.{GATE_UP}") and halves <= self.targets.stacked_modules()
+        return 2 if both else 1
 
 
 def read_adapter_config(folder: Path) -> AdapterConfig:
@@ -54,54 +71,100 @@ def read_adapter_config(folder: Path) -> AdapterConfig:
     path = folder / CONFIG
     raw = read_json_object(path, Reason.ADAPTER_INVALID, _REMEDY)
     if raw.get("peft_type") != "LORA":
-        raise Failure(
-            Reason.ADAPTER_INVALID, f"{path}: peft_type is {raw.get('peft_type')!r}, not 'LORA'", _REMEDY
+        raise _invalid(path, f"peft_type is {raw.get('peft_type')!r}, not 'LORA'")
+    _refuse_what_is_not_plain(path, raw)
+    for fault in type_faults(raw):
+        raise _invalid(path, fault)
+    if raw.get("task_type") not in (None, "CAUSAL_LM"):
+        raise _invalid(
+            path, f"task_type is {raw['task_type']!r}: this base predicts tokens", "Train it for CAUSAL_LM"
         )
-    for name in _UNSUPPORTED:
-        if raw.get(name):
-            raise Failure(
-                Reason.ADAPTER_INVALID,
-                f"{path}: {name} is set, which this merge does not support",
-                f"Train without {name}",
-            )
-    if raw.get("bias", "none") != "none":
-        raise Failure(
-            Reason.ADAPTER_INVALID, f"{path}: bias is {raw['bias']!r}, not 'none'", "Train with bias: none"
-        )
+    _check_initial_weights(path, raw.get("init_lora_weights"))
+    for name in _PATTERNS:
+        _check_pattern(path, name, raw.get(name) or {})
     return AdapterConfig(
-        rank=_number(path, raw, "r", int),
-        alpha=_number(path, raw, "lora_alpha", float),
+        rank=_number(path, "r", raw.get("r"), int),
+        alpha=_number(path, "lora_alpha", raw.get("lora_alpha"), float),
         rslora=bool(raw.get("use_rslora")),
-        rank_pattern=_pattern(path, raw, "rank_pattern"),
-        alpha_pattern=_pattern(path, raw, "alpha_pattern"),
+        rank_pattern=raw.get("rank_pattern") or {},
+        alpha_pattern=raw.get("alpha_pattern") or {},
+        targets=_targets(path, raw),
+        saved=tuple(raw.get("modules_to_save") or ()),
+        expert_columns=_expert_columns(path, raw),
+        raw=raw,
     )
 
 
-def _number(path: Path, raw: dict[str, Any], name: str, kind: type) -> Any:
-    value = raw.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_NUMBER:
-        raise Failure(
-            Reason.ADAPTER_INVALID, f"{path}: {name} is {value!r}, not a number above 0, up to 2^20", _REMEDY
+def _expert_columns(path: Path, raw: Mapping[str, Any]) -> ExpertColumns:
+    """Unsloth wrote no mark until it packed as PEFT does (unsloth-zoo pull requests 1232 and 1269)."""
+    said, mapping = raw.get("lora_B_layout"), raw.get("auto_mapping") or {}
+    if said is not None and said not in list(ExpertColumns):
+        raise _invalid(path, f"lora_B_layout is {said!r}, not one of {', '.join(ExpertColumns)}")
+    by_unsloth = any("unsloth" in f"{name} {value}".lower() for name, value in mapping.items())
+    return ExpertColumns(said or ("grouped_by_expert" if by_unsloth else "rank_major"))
+
+
+def _refuse_what_is_not_plain(path: Path, raw: Mapping[str, Any]) -> None:
+    for name, value in raw.items():
+        setting = SETTINGS.get(name)
+        if setting is None and not is_off(value):
+            raise _invalid(
+                path,
+                f"{name} is {value!r:.200}, a setting that this version does not know",
+                "Remove it if it changes nothing in the weights; otherwise merge with the tool that wrote it",
+            )
+        if isinstance(setting, Refused) and not is_off(value, setting):
+            raise _invalid(path, f"{name} is {value!r:.200}: {setting.because}", setting.remedy)
+
+
+def _check_initial_weights(path: Path, value: bool | str | None) -> None:
+    """PEFT writes true into the configuration of an adapter that it saved converted."""
+    if not isinstance(value, str):
+        return
+    name = value.lower()
+    for changed, (because, remedy) in CHANGED_BASES.items():
+        if name == changed or name.startswith(f"{changed}_niter_"):
+            raise _invalid(path, f"init_lora_weights is {value!r}: {because}", remedy)
+    if name not in PLAIN_INITIAL_WEIGHTS:
+        raise _invalid(
+            path,
+            f"init_lora_weights is {value!r}, which this version does not know",
+            "Set it to true if it left the base's weights alone; otherwise merge with the tool that wrote it",
         )
+
+
+def _targets(path: Path, raw: Mapping[str, Any]) -> Targets:
+    targets = Targets.of(raw)
+    for name, pattern in targets.expressions():
+        _compiled(path, name, pattern)
+    if isinstance(raw.get("target_modules"), str) and raw.get("layers_to_transform") is not None:
+        raise _invalid(path, "layers_to_transform is set beside a target_modules that is an expression")
+    return targets
+
+
+def _number(path: Path, name: str, value: object, kind: type) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_NUMBER:
+        raise _invalid(path, f"{name} is {value!r}, not a number above 0, up to 2^20")
     return kind(value)
 
 
-def _pattern(path: Path, raw: dict[str, Any], name: str) -> dict[str, Any]:
-    patterns = raw.get(name) or {}
-    if not isinstance(patterns, dict):
-        raise Failure(Reason.ADAPTER_INVALID, f"{path}: {name} is not a map", _REMEDY)
-    for pattern in patterns:
-        _number(path, patterns, pattern, float)
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise Failure(Reason.ADAPTER_INVALID, f"{path}: {name}: {pattern!r}: {error}", _REMEDY) from error
-    return patterns
-
-
-def _by_pattern(patterns: Mapping[str, float], module: str, default: float) -> float:
-    # PEFT's rule (peft.utils.other.get_pattern_key): the first pattern that matches a whole tail of the name.
+def _check_pattern(path: Path, name: str, patterns: Mapping[str, Any]) -> None:
     for pattern, value in patterns.items():
-        if re.match(rf"(.*\.)?({pattern})$", module):
-            return value
-    return default
+        _number(path, f"{name} {pattern!r}", value, float)
+        _compiled(path, name, pattern)
+
+
+def _compiled(path: Path, name: str, pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise _invalid(path, f"{name}: {pattern!r}: {error}") from error
+
+
+def _by_pattern(patterns: Mapping[str, float], name: str, default: float) -> float:
+    # PEFT's rule (peft.utils.other.get_pattern_key): the first pattern that matches a whole tail of the name.
+    return next((value for pattern, value in patterns.items() if matching(pattern, name)), default)
+
+
+def _invalid(path: Path, fault: str, remedy: str = _REMEDY) -> Failure:
+    return Failure(Reason.ADAPTER_INVALID, f"{path}: {fault}", remedy)

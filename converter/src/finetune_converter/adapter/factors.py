@@ -2,7 +2,7 @@
 
 import torch
 
-from finetune_converter.adapter.updates import Factor, LowRank, Replacement
+from finetune_converter.adapter.updates import ExpertColumns, Factor, LowRank
 from finetune_converter.arithmetic.bands import bands
 from finetune_converter.arithmetic.update import LowRankTensors
 from finetune_converter.model_files.header import TensorEntry
@@ -27,30 +27,32 @@ class FactorReader:
             a, b = b.T.contiguous(), a.T.contiguous()
         return LowRankTensors(a=a, b=b, scale=update.scale)
 
-    def replacement(self, update: Replacement, start: int, stop: int) -> torch.Tensor:
-        """fp32 rows [start, stop) of the tensor that the adapter brings."""
-        return self._file.read_rows(update.entry, start, stop).float()
+    def rows(self, entry: TensorEntry, start: int, stop: int) -> torch.Tensor:
+        """fp32 rows [start, stop) of a tensor that the adapter brings whole."""
+        return self._file.read_rows(entry, start, stop).float()
 
     def _read(self, factor: Factor) -> torch.Tensor:
         """fp32 of the factor's shape."""
-        if factor.step == 1:
+        if factor.parts == 1:
             return self._file.read_rows(factor.entry, factor.start, factor.stop).float()
-        return self._split_columns(factor.entry, factor.step)[
-            factor.first, factor.start : factor.stop
-        ].float()
+        parts = self._split_columns(factor.entry, factor.parts, factor.layout)
+        return parts[factor.part, factor.start : factor.stop].float()
 
-    def _split_columns(self, entry: TensorEntry, step: int) -> torch.Tensor:
-        """[step, rows, columns / step]: column first + i * step of the tensor is column i of part `first`.
+    def _split_columns(self, entry: TensorEntry, count: int, layout: ExpertColumns) -> torch.Tensor:
+        """[count, rows, columns / count]: the columns of each expert.
 
-        One expert's columns are spread over the whole tensor, so it is read once for all experts.
+        They are spread over the whole tensor, so it is read once for all experts.
         """
         if entry.name not in self._parts:
             while len(self._parts) >= self.KEPT:
                 del self._parts[next(iter(self._parts))]
             rows, columns = entry.shape
-            parts = torch.empty(step, rows, columns // step, dtype=TORCH[entry.dtype])
+            parts = torch.empty(count, rows, columns // count, dtype=TORCH[entry.dtype])
             for start, stop in bands(rows, columns):
                 band = self._file.read_rows(entry, start, stop)
-                parts[:, start:stop] = band.reshape(stop - start, -1, step).permute(2, 0, 1)
+                if layout is ExpertColumns.RANK_MAJOR:
+                    parts[:, start:stop] = band.reshape(stop - start, -1, count).permute(2, 0, 1)
+                else:
+                    parts[:, start:stop] = band.reshape(stop - start, count, -1).permute(1, 0, 2)
             self._parts[entry.name] = parts
         return self._parts[entry.name]

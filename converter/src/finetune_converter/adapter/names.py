@@ -10,12 +10,15 @@ from finetune_converter.model_files.header import TensorEntry
 
 PREFIX = "base_model.model."
 _LORA = re.compile(r"(?P<module>.+)\.lora_(?P<embedding>embedding_)?(?P<side>[AB])(\.default)?(\.weight)?")
-_WRAPPER = re.compile(r"\.(base_layer|modules_to_save(\.default)?)(?=\.[^.]+$)")
+_SAVED = re.compile(r"\.modules_to_save(\.default)?(?=\.[^.]+$)")
+_BASE_LAYER = re.compile(r"\.base_layer(?=\.[^.]+$)")
+_COMPILED = "_orig_mod."
+"""torch.compile puts it before the names of a compiled module."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """Both LoRA matrices of one module: a [rank, in], b [out, rank]."""
+    """Both LoRA matrices of one module: a [rank, in], b [out, rank]; of an embedding a is [rank, words]."""
 
     module: str
     a: TensorEntry
@@ -23,28 +26,40 @@ class Pair:
     embedding: bool = False
 
 
-def group_keys(path: Path, entries: Iterable[TensorEntry]) -> tuple[list[Pair], dict[str, TensorEntry]]:
-    """LoRA pairs, and whole tensors by the base tensor they replace. Raises Failure(AdapterInvalid)."""
-    sides: dict[str, dict[str, TensorEntry]] = {}
-    embeddings: set[str] = set()
+@dataclass(frozen=True, kw_only=True)
+class Keys:
+    """The tensors of an adapter's file."""
+
+    pairs: tuple[Pair, ...]
+    saved: dict[str, TensorEntry]
+    """Whole tensors, by the base tensor that each replaces."""
+    base_layers: dict[str, TensorEntry]
+    """The weights below an adapter, by their names in the base: PEFT saves those of embeddings and head."""
+
+
+def group_keys(path: Path, entries: Iterable[TensorEntry]) -> Keys:
+    """Raises Failure(AdapterInvalid) naming a key that is none of PEFT's, or that lacks its other half."""
+    sides: dict[tuple[str, bool], dict[str, TensorEntry]] = {}
     saved: dict[str, TensorEntry] = {}
+    base_layers: dict[str, TensorEntry] = {}
     for entry in entries:
         if not entry.name.startswith(PREFIX):
             raise _invalid(path, entry.name, f"the name does not begin with {PREFIX!r}")
-        name = entry.name.removeprefix(PREFIX)
+        name = entry.name.removeprefix(PREFIX).replace(_COMPILED, "")
         lora = _LORA.fullmatch(name)
         if lora:
-            _put(path, sides.setdefault(lora["module"], {}), lora["side"], entry)
-            if lora["embedding"]:
-                embeddings.add(lora["module"])
-        elif ".lora_" in name:
+            _put(path, sides.setdefault((lora["module"], bool(lora["embedding"])), {}), lora["side"], entry)
+        elif ".lora_" in name or ".token_adapter." in name:
             raise _invalid(path, entry.name, "not a lora_A or lora_B matrix")
+        elif _BASE_LAYER.search(name):
+            _put(path, base_layers, _BASE_LAYER.sub("", name), entry)
         else:
-            _put(path, saved, _WRAPPER.sub("", name), entry)
-    return [_pair(path, module, found, module in embeddings) for module, found in sides.items()], saved
+            _put(path, saved, _SAVED.sub("", name), entry)
+    pairs = tuple(_pair(path, module, embedding, found) for (module, embedding), found in sides.items())
+    return Keys(pairs=pairs, saved=saved, base_layers=base_layers)
 
 
-def _pair(path: Path, module: str, found: dict[str, TensorEntry], embedding: bool) -> Pair:
+def _pair(path: Path, module: str, embedding: bool, found: dict[str, TensorEntry]) -> Pair:
     if len(found) != 2:
         (side, entry), *_ = found.items()
         raise _invalid(path, entry.name, f"its lora_{'B' if side == 'A' else 'A'} is not there")

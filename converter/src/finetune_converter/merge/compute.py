@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from finetune_converter.adapter.factors import FactorReader
-from finetune_converter.adapter.updates import LowRank, Replacement
+from finetune_converter.adapter.updates import LowRank, brought
 from finetune_converter.arithmetic.block_format import BlockFormat
 from finetune_converter.arithmetic.finite import all_finite
 from finetune_converter.arithmetic.float8 import block_scales, quantize
@@ -40,11 +40,12 @@ def merged_bands(
     """The weight in fp32, not rounded yet; with `before`, the base's rows beside it from the same read."""
     update = weight.update
     low_rank = factors.low_rank(update) if isinstance(update, LowRank) and factors else None
+    replaced = brought(update)
     stored = DequantizedTensor(base, weight.source, weight.scales, block)
     for start, stop in stored.ranges():
         original = stored.rows(start, stop) if before else None
-        if isinstance(update, Replacement) and factors:
-            values = factors.replacement(update, start, stop)
+        if replaced and factors:
+            values = factors.rows(replaced, start, stop)
         else:
             values = stored.rows(start, stop) if original is None else original.clone()
         if low_rank is not None:

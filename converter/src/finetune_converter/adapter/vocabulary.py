@@ -1,0 +1,64 @@
+"""Embeddings and head: a vocabulary of another size than the base's, and weights that the base ties."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from finetune_converter.failure import Failure, Reason
+from finetune_converter.files.json_object import read_record
+
+EMBEDDINGS, HEAD = "model.embed_tokens.weight", "lm_head.weight"
+_SHOWN = 8
+
+
+def check_tied(path: Path, key: str, name: str, base_config: Mapping[str, Any]) -> None:
+    """Raises Failure(AdapterMismatch) for an update of a weight that is embeddings and head at once.
+
+    What was trained is an update of one of the two uses. PEFT's own merge adds it to both, and twice with
+    ensure_weight_tying: its merged model is not the adapted one.
+    """
+    if not base_config.get("tie_word_embeddings") or name not in (EMBEDDINGS, HEAD):
+        return
+    raise Failure(
+        Reason.ADAPTER_MISMATCH,
+        f"{path}: tensor {key!r}: the base's embeddings and head are tied (tie_word_embeddings), and an "
+        f"update of {name!r} alone would change both",
+        f"Untie the base first: save a copy of it with {HEAD} of its own and tie_word_embeddings false, and "
+        "merge into that",
+    )
+
+
+def resized(
+    path: Path, key: str, name: str, shape: tuple[int, ...], base_shape: tuple[int, ...]
+) -> Failure | None:
+    """What to say of a vocabulary of another size; None when it is not that which differs."""
+    if name not in (EMBEDDINGS, HEAD) or len(shape) != 2 or shape[1:] != base_shape[1:]:
+        return None
+    added = added_tokens(path.parent, base_shape[0])
+    names = ", ".join(map(repr, added[:_SHOWN])) + (" and more" if len(added) > _SHOWN else "")
+    said = f"; the adapter's tokenizer adds {names}" if added else ""
+    return Failure(
+        Reason.ADAPTER_MISMATCH,
+        f"{path}: tensor {key!r}: it is of a vocabulary of {shape[0]} tokens, the base's {name!r} of "
+        f"{base_shape[0]}{said}",
+        f"Resize the base first (model.resize_token_embeddings({shape[0]}), then save_pretrained, with the "
+        "adapter's tokenizer beside it), and merge into that",
+    )
+
+
+def added_tokens(folder: Path, known: int) -> list[str]:
+    """The tokens of a tokenizer's folder whose ids are `known` or above, in the order of their ids."""
+    listed = read_record(folder / "tokenizer.json").get("added_tokens") or []
+    found = {
+        token["content"]: token["id"]
+        for token in listed
+        if isinstance(token, dict)
+        and isinstance(token.get("id"), int)
+        and isinstance(token.get("content"), str)
+    }
+    found |= {
+        content: number
+        for content, number in read_record(folder / "added_tokens.json").items()
+        if isinstance(number, int)
+    }
+    return sorted((content for content, number in found.items() if number >= known), key=lambda c: found[c])
