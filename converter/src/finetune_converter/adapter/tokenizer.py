@@ -53,8 +53,8 @@ def check_vocabulary(adapter: Path, known: int) -> None:
             Reason.ADAPTER_MISMATCH,
             f"{adapter}: its tokenizer adds {beyond[0]!r} and {len(beyond) - 1} more tokens beyond "
             f"the base's {known} embeddings",
-            f"Resize the base first (model.resize_token_embeddings({known + len(beyond)})) and merge into that; "
-            "or remove the adapter's tokenizer files if it was trained without them",
+            f"Resize the base first (model.resize_token_embeddings({known + len(beyond)})) and merge "
+            "into that, or remove the adapter's tokenizer files if it was trained without them",
         )
 
 

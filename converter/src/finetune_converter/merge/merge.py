@@ -1,5 +1,6 @@
 """The merge: plan, disk, files in parallel, companions, manifest."""
 
+import logging
 import os
 import shutil
 import threading
@@ -11,12 +12,13 @@ from pathlib import Path
 
 from finetune_converter.adapter.adapter import WEIGHTS, Adapter, entry_shapes, missing_adapter, open_adapter
 from finetune_converter.failure import Failure, Reason
+from finetune_converter.files.atomic import write_json
 from finetune_converter.files.digest import FileDigest, digest_file
 from finetune_converter.marker import base_digests
 from finetune_converter.merge.companions import write_companions
 from finetune_converter.merge.job import MergeJob
 from finetune_converter.merge.model_card import model_card
-from finetune_converter.merge.plan import Carry, MergePlan, plan_merge
+from finetune_converter.merge.plan import Carry, MergePlan, index_of, plan_merge
 from finetune_converter.merge.resume import (
     FOLDER,
     finished,
@@ -28,9 +30,10 @@ from finetune_converter.merge.resume import (
 from finetune_converter.merge.shard import ShardWriter
 from finetune_converter.model_files.duplicate import Method, cheapest_method
 from finetune_converter.model_files.manifest import Lineage, write_manifest
-from finetune_converter.model_files.model_folder import ModelFolder, open_model_folder
+from finetune_converter.model_files.model_folder import INDEX, SINGLE, ModelFolder, open_model_folder
 
 Advance = Callable[[int, int], None]
+logger = logging.getLogger(__name__)
 MAX_WORKERS = 4
 
 
@@ -39,7 +42,7 @@ def open_merge(job: MergeJob) -> tuple[ModelFolder, Adapter, MergePlan]:
     base = open_model_folder(job.base)
     try:
         shapes = entry_shapes({name: located.entry for name, located in base.tensors.items()})
-        adapter = open_adapter(job.adapter, shapes)
+        adapter = open_adapter(job.adapter, shapes, base.config)
         return base, adapter, plan_merge(base, adapter, job.dtype)
     except BaseException:
         base.close()
@@ -77,6 +80,8 @@ def merge(
     base, adapter, plan = open_merge(job)
     with base, adapter.file:
         (job.out / FOLDER).mkdir(parents=True, exist_ok=True)
+        for note in plan.notes:
+            logger.warning("%s", note)
         names = part.names(plan) if part else [*plan.files]
         done = {name: digest for name in names if (digest := finished(job.out, name, inputs))}
         left = sorted(
@@ -93,11 +98,21 @@ def merge(
             advance(len(done), len(names))
         if part:
             return False
-        for name in write_companions(plan, base, model_card(lineage), job.out):
+        for name in _write_beside(plan, base, model_card(lineage, plan.notes), job.out):
             done[name] = digest_file(job.out / name)
     remove_strangers(job.out, done.keys())
     write_manifest(job.out, lineage, inputs, done)
     return True
+
+
+def _write_beside(plan: MergePlan, base: ModelFolder, card: str, folder: Path) -> list[str]:
+    """Everything that is no weight file; the names."""
+    names = [*write_companions(plan.companions, card, folder), "config.json"]
+    write_json(folder / "config.json", plan.config)
+    if set(plan.files) != {SINGLE} or (base.path / INDEX).is_file():
+        write_json(folder / INDEX, index_of(plan, base))
+        names.append(INDEX)
+    return names
 
 
 def _write_files(

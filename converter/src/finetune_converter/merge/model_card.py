@@ -1,7 +1,7 @@
 """README.md of the merged model: what it was made of and how it was trained, as Hugging Face reads it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from typing import Any
 
@@ -11,8 +11,8 @@ from finetune_converter.model_files.manifest import Lineage
 _HUB = "hf://"
 
 
-def model_card(lineage: Lineage) -> str:
-    """Front matter (huggingface.co/docs/hub/model-cards) and a table; a function of the lineage alone."""
+def model_card(lineage: Lineage, notes: Iterable[str] = ()) -> str:
+    """Front matter (huggingface.co/docs/hub/model-cards), a table of the lineage, and the notes."""
     run = lineage.run or {}
     rows = [*_rows(lineage, run)]
     lines = [
@@ -27,6 +27,7 @@ def model_card(lineage: Lineage) -> str:
         "| | |",
         "|---|---|",
         *(f"| {name} | {_cell(value)} |" for name, value in rows),
+        *("", *(f"- {_cell(note)}" for note in notes)),
     ]
     return "\n".join(lines) + "\n"
 

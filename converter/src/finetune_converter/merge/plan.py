@@ -8,6 +8,7 @@ from finetune_converter.adapter.adapter import Adapter
 from finetune_converter.adapter.updates import Replacement, Update
 from finetune_converter.arithmetic.block_format import BlockFormat
 from finetune_converter.failure import Failure, Reason
+from finetune_converter.merge.companions import Companions, plan_companions
 from finetune_converter.model_files.dtypes import COMPUTED, FLOAT8
 from finetune_converter.model_files.export_dtype import Dtype, merged_config, target_dtype
 from finetune_converter.model_files.header import TensorEntry
@@ -56,6 +57,9 @@ class MergePlan:
     """Files that hold the base's tensors where the base has them: the base's header holds for them."""
     block: BlockFormat
     config: dict[str, Any]
+    companions: Companions
+    notes: tuple[str, ...]
+    """What the model card is to say of base and adapter, a sentence each."""
 
     @property
     def outputs(self) -> Iterator[Output]:
@@ -69,10 +73,10 @@ class MergePlan:
         return sum(output.spec.nbytes for output in self.outputs)
 
 
-def plan_merge(base: ModelFolder, adapter: Adapter | None, dtype: Dtype) -> MergePlan:
+def plan_merge(base: ModelFolder, adapter: Adapter, dtype: Dtype) -> MergePlan:
     """Raises Failure for an FP8 tensor without scales, or an update of a dtype that cannot be added to."""
-    block = block_format(base.config)
-    updates = adapter.updates if adapter else {}
+    block, updates = block_format(base.config), adapter.updates
+    companions = plan_companions(base, adapter.file.path.parent)
     files: dict[str, tuple[Output, ...]] = {}
     for name, file in base.files.items():
         entries = file.header.tensors.values()
@@ -93,7 +97,16 @@ def plan_merge(base: ModelFolder, adapter: Adapter | None, dtype: Dtype) -> Merg
         same_layout=same_layout,
         block=block,
         config=merged_config(base.config, dtype, block),
+        companions=companions,
+        notes=(*adapter.notes, *companions.notes),
     )
+
+
+def index_of(plan: MergePlan, base: ModelFolder) -> dict[str, object]:
+    """model.safetensors.index.json of the merged model."""
+    weight_map = {output.spec.name: name for name, outputs in plan.files.items() for output in outputs}
+    metadata = {**base.index_metadata, "total_size": plan.total_size}
+    return {"metadata": metadata, "weight_map": dict(sorted(weight_map.items()))}
 
 
 def _layout(tensor: TensorSpec | TensorEntry) -> tuple[str, str, tuple[int, ...]]:

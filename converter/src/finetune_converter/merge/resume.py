@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from finetune_converter.adapter.config import CONFIG
+from finetune_converter.adapter.tokenizer import tokenizer_files
 from finetune_converter.files.atomic import write_json
 from finetune_converter.files.digest import FileDigest
 from finetune_converter.files.json_object import read_record
@@ -19,12 +20,14 @@ FOLDER = ".done"
 
 
 def inputs_digest(job: MergeJob, adapter_sha256: str) -> str:
-    """sha256 of what decides the merged bytes: adapter, dtype, tool, the base's files by size and time."""
+    """sha256 of what decides the merged bytes: adapter, dtype, tool, the base's files and the tokenizer's."""
     config = job.adapter / CONFIG
     files = [
         (file.name, file.stat().st_size, file.stat().st_mtime_ns)
-        for file in (sorted(job.base.iterdir()) if job.base.is_dir() else [])
-        if file.is_file() and not file.name.startswith(".")
+        for file in [
+            *_files_of(job.base),
+            *(job.adapter / name for name in sorted(tokenizer_files(job.adapter))),
+        ]
     ]
     inputs = [
         version("finetune-converter"),
@@ -34,6 +37,11 @@ def inputs_digest(job: MergeJob, adapter_sha256: str) -> str:
         files,
     ]
     return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
+
+
+def _files_of(folder: Path) -> list[Path]:
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [file for file in files if file.is_file() and not file.name.startswith(".")]
 
 
 def is_whole(folder: Path, inputs: str) -> bool:

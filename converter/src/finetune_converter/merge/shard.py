@@ -30,7 +30,8 @@ class ShardWriter:
 
     def write(self, name: str, known: FileDigest | None, tick: Tick = lambda: None) -> FileDigest:
         """Write a file and return its digest; `known` is the base file's, which an untouched file shares."""
-        source, target = self._base.path / name, self._folder / name
+        # A snapshot of a cache holds links: the file itself is shared, never the link.
+        source, target = (self._base.path / name).resolve(), self._folder / name
         target.unlink(missing_ok=True)
         if name in self._plan.untouched:
             duplicate(source, target)

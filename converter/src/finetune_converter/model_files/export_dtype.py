@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Any
 
 from finetune_converter.arithmetic.block_format import BlockFormat
+from finetune_converter.model_files.companions import CODE
 from finetune_converter.model_files.dtypes import FLOAT8
 from finetune_converter.model_files.header import TensorEntry
 
@@ -43,7 +44,9 @@ def merged_config(config: dict[str, Any], dtype: Dtype, block: BlockFormat) -> d
     """config.json of the merged model.
 
     quantization_config beside bf16 weights breaks every loader, and without it FP8 weights are read as noise.
+    Code is never carried over, so that nothing names it.
     """
+    config = {name: value for name, value in config.items() if name != CODE}
     if dtype is Dtype.BASE:
         return config
     merged = {name: value for name, value in config.items() if name != "quantization_config"}
