@@ -15,6 +15,7 @@ images:
 {{- end }}
 imagePullPolicy: {{ .Values.imagePullPolicy }}
 gpuMemory: {{ .Values.gpuMemory | quote }}
+gpusPerNode: {{ .Values.gpusPerNode }}
 # None: all of them.
 namespaces: {{ include "finetune-operator.namespaces" . }}
 ports:

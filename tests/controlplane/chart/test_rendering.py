@@ -111,6 +111,7 @@ def test_every_image_comes_from_the_values() -> None:
         "images.server.repository=r.example/s",
         "imagePullPolicy=Always",
         "gpuMemory=80G",
+        "gpusPerNode=4",
     )
     assert config(objects) == {
         "images": {
@@ -120,6 +121,7 @@ def test_every_image_comes_from_the_values() -> None:
         },
         "imagePullPolicy": "Always",
         "gpuMemory": "80G",
+        "gpusPerNode": 4,
         "namespaces": [],
         "ports": {"health": 8081, "metrics": 8080},
         "log": {"level": "info", "format": "json"},

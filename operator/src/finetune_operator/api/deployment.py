@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, StringConstraints
 
 from finetune_operator.api.base import ApiModel
+from finetune_operator.api.engine_args import ENGINE_ARG_RULES
 from finetune_operator.api.formats import (
     LABEL_PATTERN,
     DeviceName,
@@ -104,9 +105,14 @@ class ServingSpec(ApiModel):
     pipeline_parallel_size: Annotated[int, Field(ge=1, le=64)] = 1
     """Groups of layers, each on its own GPUs. Default: 1."""
 
+    data_parallel_size: Annotated[int, Field(ge=1, le=64)] = 1
+    """Copies of attention and dense layers, each on GPUs of its own, with a share of the requests and of the
+    experts; 8 with tensorParallelSize 1 gives DeepSeek-V3 on 8 GPUs eight KV caches instead of the same one
+    eight times. Default: 1."""
+
     gpus: Annotated[int, Field(ge=0, le=64)] | None = None
     """GPUs of each replica; 0 serves on the CPU, which is for debug sizes. Default: tensorParallelSize x
-    pipelineParallelSize."""
+    pipelineParallelSize x dataParallelSize."""
 
     gpu_resource_name: DeviceName = "nvidia.com/gpu"
     """The resource that stands for a GPU. Default: nvidia.com/gpu."""
@@ -124,13 +130,18 @@ class ServingSpec(ApiModel):
     engine_args: Annotated[
         list[Annotated[str, StringConstraints(min_length=1, max_length=1024)]], Field(max_length=64)
     ] = []
-    """More arguments of vLLM's server, such as --enable-expert-parallel. They come last, so that they win."""
+    """More arguments of vLLM's server, such as --enable-expert-parallel. They come last, so that they win; what
+    has a field of its own, and what names code to run, is refused."""
 
     trust_remote_code: bool = False
     """Run Python code that comes with the model. Default: false."""
 
     api_key_secret_ref: SecretKeyRef | None = None
     """The Secret key that requests must present. Default: the API is open to whoever reaches it."""
+
+    termination_grace_period_seconds: Annotated[int, Field(ge=30, le=86400)] = 300
+    """Seconds that open requests have to end when a pod is stopped; one without any stops at once.
+    Default: 300."""
 
     adapters: Annotated[list[AdapterSpec], *listed_by("name"), Field(max_length=64)] = []
     """LoRA adapters served beside the model."""
@@ -144,23 +155,32 @@ class ServingSpec(ApiModel):
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             rule="!has(self.gpus) || self.gpus == 0"
-            " || self.gpus == self.tensorParallelSize * self.pipelineParallelSize",
-            problem="gpus is not tensorParallelSize x pipelineParallelSize",
+            " || self.gpus == self.tensorParallelSize * self.pipelineParallelSize * self.dataParallelSize",
+            problem="gpus is not tensorParallelSize x pipelineParallelSize x dataParallelSize",
             remedy="leave it out, or set it to 0 to serve on the CPU",
             field="gpus",
         ),
+        *ENGINE_ARG_RULES,
         Rule(
-            rule="!self.engineArgs.exists(a, a.startsWith('--trust-rem') || a.startsWith('--trust_rem'))",
-            problem="engineArgs lets Python code that comes with the model run",
-            remedy="remove it, and set trustRemoteCode: true if you trust that code",
-            field="engineArgs",
+            rule="!self.podTemplate.env.exists(v, v.name in ['SERVING_PORT', 'SERVED_MODEL_NAME', 'FINETUNE_PROBE'])",
+            problem="this variable tells the server and its probes where and what to answer",
+            remedy="remove it; servedModelName is the model's name",
+            field="podTemplate.env",
+        ),
+        Rule(
+            rule="!self.podTemplate.env.exists(v, v.name == 'VLLM_API_KEY')",
+            problem="the server's key is not a variable to be given here",
+            remedy="remove it, put the key into a Secret, and set apiKeySecretRef to it",
+            field="podTemplate.env",
         ),
     )
 
     @property
     def gpus_per_replica(self) -> int:
         """GPUs that a replica's pod asks for."""
-        return self.tensor_parallel_size * self.pipeline_parallel_size if self.gpus is None else self.gpus
+        if self.gpus is not None:
+            return self.gpus
+        return self.tensor_parallel_size * self.pipeline_parallel_size * self.data_parallel_size
 
 
 class ModelDeploymentSpec(ServingSpec):

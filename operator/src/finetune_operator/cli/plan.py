@@ -15,7 +15,8 @@ from finetune_operator.api.job import FineTuneJob
 from finetune_operator.api.validation import load_manifests
 from finetune_operator.cli.options import files_option, namespace_option
 from finetune_operator.core.capacity.architecture import Weights
-from finetune_operator.core.capacity.demand import Demand, gigabytes
+from finetune_operator.core.capacity.demand import Demand
+from finetune_operator.core.capacity.serving_demands import serving_demands
 from finetune_operator.core.conditions import Condition
 from finetune_operator.core.config import Config
 from finetune_operator.core.objects import Manifest
@@ -67,7 +68,7 @@ def _judged(
     deployment = ModelDeployment.model_validate(manifest)
     weights = _weights(deployment, jobs)
     return (
-        serving_fits.demands_of(deployment, weights, config),
+        serving_demands(deployment.spec, weights, config),
         serving_fits.fits_of(deployment, weights, config),
     )
 
@@ -97,8 +98,8 @@ def demands_table(demands: Iterable[Demand]) -> Table:
     table.add_column("OF", justify="right")
     table.add_column("WHERE")
     for demand in demands:
-        there = "" if demand.available is None else gigabytes(demand.available)
-        table.add_row(demand.subject, gigabytes(demand.needed), there, demand.place)
+        there = "" if demand.available is None else demand.amount(demand.available)
+        table.add_row(demand.subject, demand.amount(demand.needed), there, demand.place)
         for part, size in demand.parts.items():
-            table.add_row(f"  {part}", gigabytes(size), "", "", style="dim")
+            table.add_row(f"  {part}", demand.amount(size), "", "", style="dim")
     return table

@@ -24,3 +24,5 @@ class Config:
     image_pull_policy: str = "IfNotPresent"
     gpu_memory: str | int = "141G"
     """Of a GPU whose spec does not say; an H200's."""
+    gpus_per_node: int = 8
+    """Of the largest node: a pod that asks for more is never started."""

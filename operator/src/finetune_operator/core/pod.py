@@ -46,7 +46,8 @@ class ContainerSpec:
     limits: Manifest = field(default_factory=dict)
     mounts: tuple[Manifest, ...] = ()
     added_capabilities: tuple[str, ...] = ()
-    probes: Manifest = field(default_factory=dict)
+    hooks: Manifest = field(default_factory=dict)
+    """Probes and lifecycle: what the kubelet calls in the container."""
     template_resources: bool = True
     """Whether the template's resources are meant for this container."""
 
@@ -123,7 +124,7 @@ def build_container(spec: ContainerSpec, template: PodTemplateSpec) -> Manifest:
         "volumeMounts": [*spec.mounts, *_SCRATCH_MOUNTS],
         "securityContext": {**security, **(template.container_security_context or {})},
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        **spec.probes,
+        **spec.hooks,
     }
     return without_empty(container)
 

@@ -9,7 +9,8 @@ from finetune_operator.core.capacity.changes import Change, doublings, halvings
 from finetune_operator.core.capacity.conversion import CONVERSION_BYTES, volume_bytes
 from finetune_operator.core.capacity.demand import Demand, FitsReason
 from finetune_operator.core.capacity.fits import fits_condition
-from finetune_operator.core.capacity.serving_demands import serving_changes, serving_demands
+from finetune_operator.core.capacity.node import too_many_gpus
+from finetune_operator.core.capacity.serving_demands import fewer_gpus, serving_changes, serving_demands
 from finetune_operator.core.capacity.training import OVERHEAD_BYTES, Layout, Training, training_memory
 from finetune_operator.core.conditions import Condition
 from finetune_operator.core.config import Config
@@ -17,7 +18,6 @@ from finetune_operator.core.outcome import exported_weights
 from finetune_operator.core.quantity import parse_bytes
 
 _MOST_NODES = 64
-_MOST_GPUS_A_NODE = 8
 _ROOM = 1.1
 
 
@@ -26,14 +26,16 @@ def fits_of(job: FineTuneJob, config: Config) -> Condition:
     return fits_condition(
         job,
         lambda job: demands_of(job.spec, config),
-        lambda exceeded: _changes(job.spec, exceeded),
+        lambda exceeded: _changes(job.spec, exceeded, config),
     )
 
 
 def demands_of(spec: FineTuneJobSpec, config: Config) -> tuple[Demand, ...]:
     """Return everything that a job needs."""
     conversion = () if spec.export.adapter_only else (_conversion(),)
-    return (_training(spec, config), *conversion, _volume(spec), *_serving(spec, config))
+    workers = spec.workers
+    gpus = too_many_gpus("Training", workers.gpus_per_node, workers.gpu_resource_name, config.gpus_per_node)
+    return (*gpus, _training(spec, config), *conversion, _volume(spec), *_serving(spec, config))
 
 
 def _training(spec: FineTuneJobSpec, config: Config) -> Demand:
@@ -108,13 +110,17 @@ def _serving(spec: FineTuneJobSpec, config: Config) -> tuple[Demand, ...]:
     weights = exported_weights(spec)
     if spec.deployment is None or weights is None:
         return ()
-    gpu_memory = parse_bytes(spec.deployment.gpu_memory or config.gpu_memory)
-    return serving_demands(spec.deployment, weights, gpu_memory)
+    return serving_demands(spec.deployment, weights, config)
 
 
-def _changes(spec: FineTuneJobSpec, exceeded: Demand) -> Sequence[Change]:
+def _changes(spec: FineTuneJobSpec, exceeded: Demand, config: Config) -> Sequence[Change]:
     """Return what can be changed, the nearest first."""
     match exceeded.reason:
+        case FitsReason.TOO_MANY_GPUS if spec.workers.gpus_per_node > config.gpus_per_node:
+            return (Change(path="workers.gpusPerNode", values=halvings(spec.workers.gpus_per_node)),)
+        case FitsReason.TOO_MANY_GPUS:
+            assert spec.deployment is not None
+            return fewer_gpus(spec.deployment, "deployment.")
         case FitsReason.STORAGE:
             return (Change(path="storage.size", values=[f"{math.ceil(exceeded.needed * _ROOM / 1e9)}G"]),)
         case FitsReason.SERVING_MEMORY:
@@ -122,13 +128,13 @@ def _changes(spec: FineTuneJobSpec, exceeded: Demand) -> Sequence[Change]:
             assert spec.deployment is not None
             assert weights is not None
             to_float8 = Change(path="export.dtype", values=["float8"])
-            length, *gpus = serving_changes(spec.deployment, weights, "deployment.")
+            length, *gpus = serving_changes(spec.deployment, weights, config.gpus_per_node, "deployment.")
             return (length, to_float8, *gpus)
         case _:
-            return _training_changes(spec)
+            return _training_changes(spec, config.gpus_per_node)
 
 
-def _training_changes(spec: FineTuneJobSpec) -> Sequence[Change]:
+def _training_changes(spec: FineTuneJobSpec, most_gpus: int) -> Sequence[Change]:
     training, workers = spec.training, spec.workers
     degrees = training.parallelism
     return (
@@ -137,8 +143,8 @@ def _training_changes(spec: FineTuneJobSpec) -> Sequence[Change]:
         Change(path="training.frozenDtype", values=["float8"]),
         Change(path="training.microBatchSize", values=halvings(training.micro_batch_size)),
         Change(path="training.parallelism.expert", values=doublings(degrees.expert, workers.world_size)),
-        Change(path="training.parallelism.tensor", values=doublings(degrees.tensor, _MOST_GPUS_A_NODE)),
-        Change(path="workers.gpusPerNode", values=doublings(workers.gpus_per_node, _MOST_GPUS_A_NODE)),
+        Change(path="training.parallelism.tensor", values=doublings(degrees.tensor, most_gpus)),
+        Change(path="workers.gpusPerNode", values=doublings(workers.gpus_per_node, most_gpus)),
         Change(path="workers.nodes", values=doublings(workers.nodes, _MOST_NODES)),
         Change(path="training.sequenceLength", values=halvings(training.sequence_length)),
     )

@@ -60,6 +60,9 @@ class Settings(ApiModel):
     gpu_memory: Quantity = _DEFAULTS.gpu_memory
     """Of a GPU whose spec does not say."""
 
+    gpus_per_node: Annotated[int, Field(ge=1, le=1024)] = _DEFAULTS.gpus_per_node
+    """Of the largest node."""
+
     namespaces: list[str] = Field(default_factory=list)
     """Where to work; everywhere when empty."""
 
@@ -75,7 +78,12 @@ class Settings(ApiModel):
         images = Images(
             trainer=self.images.trainer, converter=self.images.converter, server=self.images.server
         )
-        return Config(images=images, image_pull_policy=self.image_pull_policy, gpu_memory=self.gpu_memory)
+        return Config(
+            images=images,
+            image_pull_policy=self.image_pull_policy,
+            gpu_memory=self.gpu_memory,
+            gpus_per_node=self.gpus_per_node,
+        )
 
 
 class InvalidSettingsError(Exception):

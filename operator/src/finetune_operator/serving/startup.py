@@ -1,6 +1,7 @@
 """How long a server may take to become ready, and the probes that hold it to that."""
 
 import math
+from pathlib import Path
 
 from finetune_operator.core.objects import Manifest
 
@@ -16,16 +17,10 @@ _GENERATION_SECONDS = 60
 
 HTTP_PORT = 8000
 
-# One real generation: with wrong MLA sizes /health answers 200, and the engine dies on the first request.
-_GENERATE_ONE_TOKEN = """
-import json, os, urllib.request
-request = urllib.request.Request(
-    f"http://127.0.0.1:{os.environ['SERVING_PORT']}/v1/completions",
-    data=json.dumps({"model": os.environ["SERVED_MODEL_NAME"], "prompt": "Hello", "max_tokens": 1}).encode(),
-    headers={"Content-Type": "application/json", "Authorization": f"Bearer {os.environ.get('VLLM_API_KEY')}"},
-)
-assert json.load(urllib.request.urlopen(request))["choices"]
-""".strip()
+PROBE = "FINETUNE_PROBE"
+"""The variable that holds the probes' program: once in a pod, for three probes."""
+
+PROBE_PROGRAM = (Path(__file__).parent / "generates.py").read_text(encoding="utf-8")
 
 
 def startup_seconds(model_bytes: int | None, gpus: int) -> int:
@@ -35,15 +30,27 @@ def startup_seconds(model_bytes: int | None, gpus: int) -> int:
 
 
 def probes(allowance_seconds: int) -> Manifest:
-    """Return the container's probes: started by one generation, then ready and alive by the cheap /health."""
-    health = {"httpGet": {"path": "/health", "port": "http"}, "timeoutSeconds": 5}
+    """Return the container's probes: each asks for one token, the later ones of a server that may be busy."""
     return {
         "startupProbe": {
-            "exec": {"command": ["python", "-c", _GENERATE_ONE_TOKEN]},
+            **_generation(_GENERATION_SECONDS),
             "periodSeconds": _PERIOD_SECONDS,
-            "timeoutSeconds": _GENERATION_SECONDS,
             "failureThreshold": math.ceil(allowance_seconds / _PERIOD_SECONDS),
         },
-        "readinessProbe": {**health, "periodSeconds": _PERIOD_SECONDS, "failureThreshold": 3},
-        "livenessProbe": {**health, "periodSeconds": 30, "failureThreshold": 6},
+        "readinessProbe": {
+            **_generation(_GENERATION_SECONDS // 2, "busy"),
+            "periodSeconds": 2 * _PERIOD_SECONDS,
+            "failureThreshold": 2,
+        },
+        "livenessProbe": {
+            **_generation(_GENERATION_SECONDS, "busy"),
+            "periodSeconds": 60,
+            "failureThreshold": 5,
+        },
     }
+
+
+def _generation(seconds: int, *words: str) -> Manifest:
+    """Return what runs the probe, and ends it when it is late in spite of its own timeouts."""
+    command = ["python", "-c", f"import os; exec(os.environ['{PROBE}'])", str(seconds), *words]
+    return {"exec": {"command": command}, "timeoutSeconds": seconds + _PERIOD_SECONDS}

@@ -54,15 +54,14 @@ def test_it_fits(job: JobBuilder, spec: dict[str, Any], message: str) -> None:
         pytest.param(
             {"export": {"dtype": "bfloat16"}, "deployment": SERVED},
             "ServingNeedsMoreMemory",
-            "Serving in bfloat16 needs 1,342 GB of the 1,128 GB of 8 GPUs: "
-            "set export.dtype to float8, or set deployment.pipelineParallelSize to 2",
+            "Serving in bfloat16 needs 1,342 GB of the 1,128 GB of 8 GPUs: set export.dtype to float8",
             id="bfloat16 at TP=8 on 8 x H200",
         ),
         pytest.param(
             {"deployment": {**SERVED, "gpuMemory": "100G"}},
             "ServingNeedsMoreMemory",
             "Serving needs 102 GB of the 92 GB of each GPU, 0.92 of its 100 GB (weights in float8: 85 GB): "
-            "set deployment.maxModelLen to 20480, or set deployment.pipelineParallelSize to 2",
+            "set deployment.maxModelLen to 20480",
             id="no room for one long request",
         ),
         pytest.param(
@@ -95,6 +94,20 @@ def test_it_fits(job: JobBuilder, spec: dict[str, Any], message: str) -> None:
             "Training needs 1,398 GB of the 141 GB of each GPU (frozen base in bfloat16: 1,342 GB): "
             "set workers.nodes to 64",
             id="one GPU",
+        ),
+        pytest.param(
+            {"workers": {"nodes": 2, "gpusPerNode": 16}},
+            "MoreGPUsThanANode",
+            "Training asks for 16 GPUs in one pod, and a node has 8 (gpusPerNode in the chart): "
+            "set workers.gpusPerNode to 8",
+            id="more GPUs than a node",
+        ),
+        pytest.param(
+            {"deployment": {**SERVED, "pipelineParallelSize": 2}},
+            "MoreGPUsThanANode",
+            "A replica asks for 16 GPUs in one pod, and a node has 8 (gpusPerNode in the chart): "
+            "set deployment.pipelineParallelSize to 1, or set deployment.tensorParallelSize to 4",
+            id="a server over two nodes",
         ),
         pytest.param(
             {"storage": {"size": "1Ti"}},

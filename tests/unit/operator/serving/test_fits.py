@@ -32,16 +32,15 @@ Builder = Callable[..., ModelDeployment]
             "bfloat16",
             {"tensorParallelSize": 8},
             "False",
-            "Serving in bfloat16 needs 1,342 GB of the 1,128 GB of 8 GPUs: "
-            "set pipelineParallelSize to 2, or set tensorParallelSize to 16",
+            "Serving in bfloat16 needs 1,342 GB of the 1,128 GB of 8 GPUs; "
+            "no change of one field makes it fit",
             id="bfloat16 at TP=8",
         ),
         pytest.param(
             "float8",
             {"tensorParallelSize": 8, "gpuMemory": "80G", "engineArgs": ["--max-model-len=4096"]},
             "False",
-            "Serving in float8 needs 673 GB of the 640 GB of 8 GPUs: "
-            "set pipelineParallelSize to 2, or set tensorParallelSize to 16",
+            "Serving in float8 needs 673 GB of the 640 GB of 8 GPUs; no change of one field makes it fit",
             id="80 GB GPUs",
         ),
         pytest.param(
@@ -67,6 +66,38 @@ Builder = Callable[..., ModelDeployment]
             "Serving needs 96 GB of the 99 GB of each GPU, 0.7 of its 141 GB",
             id="an FP8 cache takes half",
         ),
+        pytest.param(
+            "float8",
+            {"tensorParallelSize": 4, "gpuMemory": "192G"},
+            "False",
+            "Serving needs 186 GB of the 177 GB of each GPU, 0.92 of its 192 GB (weights in float8: 170 GB): "
+            "set maxModelLen to 20480, or set pipelineParallelSize to 2",
+            id="half a node",
+        ),
+        pytest.param(
+            "float8",
+            {"dataParallelSize": 8, "engineArgs": ["--enable-expert-parallel"]},
+            "True",
+            "Serving in float8 needs 807 GB of the 1,128 GB of 8 GPUs; "
+            "Serving needs 119 GB of the 130 GB of each GPU, 0.92 of its 141 GB",
+            id="data parallel attention",
+        ),
+        pytest.param(
+            "bfloat16",
+            {"tensorParallelSize": 8, "pipelineParallelSize": 2},
+            "False",
+            "A replica asks for 16 GPUs in one pod, and a node has 8 (gpusPerNode in the chart): "
+            "set pipelineParallelSize to 1, or set tensorParallelSize to 4",
+            id="two nodes",
+        ),
+        pytest.param(
+            "float8",
+            {"tensorParallelSize": 8, "dataParallelSize": 8},
+            "False",
+            "A replica asks for 64 GPUs in one pod, and a node has 8 (gpusPerNode in the chart): "
+            "set dataParallelSize to 1, or set tensorParallelSize to 1",
+            id="eight nodes",
+        ),
     ],
 )
 def test_fits(deployment: Builder, dtype: Dtype, spec: dict[str, Any], status: str, message: str) -> None:
@@ -90,6 +121,29 @@ def test_arguments_that_are_not_understood_are_left_to_vllm(
     weights = Weights(model=FLAVORS["671B_lora"], dtype="float8")
     plain = fits_of(deployment(tensorParallelSize=8), weights, Config())
     assert fits_of(deployment(tensorParallelSize=8, engineArgs=arguments), weights, Config()) == plain
+
+
+@pytest.mark.parametrize(
+    ("spec", "config", "status"),
+    [
+        pytest.param({"tensorParallelSize": 16}, Config(), "False", id="too many"),
+        pytest.param({"tensorParallelSize": 8}, Config(), "Unknown", id="as many as there are"),
+        pytest.param({"tensorParallelSize": 16}, Config(gpus_per_node=16), "Unknown", id="larger nodes"),
+        pytest.param({"tensorParallelSize": 8}, Config(gpus_per_node=4), "False", id="smaller nodes"),
+        pytest.param(
+            {"tensorParallelSize": 16, "gpuResourceName": "nvidia.com/mig-1g.10gb"},
+            Config(),
+            "Unknown",
+            id="slices",
+        ),
+    ],
+)
+def test_no_pod_asks_for_more_than_a_node_has_of_whatever_model(
+    deployment: Builder, spec: dict[str, Any], config: Config, status: str
+) -> None:
+    fits = fits_of(deployment(**spec), None, config)
+    assert fits.status == status
+    assert (fits.reason == "MoreGPUsThanANode") == (status == "False")
 
 
 def test_a_model_of_unknown_size_is_not_compared(deployment: Builder) -> None:

@@ -158,10 +158,11 @@ def test_the_command_on_gpus(deployment: Builder) -> None:
         *("--tensor-parallel-size", "8"),
         *("--pipeline-parallel-size", "1"),
         *("--max-model-len", "8192"),
+        *("--shutdown-timeout", "280"),
         "--enable-chunked-prefill",
         "--no-trust-remote-code",
     ]
-    assert {v["name"]: v["value"] for v in server["env"]} == {
+    assert {v["name"]: v["value"] for v in server["env"] if v["name"] != "FINETUNE_PROBE"} == {
         "HOME": "/tmp",
         "SERVED_MODEL_NAME": "faq",
         "SERVING_PORT": "8000",
@@ -174,20 +175,36 @@ def test_the_command_on_gpus(deployment: Builder) -> None:
 
 def test_the_command_on_a_cpu(deployment: Builder) -> None:
     server = server_of(plan(deployment(gpus=0), model=READY))
-    assert server["args"][-4:-1] == ["--enforce-eager", "--dtype", "bfloat16"]
+    assert server["args"][-6:-3] == ["--enforce-eager", "--dtype", "bfloat16"]
     assert {"name": "VLLM_CPU_KVCACHE_SPACE", "value": "1"} in server["env"]
     assert "resources" not in server
 
 
 def test_code_of_the_model_runs_only_when_it_is_trusted(deployment: Builder) -> None:
-    server = server_of(plan(deployment(trustRemoteCode=True, engineArgs=["--config", "x"]), model=READY))
-    assert server["args"][-3:] == ["--config", "x", "--trust-remote-code"]
+    server = server_of(plan(deployment(trustRemoteCode=True, engineArgs=["--seed", "1"]), model=READY))
+    assert server["args"][-3:] == ["--seed", "1", "--trust-remote-code"]
 
 
 def test_ready_means_that_it_generated(deployment: Builder) -> None:
-    startup = server_of(plan(deployment(tensorParallelSize=8), model=READY))["startupProbe"]
-    assert startup["exec"]["command"][:2] == ["python", "-c"]
-    assert "/v1/completions" in startup["exec"]["command"][2]
+    server = server_of(plan(deployment(tensorParallelSize=8), model=READY))
+    assert server["startupProbe"]["exec"]["command"][:2] == ["python", "-c"]
+    assert "/v1/completions" in next(v["value"] for v in server["env"] if v["name"] == "FINETUNE_PROBE")
+
+
+@pytest.mark.parametrize(("grace", "drain"), [(30, "10"), (300, "280"), (3600, "3580")])
+def test_open_requests_end_before_the_pod_is_killed(deployment: Builder, grace: int, drain: str) -> None:
+    parent = deployment(terminationGracePeriodSeconds=grace)
+    template = child_of(plan(parent, model=READY), "Deployment")["spec"]["template"]["spec"]
+    (server,) = template["containers"]
+    assert template["terminationGracePeriodSeconds"] == grace
+    assert server["args"][server["args"].index("--shutdown-timeout") + 1] == drain
+    assert server["lifecycle"] == {"preStop": {"sleep": {"seconds": 5}}}
+
+
+def test_data_parallel_copies_have_gpus_of_their_own(deployment: Builder) -> None:
+    server = server_of(plan(deployment(dataParallelSize=8), model=READY))
+    assert server["args"][server["args"].index("--data-parallel-size") + 1] == "8"
+    assert server["resources"]["limits"] == {"nvidia.com/gpu": 8}
 
 
 @pytest.mark.parametrize(
@@ -217,7 +234,7 @@ TRAINED = Outcome(phase="Merging", claim="shared", adapter_path="runs/default/to
 def test_adapters_of_jobs_and_of_folders(deployment: Builder) -> None:
     spec = adapters({"fineTuneJob": "tone"}, {"uri": "adapters/terms"})
     server = server_of(plan(deployment(**spec), model=READY, jobs={"tone": TRAINED}))
-    assert server["args"][10:-1] == [
+    assert server["args"][10:-3] == [
         *("--enable-lora", "--max-lora-rank", "64", "--lora-modules"),
         *("a0=/volume/runs/default/tone/1/adapter", "a1=/volume/adapters/terms"),
     ]

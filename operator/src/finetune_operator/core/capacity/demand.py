@@ -13,6 +13,7 @@ class FitsReason(StrEnum):
     CONVERSION_MEMORY = "ConversionNeedsMoreMemory"
     SERVING_MEMORY = "ServingNeedsMoreMemory"
     STORAGE = "StorageTooSmall"
+    TOO_MANY_GPUS = "MoreGPUsThanANode"
     SIZE_UNKNOWN = "SizeUnknown"
     NOT_COMPARED = "NotCompared"
 
@@ -43,6 +44,10 @@ class Demand:
     def exceeded(self) -> bool:
         """Whether it is known not to fit."""
         return self.available is not None and self.needed > self.available
+
+    def amount(self, count: int) -> str:
+        """Return so much of it, for people."""
+        return gigabytes(count)
 
     @property
     def sentence(self) -> str:

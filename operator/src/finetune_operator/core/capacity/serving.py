@@ -28,6 +28,8 @@ class Serving:
     weights: Dtype
     tensor: int = 1
     pipeline: int = 1
+    data: int = 1
+    """Copies of everything but the routed experts, which they share."""
     length: int | None = None
     """Context length in tokens; the model's own when None."""
     cache: Dtype = "bfloat16"
@@ -45,7 +47,12 @@ class Serving:
 
 def whole_model_bytes(serving: Serving) -> int:
     """Return the bytes of the weights, on all GPUs together. The multi-token layer is not loaded."""
-    return model_bytes(serving.model, serving.weights)
+    model, dtype = serving.model, serving.weights
+    layers = layers_of_stage(model, 1)
+    matrices = ((count, m) for experts, count in layers for m in layer(model, experts=experts))
+    experts = sum(count * m.size(dtype) for count, m in matrices if m.group == "experts")
+    whole = model_bytes(model, dtype)
+    return whole + (serving.data - 1) * (whole - experts)
 
 
 def kv_bytes_per_token(serving: Serving) -> int:
@@ -82,4 +89,7 @@ def _share(matrix: Matrix, serving: Serving) -> float:
     """Return a GPU's part of a matrix. kv_b_proj is kept once more, in bfloat16, for the decode's absorbed
     products (vLLM's MLAAttention.process_weights_after_loading)."""
     absorbed = matrix.parameters * BYTES["bfloat16"] if matrix.name == "kv_b_proj" else 0
-    return (matrix.size(serving.weights) + absorbed) / (serving.tensor if matrix.divided else 1)
+    # Experts go to all GPUs of a stage, with --enable-expert-parallel and without: vLLM's
+    # FusedMoEParallelConfig.make.
+    ranks = serving.tensor * (serving.data if matrix.group == "experts" else 1)
+    return (matrix.size(serving.weights) + absorbed) / (ranks if matrix.divided else 1)

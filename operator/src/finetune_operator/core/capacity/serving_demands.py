@@ -7,24 +7,37 @@ from finetune_operator.api.deployment import ServingSpec
 from finetune_operator.core.capacity.architecture import Dtype, Weights
 from finetune_operator.core.capacity.changes import Change, doublings, halvings
 from finetune_operator.core.capacity.demand import Demand, FitsReason, gigabytes
+from finetune_operator.core.capacity.node import too_many_gpus
 from finetune_operator.core.capacity.serving import (
     GPU_MEMORY_UTILIZATION,
     Serving,
     serving_memory,
     whole_model_bytes,
 )
+from finetune_operator.core.config import Config
+from finetune_operator.core.quantity import parse_bytes
 
-_MOST_GPUS = 16
 _SHORTEST_CONTEXT = 1024
 
 
-def serving_demands(spec: ServingSpec, weights: Weights, gpu_memory: int) -> tuple[Demand, ...]:
-    """Return what a replica needs: all its GPUs for the weights, and each for its part of everything."""
+def serving_demands(spec: ServingSpec, weights: Weights | None, config: Config) -> tuple[Demand, ...]:
+    """Return what a replica needs: GPUs of a node, all of them for the weights, and each for its part.
+
+    weights: None where nobody knows how large the model is.
+    """
+    gpus = too_many_gpus("A replica", spec.gpus_per_replica, spec.gpu_resource_name, config.gpus_per_node)
+    if weights is None:
+        return gpus
+    return (*gpus, *_memory_demands(spec, weights, parse_bytes(spec.gpu_memory or config.gpu_memory)))
+
+
+def _memory_demands(spec: ServingSpec, weights: Weights, gpu_memory: int) -> tuple[Demand, ...]:
     serving = Serving(
         model=weights.model,
         weights=weights.dtype,
         tensor=spec.tensor_parallel_size,
         pipeline=spec.pipeline_parallel_size,
+        data=spec.data_parallel_size,
         length=_length(spec),
         cache=_cache(spec),
     )
@@ -52,16 +65,39 @@ def serving_demands(spec: ServingSpec, weights: Weights, gpu_memory: int) -> tup
     )
 
 
-def serving_changes(spec: ServingSpec, weights: Weights, prefix: str = "") -> Sequence[Change]:
-    """Return what can be changed in a server that does not fit, the nearest first."""
+def serving_changes(
+    spec: ServingSpec, weights: Weights, gpus_per_node: int, prefix: str = ""
+) -> Sequence[Change]:
+    """Return what can be changed in a server that needs more memory, the nearest first.
+
+    Never to more GPUs than a node has. Each copy of what is not divided takes memory of its own.
+    """
     length = _length(spec) or weights.model.max_position_embeddings
     lengths = [value for value in halvings(length) if value >= _SHORTEST_CONTEXT]
-    pipelines = doublings(spec.pipeline_parallel_size, _MOST_GPUS // spec.tensor_parallel_size)
+    tensor, pipeline, data = _degrees(spec)
     return (
         Change(path=f"{prefix}maxModelLen", values=lengths),
-        Change(path=f"{prefix}pipelineParallelSize", values=pipelines),
-        Change(path=f"{prefix}tensorParallelSize", values=doublings(spec.tensor_parallel_size, _MOST_GPUS)),
+        Change(
+            path=f"{prefix}pipelineParallelSize", values=doublings(pipeline, gpus_per_node // (tensor * data))
+        ),
+        Change(
+            path=f"{prefix}tensorParallelSize", values=doublings(tensor, gpus_per_node // (pipeline * data))
+        ),
     )
+
+
+def fewer_gpus(spec: ServingSpec, prefix: str = "") -> Sequence[Change]:
+    """Return what can be changed in a server that asks for more GPUs than a node has."""
+    tensor, pipeline, data = _degrees(spec)
+    return (
+        Change(path=f"{prefix}pipelineParallelSize", values=halvings(pipeline)),
+        Change(path=f"{prefix}dataParallelSize", values=halvings(data)),
+        Change(path=f"{prefix}tensorParallelSize", values=halvings(tensor)),
+    )
+
+
+def _degrees(spec: ServingSpec) -> tuple[int, int, int]:
+    return spec.tensor_parallel_size, spec.pipeline_parallel_size, spec.data_parallel_size
 
 
 def _utilization(spec: ServingSpec) -> float:
@@ -82,4 +118,5 @@ def _cache(spec: ServingSpec) -> Dtype:
 def _argument(spec: ServingSpec, name: str) -> str | None:
     """Return the value of one of vLLM's arguments, given as two words or as NAME=VALUE; the last wins."""
     words = [word for argument in spec.engine_args for word in argument.split("=", 1)]
-    return next((words[i + 1] for i in reversed(range(len(words) - 1)) if words[i] == name), None)
+    named = (i for i in reversed(range(len(words) - 1)) if words[i].replace("_", "-") == name)
+    return next((words[i + 1] for i in named), None)

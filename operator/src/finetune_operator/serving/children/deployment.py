@@ -17,13 +17,15 @@ from finetune_operator.core.pod import (
 from finetune_operator.serving.children.names import child_metadata, selector
 from finetune_operator.serving.cpu import CPU_ARGS, cpu_env
 from finetune_operator.serving.model import ServedModel
-from finetune_operator.serving.startup import HTTP_PORT, probes, startup_seconds
+from finetune_operator.serving.startup import HTTP_PORT, PROBE, PROBE_PROGRAM, probes, startup_seconds
 
 _COMMAND = ("python", "-m", "vllm.entrypoints.openai.api_server")
 # What --max-lora-rank may be, from its default on.
 _LORA_RANKS = (16, 32, 64, 128, 256, 320, 512)
-# Open requests may end before the server does.
-_GRACE_SECONDS = 60
+# Endpoints and load balancers need a moment to learn that a pod goes: it takes requests until then.
+_UNLISTED_SECONDS = 5
+# For the engine's end, after the last request's.
+_TEARDOWN_SECONDS = 15
 
 
 def desired_deployment(deployment: ModelDeployment, model: ServedModel, config: Config) -> Manifest:
@@ -33,7 +35,7 @@ def desired_deployment(deployment: ModelDeployment, model: ServedModel, config: 
         container=_container(deployment, model, config),
         labels=selector(deployment),
         volumes=(claim_volume(model.claim, read_only=True),),
-        grace_seconds=_GRACE_SECONDS,
+        grace_seconds=spec.termination_grace_period_seconds,
     )
     return {
         "apiVersion": "apps/v1",
@@ -62,7 +64,10 @@ def _container(deployment: ModelDeployment, model: ServedModel, config: Config) 
         ports=(port("http", HTTP_PORT),),
         limits={spec.gpu_resource_name: gpus} if gpus else {},
         mounts=(claim_mount(read_only=True),),
-        probes=probes(startup_seconds(model.size_bytes, gpus)),
+        hooks={
+            **probes(startup_seconds(model.size_bytes, gpus)),
+            "lifecycle": {"preStop": {"sleep": {"seconds": _UNLISTED_SECONDS}}},
+        },
     )
 
 
@@ -76,12 +81,21 @@ def _args(deployment: ModelDeployment, model: ServedModel) -> tuple[str, ...]:
         *("--port", "$(SERVING_PORT)"),
         *("--tensor-parallel-size", str(spec.tensor_parallel_size)),
         *("--pipeline-parallel-size", str(spec.pipeline_parallel_size)),
+        *(("--data-parallel-size", str(spec.data_parallel_size)) if spec.data_parallel_size > 1 else ()),
         *length,
         *_adapters(model),
         *(() if spec.gpus_per_replica else CPU_ARGS),
+        # Without it vLLM aborts open requests at SIGTERM.
+        *("--shutdown-timeout", str(_drain_seconds(deployment))),
         *spec.engine_args,
         "--trust-remote-code" if spec.trust_remote_code else "--no-trust-remote-code",
     )
+
+
+def _drain_seconds(deployment: ModelDeployment) -> int:
+    """Return seconds that open requests have: what the kubelet's grace leaves of both ends."""
+    grace = deployment.spec.termination_grace_period_seconds
+    return grace - _UNLISTED_SECONDS - _TEARDOWN_SECONDS
 
 
 def _adapters(model: ServedModel) -> tuple[str, ...]:
@@ -101,6 +115,7 @@ def _env(deployment: ModelDeployment) -> tuple[Manifest, ...]:
         env_var("SERVED_MODEL_NAME", spec.served_model_name or deployment.metadata.name),
         # Not VLLM_PORT, by which vLLM's own processes meet.
         env_var("SERVING_PORT", HTTP_PORT),
+        env_var(PROBE, PROBE_PROGRAM),
         env_var("HF_HUB_OFFLINE", 1),
         env_var("VLLM_NO_USAGE_STATS", 1),
         *(() if spec.gpus_per_replica else cpu_env(spec.tensor_parallel_size)),
