@@ -130,8 +130,8 @@ class ServingSpec(ApiModel):
     engine_args: Annotated[
         list[Annotated[str, StringConstraints(min_length=1, max_length=1024)]], Field(max_length=64)
     ] = []
-    """More arguments of vLLM's server, such as --enable-expert-parallel. They come last, so that they win; what
-    has a field of its own, and what names code to run, is refused."""
+    """More arguments of vLLM's server, such as --enable-expert-parallel. They come last, so that they win;
+    what has a field of its own, and what names code to run, is refused."""
 
     trust_remote_code: bool = False
     """Run Python code that comes with the model. Default: false."""
@@ -162,7 +162,8 @@ class ServingSpec(ApiModel):
         ),
         *ENGINE_ARG_RULES,
         Rule(
-            rule="!self.podTemplate.env.exists(v, v.name in ['SERVING_PORT', 'SERVED_MODEL_NAME', 'FINETUNE_PROBE'])",
+            rule="!self.podTemplate.env.exists(v,"
+            " v.name in ['SERVING_PORT', 'SERVED_MODEL_NAME', 'FINETUNE_PROBE'])",
             problem="this variable tells the server and its probes where and what to answer",
             remedy="remove it; servedModelName is the model's name",
             field="podTemplate.env",

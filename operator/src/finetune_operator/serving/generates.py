@@ -3,7 +3,9 @@
     python generates.py SECONDS [busy]
 
 A dead or stuck engine leaves /health at 200, so that only a generation tells. With `busy`, one that does not
-come in time is no failure while the engine's counters of tokens rise: it has much to do. Standard library only.
+come in time is no failure while the engine's counters of tokens rise: it has much to do.
+
+Standard library only.
 """
 
 import http.client

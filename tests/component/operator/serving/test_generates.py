@@ -81,7 +81,7 @@ def succeeds(probe: str, port: int) -> bool:
     _, *command = probes(600)[probe]["exec"]["command"]
     command[2] = "1"  # second
     # A proxy of the container's, which nothing may be sent to.
-    proxy = {name: "http://127.0.0.1:9" for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY")}
+    proxy = dict.fromkeys(("http_proxy", "HTTP_PROXY", "ALL_PROXY"), "http://127.0.0.1:9")
     env = {**os.environ, **proxy, "SERVING_PORT": str(port), "SERVED_MODEL_NAME": "m", PROBE: PROBE_PROGRAM}
     env.pop("no_proxy", None)
     env.pop("NO_PROXY", None)

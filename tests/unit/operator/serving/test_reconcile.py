@@ -194,7 +194,7 @@ def test_ready_means_that_it_generated(deployment: Builder) -> None:
 @pytest.mark.parametrize(("grace", "drain"), [(30, "10"), (300, "280"), (3600, "3580")])
 def test_open_requests_end_before_the_pod_is_killed(deployment: Builder, grace: int, drain: str) -> None:
     parent = deployment(terminationGracePeriodSeconds=grace)
-    template = child_of(plan(parent, model=READY), "Deployment")["spec"]["template"]["spec"]
+    template = plan(parent, model=READY).apply[-1]["spec"]["template"]["spec"]
     (server,) = template["containers"]
     assert template["terminationGracePeriodSeconds"] == grace
     assert server["args"][server["args"].index("--shutdown-timeout") + 1] == drain
