@@ -17,6 +17,10 @@ class ModelSource(ApiModel):
     revision: Revision | None = None
     """Branch, tag or commit of an hf:// model. Default: main. A commit makes the run repeatable."""
 
+    verify: bool = True
+    """Before training, compare the model that is trained with transformers' own on this base: the states of a
+    few tokens after each layer, and their logits. Reads less than a third of a 671B base. Default: true."""
+
 
 class ModelSpec(ModelSource):
     """The base model, with the token that opens it."""

@@ -22,6 +22,7 @@ def run_file(job: FineTuneJob) -> Manifest:
     # By how many pods the weights are merged, and where they go, decides nothing about them.
     for name in ("shards", "push"):
         what_trains["export"].pop(name, None)
+    what_trains["model"].pop("verify", None)  # nor does what is looked at before
     run = run_id(what_trains)
     return {
         "schemaVersion": SCHEMA_VERSION,

@@ -139,7 +139,7 @@ def hub_base(hub, pristine_base, volume) -> HubServer:
     files = {file.name: file.read_bytes() for file in pristine_base.iterdir()}
     unwanted = {"pytorch_model.bin": b"pickle", "modeling.py": b"code", "onnx/model.json": b"{}"}
     hub.add("acme/tiny", files | unwanted)
-    volume.document["model"] = {"uri": "hf://acme/tiny", "revision": "main"}
+    volume.document["model"] = {"uri": "hf://acme/tiny", "revision": "main", "verify": True}
     volume.document["paths"]["base"] = "models/acme--tiny@main"
     volume.base = volume.root / "models/acme--tiny@main"
     return hub

@@ -30,6 +30,7 @@ def test_a_whole_base_is_marked_and_the_data_reported(volume, copy_base, checksu
     assert prepared["base"]["source"] == "models/tiny-base"
     source = {"source": "datasets/faq.jsonl", "revision": None, "files": ["faq.jsonl"]}
     assert prepared["dataset"] == source
+    assert prepared["parity"]["comparedWith"] == "DeepseekV3ForCausalLM"
     assert json.loads((volume.run / "data-report.json").read_text()) == source | {
         "schemaVersion": 1,
         "split": "train",

@@ -23,7 +23,7 @@ def bucket_base(bucket, pristine_base, volume):
         bucket.put_object(Bucket="weights", Key=f"tiny/v1/{file.name}", Body=file.read_bytes())
     bucket.put_object(Bucket="weights", Key="tiny/v10/other.json", Body=b"beside")
     bucket.put_object(Bucket="weights", Key="tiny/v1/pytorch_model.bin", Body=b"pickle")
-    volume.document["model"] = {"uri": "s3://weights/tiny/v1", "revision": None}
+    volume.document["model"] = {"uri": "s3://weights/tiny/v1", "revision": None, "verify": False}
     return bucket
 
 

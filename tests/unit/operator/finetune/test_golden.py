@@ -61,3 +61,9 @@ def test_run_file(golden_manifest: Callable[[str], Manifest], name: str) -> None
 def test_a_default_that_is_written_out_makes_no_other_run(job: Callable[..., FineTuneJob]) -> None:
     written = job(training={"steps": 10, "sequenceLength": job().spec.training.sequence_length})
     assert run_file(written) == run_file(job())
+
+
+def test_what_is_looked_at_before_makes_no_other_run(job: Callable[..., FineTuneJob]) -> None:
+    unverified = job(model={"uri": job().spec.model.uri, "verify": False})
+    assert run_file(unverified)["run"] == run_file(job())["run"]
+    assert not run_file(unverified)["model"]["verify"]

@@ -29,7 +29,12 @@ def enclosing_blocks(part: tuple[slice, ...]) -> tuple[slice, ...]:
 def dequantize(weight: torch.Tensor, scales: torch.Tensor, part: tuple[slice, ...]) -> torch.Tensor:
     """float32 values of `weight` (rows, columns), `part` of a whole tensor, by the scales of its blocks."""
     rows, columns = (torch.arange(piece.start, piece.stop) // BLOCK - piece.start // BLOCK for piece in part)
-    return weight.float() * scales.float()[rows][:, columns]
+    values = weight.float()
+    # Band by band of rows, in place: a scale for every value would be as large as the values.
+    bands = torch.split(values, torch.bincount(rows).tolist())
+    for band, scale in zip(bands, scales.float()[:, columns], strict=True):
+        band.mul_(scale)
+    return values
 
 
 def quantize(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -31,6 +31,7 @@ class BaseTensors:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._files: dict[str, Any] = {}
+        self.bytes_read = 0
 
     def names(self) -> set[str]:
         """All tensors of the checkpoint's files, those that an index leaves out among them."""
@@ -100,6 +101,7 @@ class BaseTensors:
     def _read(self, name: str, part: tuple[slice, ...]) -> torch.Tensor:
         try:
             tensor: torch.Tensor = self._slice(name)[part]
+            self.bytes_read += tensor.nbytes
         except (SafetensorError, OSError) as error:
             raise self._error(
                 Reason.BASE_INCOMPLETE, name, f"cannot be read ({error})", _FETCH_AGAIN

@@ -27,6 +27,8 @@ class Model:
     uri: str
     """`hf://org/name`, `s3://bucket/prefix`, or a path in the volume."""
     revision: str | None
+    verify: bool
+    """Compare the model that is trained with transformers', on this base."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """The prepare stage, in the order that fails earliest: configuration, description, data, weights."""
 
 import logging
+from typing import Any
 
 from finetune_trainer.contract.progress import FetchProgress, serve_progress
 from finetune_trainer.contract.run_file import RunFile, RunFolders
@@ -9,6 +10,7 @@ from finetune_trainer.prepare.base import prepare_base
 from finetune_trainer.prepare.dataset import DatasetFiles, fetch_dataset, tokenize_dataset
 from finetune_trainer.prepare.lock import exclusive
 from finetune_trainer.prepare.marker import Marker, write_json
+from finetune_trainer.prepare.parity import compare_with_transformers
 from finetune_trainer.prepare.ready import is_prepared
 from finetune_trainer.train.config import check_config
 
@@ -32,7 +34,20 @@ def prepare(run: RunFile, folders: RunFolders) -> None:
                 before_weights=lambda: _tokenize(run, folders, dataset),
                 expect=progress.expect,
             )
-    write_json(folders.prepared, _content(run, marker, dataset))
+        parity = _parity(run, folders)
+    write_json(folders.prepared, _content(run, marker, dataset) | {"parity": parity})
+
+
+def _parity(run: RunFile, folders: RunFolders) -> dict[str, Any] | None:
+    """How the trainer's model compares with transformers'; None where it was not compared."""
+    if not run.model.verify:
+        logger.warning("model.verify is false: the trainer's model is not compared with transformers'")
+        return None
+    report = compare_with_transformers(run.flavor, folders.base)
+    if report is None:
+        return None
+    logger.info("%s", report)
+    return report.to_json()
 
 
 def _tokenize(run: RunFile, folders: RunFolders, dataset: DatasetFiles) -> None:
