@@ -53,25 +53,19 @@ print(json.dumps({
 LOGITS = """
 import json, resource, sys, time
 from pathlib import Path
-from finetune_converter.model_files.model_folder import open_model_folder
-from finetune_converter.model_files.export_dtype import Dtype
-from finetune_converter.merge.merge import open_merge
-from finetune_converter.merge.job import MergeJob
 from finetune_converter.verify.logits import compare_logits
 from finetune_converter.verify.prompts import MAX_TOKENS, PROMPTS, random_prompts
-from finetune_converter.verify.tensors import Models
+from finetune_converter.verify.verify import Claim, open_models
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 imported, begin = peak(), time.monotonic()
 base, adapter = map(Path, sys.argv[1:])
-job = MergeJob(base=base, adapter=adapter, out=base, dtype=Dtype.BASE)
-model, opened, plan = open_merge(job)
 prompts = [(prompt * 2)[:MAX_TOKENS] for prompt in random_prompts(129280)]
 assert len(prompts) == PROMPTS and {len(prompt) for prompt in prompts} == {MAX_TOKENS}
-with open_model_folder(base) as merged:
-    compare_logits(Models(plan=plan, base=model, adapter=opened, merged=merged), prompts, lambda: None)
+with open_models(Claim(base=base, adapter=adapter, merged=base, dtype="base")) as (models, config):
+    compare_logits(models, config, prompts, lambda: None)
 print(json.dumps({
     "layers": "one dense and one MoE layer of 256 experts, and the head", "tokens": PROMPTS * MAX_TOKENS,
     "seconds": round(time.monotonic() - begin, 1), "peakRssBytes": peak(), "peakRssBytesBefore": imported,

@@ -61,6 +61,28 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return read_json_object(folder / NAME, Reason.VERIFICATION_FAILED, "Delete the folder and merge again")
 
 
+def listed_files(folder: Path) -> dict[str, FileDigest]:
+    """The files of a merged folder by name. Raises Failure for a manifest that lists none."""
+    listed = read_manifest(folder).get("files")
+    if not isinstance(listed, dict) or not listed:
+        raise _invalid(folder, "it lists no files")
+    return {name: _digest(folder, name, record) for name, record in listed.items()}
+
+
+def _digest(folder: Path, name: str, record: Any) -> FileDigest:
+    sha256, size = (record.get("sha256"), record.get("size")) if isinstance(record, dict) else (None, None)
+    parts = name.split("/")
+    if not all(parts) or {".", ".."} & set(parts) or "\\" in name:
+        raise _invalid(folder, f"{name!r} is not the name of a file in this folder")
+    if not isinstance(sha256, str) or type(size) is not int:
+        raise _invalid(folder, f"{name!r} has no sha256 and size")
+    return FileDigest(sha256=sha256, size=size)
+
+
+def _invalid(folder: Path, fault: str) -> Failure:
+    return Failure(Reason.VERIFICATION_FAILED, f"{folder / NAME}: {fault}", "Merge again")
+
+
 def sha256_of(path: Path) -> str | None:
     """Of a small file; None when it is not there."""
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None

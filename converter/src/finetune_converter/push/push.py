@@ -9,7 +9,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from finetune_converter.failure import Failure, Reason
-from finetune_converter.model_files.manifest import NAME, read_manifest
+from finetune_converter.model_files.manifest import NAME, listed_files, read_manifest
 from finetune_converter.push.bucket import push_bucket
 from finetune_converter.push.image import Blob, config_of, digest_of, layer_chunks, layer_of, manifest_of
 from finetune_converter.push.registry import Reference, Registry
@@ -37,9 +37,9 @@ def push_model(model: Path, to: str) -> str:
 
 def _listed(model: Path) -> Iterator[str]:
     """The manifest's files, each of the size that it says."""
-    for name, record in read_manifest(model)["files"].items():
+    for name, digest in listed_files(model).items():
         path = model / name
-        if Path(name).name != name or not path.is_file() or path.stat().st_size != record["size"]:
+        if Path(name).name != name or not path.is_file() or path.stat().st_size != digest.size:
             raise Failure(
                 Reason.VERIFICATION_FAILED,
                 f"{path}: not the file that {NAME} lists",

@@ -1,5 +1,6 @@
 """Logits of base + adapter against the merged model, layer by layer, with a band of a matrix in memory."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -7,14 +8,15 @@ import torch
 from transformers import DeepseekV3Config
 from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3RMSNorm, DeepseekV3RotaryEmbedding
 
-from finetune_converter.merge.plan import Weight
-from finetune_converter.model_files.dtypes import FLOAT8
 from finetune_converter.verify.gate import failed
+from finetune_converter.verify.measured import kind_of
+from finetune_converter.verify.peft_reference import layer_of
+from finetune_converter.verify.rounding import HALF_UNIT
 from finetune_converter.verify.streamed import TensorPairs, streamed_layer, twin
 from finetune_converter.verify.tensors import Models
 
-# Median over tokens of |merged - reference| / |reference|: a token may take another expert on a near tie.
-TOLERANCES = {"F32": 1e-4, "BF16": 0.05, "F16": 0.01, FLOAT8: 0.25}
+_GREATEST = 0.5
+"""Unrelated logits are sqrt(2) of their size apart: beyond half of that nothing is proven."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,34 +31,48 @@ class LogitsReport:
     """Share of tokens after which both give the same next token."""
 
 
-def compare_logits(models: Models, prompts: list[list[int]], advance: Callable[[], None]) -> LogitsReport:
+def compare_logits(
+    models: Models, config: DeepseekV3Config, prompts: list[list[int]], advance: Callable[[], None]
+) -> LogitsReport:
     """Run the prompts through both. Raises Failure when they differ by more than rounding explains."""
-    report = _compare(_config(models), TensorPairs(models), prompts, advance)
-    dtypes = {output.spec.dtype for output in models.plan.outputs if isinstance(output, Weight)}
-    tolerance = max((TOLERANCES.get(dtype, 1e-4) for dtype in dtypes), default=1e-4)
-    if not report.median_relative_difference <= tolerance:
+    report, limit = _compare(config, models, prompts, advance), tolerance(models)
+    if not report.median_relative_difference <= limit:
         raise failed(
             f"the merged model's logits differ from those of the adapter on the base by "
-            f"{report.median_relative_difference:.3g} of their size (the limit is {tolerance})"
+            f"{report.median_relative_difference:.3g} of their size (the limit is {limit:.3g})"
         )
     return report
 
 
-def _config(models: Models) -> DeepseekV3Config:
-    config = DeepseekV3Config.from_dict(models.base.config)
-    config._attn_implementation = "eager"
-    return config
+def tolerance(models: Models) -> float:
+    """Of the median over tokens of |merged - reference| / |reference|.
+
+    A value rounded to nearest errs by up to h relative to itself, evenly spread: by h / sqrt(3) in the mean
+    square. So does a product of the matrix with any vector, as the errors of its elements are independent.
+    One matrix after another adds in quadrature (the residual stream and norms keep the scale), so m rounded
+    matrices on a token's way make h * sqrt(m / 3); twice that, as near ties of the router may send a token
+    elsewhere.
+    """
+    rounded = {
+        (layer_of(name), kind_of(name), tensor.dtype)
+        for name, tensor in models.expected.items()
+        if not tensor.same and not tensor.is_scale
+    }
+    square = sum(HALF_UNIT.get(dtype, 0.0) ** 2 / 3 for _, _, dtype in rounded)
+    # fp32 itself, of sums over thousands of products in another order.
+    return min(_GREATEST, 2 * math.sqrt(square) + 1e-4)
 
 
 @torch.no_grad()
 def _compare(
-    config: DeepseekV3Config, pairs: TensorPairs, prompts: list[list[int]], advance: Callable[[], None]
+    config: DeepseekV3Config, models: Models, prompts: list[list[int]], advance: Callable[[], None]
 ) -> LogitsReport:
     lengths = torch.tensor([len(prompt) for prompt in prompts])
     # Padded on the right, where no token of a causal model looks.
     tokens = torch.nn.utils.rnn.pad_sequence([torch.tensor(prompt) for prompt in prompts], batch_first=True)
     positions = torch.arange(tokens.shape[1])
-    embedded = pairs.rows("model.embed_tokens.weight", tokens.flatten())
+    outside = TensorPairs(models, None)
+    embedded = outside.rows("model.embed_tokens.weight", tokens.flatten())
     states = torch.cat([half.reshape(*tokens.shape, -1) for half in embedded])
     inputs = {
         "attention_mask": torch.full((len(positions), len(positions)), float("-inf")).triu(1)[None, None],
@@ -64,13 +80,13 @@ def _compare(
         "position_embeddings": DeepseekV3RotaryEmbedding(config)(states, positions[None]),
     }
     for index in range(config.num_hidden_layers):
-        states = streamed_layer(config, index, pairs)(states, **inputs)
+        states = streamed_layer(config, index, models)(states, **inputs)
         advance()
-    norm = twin(DeepseekV3RMSNorm(config.hidden_size, eps=config.rms_norm_eps), "model.norm", pairs)
+    norm = twin(DeepseekV3RMSNorm(config.hidden_size, eps=config.rms_norm_eps), "model.norm", outside)
     valid = positions < lengths[:, None]
     expected, merged = (half[valid] for half in norm(states).chunk(2))
     head = "model.embed_tokens.weight" if config.tie_word_embeddings else "lm_head.weight"
-    return _compare_heads(len(prompts), expected, merged, pairs, head)
+    return _compare_heads(len(prompts), expected, merged, outside, head)
 
 
 def _compare_heads(
@@ -80,13 +96,13 @@ def _compare_heads(
     count, greatest = len(expected), torch.zeros(())
     difference, size = torch.zeros(count), torch.zeros(count)
     best = [(torch.full((count,), float("-inf")), torch.zeros(count, dtype=torch.long)) for _ in range(2)]
-    for bands in pairs.bands(head):
-        logits = [states @ band.values.T for states, band in zip((expected, merged), bands, strict=True)]
+    for band in pairs.bands(head):
+        logits = [expected @ band.expected.T, merged @ band.merged.T]
         apart = logits[1] - logits[0]
         difference += apart.square().sum(1)
         size += logits[0].square().sum(1)
         greatest = torch.maximum(greatest, apart.abs().max())
-        best = [_better(kept, values, bands[0].start) for kept, values in zip(best, logits, strict=True)]
+        best = [_better(kept, values, band.start) for kept, values in zip(best, logits, strict=True)]
     relative = difference.sqrt() / size.sqrt().clamp(min=1e-12)
     return LogitsReport(
         prompts=prompts,

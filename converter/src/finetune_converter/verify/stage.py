@@ -9,13 +9,11 @@ from finetune_converter.failure import Failure, Reason
 from finetune_converter.files.atomic import publish, write_json
 from finetune_converter.files.json_object import read_json_object
 from finetune_converter.marker import require_marker
-from finetune_converter.merge.job import MergeJob
-from finetune_converter.model_files.export_dtype import Dtype
 from finetune_converter.model_files.manifest import NAME
 from finetune_converter.progress import Progress, serve_progress
 from finetune_converter.run import load_run
 from finetune_converter.verify.prompts import random_prompts, training_prompts
-from finetune_converter.verify.verify import verify
+from finetune_converter.verify.verify import Claim, verify
 
 logger = logging.getLogger(__name__)
 
@@ -28,27 +26,35 @@ def verify_run(run_file: Path, root: Path) -> None:
     require_marker(run.base)
     progress = Progress("verify")
     with serve_progress(progress):
-        config = read_json_object(run.base / "config.json", Reason.BASE_INVALID, "Fetch the base again")
-        prompts = training_prompts(run.dataset, run.dataset_format, run.base, config["vocab_size"])
-        job = MergeJob(base=run.base, adapter=run.adapter, out=run.merging, dtype=run.dtype)
-        measured = _verify_or_reject(job, prompts, progress)
+        prompts = training_prompts(run.dataset, run.dataset_format, run.base, _vocabulary(run.base))
+        claim = Claim(base=run.base, adapter=run.adapter, merged=run.merging, dtype=str(run.dtype))
+        measured = _verify_or_reject(claim, prompts, progress)
     write_json(run.folder / "verification.json", measured)
     publish(run.merging, run.merged)
     logger.info("verified: %s", json.dumps(measured["logits"]))
 
 
-def _verify_or_reject(job: MergeJob, prompts: list[list[int]], progress: Progress) -> dict[str, Any]:
+def _verify_or_reject(claim: Claim, prompts: list[list[int]], progress: Progress) -> dict[str, Any]:
     """What the gate measured. A merge that fails loses its manifest: the merge stage makes it anew."""
     try:
-        return verify(job, prompts, progress.advance)
+        return verify(claim, prompts, progress.advance)
     except Failure as failure:
         if failure.reason is Reason.VERIFICATION_FAILED:
-            (job.out / NAME).unlink(missing_ok=True)
+            (claim.merged / NAME).unlink(missing_ok=True)
         raise
 
 
-def verify_folders(*, base: Path, adapter: Path, merged: Path, dtype: Dtype) -> str:
+def verify_folders(*, base: Path, adapter: Path, merged: Path, dtype: str) -> str:
     """Check a merged folder; what was measured, as JSON."""
+    claim = Claim(base=base, adapter=adapter, merged=merged, dtype=str(dtype))
+    return json.dumps(verify(claim, random_prompts(_vocabulary(base))), indent=2)
+
+
+def _vocabulary(base: Path) -> int:
     config = read_json_object(base / "config.json", Reason.BASE_INVALID, "Fetch the base again")
-    job = MergeJob(base=base, adapter=adapter, out=merged, dtype=dtype)
-    return json.dumps(verify(job, random_prompts(config["vocab_size"])), indent=2)
+    size = config.get("vocab_size")
+    if type(size) is not int or size < 1:
+        raise Failure(
+            Reason.BASE_INVALID, f"{base / 'config.json'}: vocab_size is {size!r}", "Fetch the base again"
+        )
+    return size

@@ -7,6 +7,7 @@ read once for both.
 
 import copy
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -15,69 +16,70 @@ from torch.nn.functional import linear
 from transformers import DeepseekV3Config
 from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3DecoderLayer
 
-from finetune_converter.adapter.updates import Update
-from finetune_converter.merge.compute import Band, merged_bands
-from finetune_converter.merge.plan import Carry, Weight
-from finetune_converter.model_files.dtypes import FLOAT8
-from finetune_converter.model_files.header_bytes import TensorSpec
-from finetune_converter.model_files.model_folder import ModelFolder
-from finetune_converter.model_files.quantization import SCALE
-from finetune_converter.verify.tensors import Models
+from finetune_converter.verify.stored import StoredTensor
+from finetune_converter.verify.tensors import Models, expected_rows
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 
 
+@dataclass(frozen=True, kw_only=True)
+class BandPair:
+    """Rows [start, stop) in fp32 of base + adapter and of the merged model."""
+
+    start: int
+    stop: int
+    expected: torch.Tensor
+    merged: torch.Tensor
+
+
 class TensorPairs:
-    """A tensor of base + adapter and the merged model's, in fp32, dequantised."""
+    """Tensors of one layer, or outside of all: base + adapter's and the merged model's, dequantised."""
 
-    def __init__(self, models: Models) -> None:
-        self._models = models
-        self._carried = {output.spec.name for output in models.plan.outputs if isinstance(output, Carry)}
+    def __init__(self, models: Models, layer: int | None) -> None:
+        """Loads the layer's adapter."""
+        self._models, self._changes = models, models.adapter.changes(layer)
 
-    def bands(self, name: str) -> Iterator[tuple[Band, Band]]:
-        """Band after band of rows; one and the same object where the merged model has the base's bytes."""
-        base, merged = self._models.base, self._models.merged
-        if name in self._carried:
-            for band in self._bands(base, name, None):
-                yield band, band
-            return
-        update = self._models.adapter.updates.get(name)
-        yield from zip(self._bands(base, name, update), self._bands(merged, name, None), strict=True)
+    def bands(self, name: str) -> Iterator[BandPair]:
+        """Band after band of rows; one and the same tensor where the merged model has the base's bytes."""
+        models = self._models
+        base = StoredTensor(models.base, name, models.base_blocks)
+        same = models.expected[name].same
+        merged = base if same else StoredTensor(models.merged, name, models.blocks)
+        for start, stop in merged.ranges():
+            before = base.rows(start, stop)
+            if same:
+                yield BandPair(start=start, stop=stop, expected=before, merged=before)
+                continue
+            after, _ = expected_rows(self._changes.get(name), before, start, stop, models.adapter)
+            yield BandPair(start=start, stop=stop, expected=after, merged=merged.rows(start, stop))
 
     def rows(self, name: str, rows: torch.Tensor) -> Pair:
         """fp32 [len(rows), columns] of both: the embeddings of these tokens."""
         columns = self._models.base.tensors[name].entry.shape[1]
         found = torch.empty(len(rows), columns), torch.empty(len(rows), columns)
-        for pair in self.bands(name):
-            inside = (rows >= pair[0].start) & (rows < pair[0].stop)
-            for target, band in zip(found, pair, strict=True):
-                target[inside] = band.values[rows[inside] - band.start]
+        for band in self.bands(name):
+            inside = (rows >= band.start) & (rows < band.stop)
+            for target, values in zip(found, (band.expected, band.merged), strict=True):
+                target[inside] = values[rows[inside] - band.start]
         return found
 
     def whole(self, name: str) -> Pair:
         """Both, of a tensor that is small: a norm, the router."""
         shape = self._models.base.tensors[name].entry.shape
-        expected, merged = zip(*self.bands(name), strict=True)
+        bands = [*self.bands(name)]
         return (
-            torch.cat([band.values for band in expected]).reshape(shape),
-            torch.cat([band.values for band in merged]).reshape(shape),
+            torch.cat([band.expected for band in bands]).reshape(shape),
+            torch.cat([band.merged for band in bands]).reshape(shape),
         )
 
     def matmul(self, name: str, inputs: torch.Tensor, split: int) -> torch.Tensor:
         """x @ W.T, [count, ..., in] -> [count, ..., out]; the first `split` with base + adapter's W."""
         rows = self._models.base.tensors[name].entry.shape[0]
         outputs = inputs.new_empty(*inputs.shape[:-1], rows)
-        for expected, merged in self.bands(name):
-            outputs[:split, ..., expected.start : expected.stop] = linear(inputs[:split], expected.values)
-            outputs[split:, ..., merged.start : merged.stop] = linear(inputs[split:], merged.values)
+        for band in self.bands(name):
+            outputs[:split, ..., band.start : band.stop] = linear(inputs[:split], band.expected)
+            outputs[split:, ..., band.start : band.stop] = linear(inputs[split:], band.merged)
         return outputs
-
-    def _bands(self, folder: ModelFolder, name: str, update: Update | None) -> Iterator[Band]:
-        source = folder.tensors[name]
-        spec = TensorSpec(name=name, dtype="F32", shape=source.entry.shape)
-        scales = folder.tensors.get(name + SCALE) if source.entry.dtype == FLOAT8 else None
-        weight = Weight(spec=spec, source=source, scales=scales, update=update)
-        return merged_bands(weight, folder, self._models.factors, self._models.plan.block)
 
 
 class StreamedLinear(nn.Module):
@@ -137,11 +139,11 @@ class Twin(nn.Module):
         return torch.cat((theirs, ours))
 
 
-def streamed_layer(config: DeepseekV3Config, index: int, pairs: TensorPairs) -> nn.Module:
+def streamed_layer(config: DeepseekV3Config, index: int, models: Models) -> nn.Module:
     """Decoder layer `index` of both models."""
     with torch.device("meta"):
         layer = DeepseekV3DecoderLayer(config, index).eval()
-    _stream(layer, f"model.layers.{index}", pairs)
+    _stream(layer, f"model.layers.{index}", TensorPairs(models, index))
     return layer
 
 

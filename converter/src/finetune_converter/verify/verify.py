@@ -1,63 +1,125 @@
-"""All checks of the gate, in the order of their cost, and what they measured."""
+"""All checks of the gate, in the order of their cost, and what they measured.
 
-from collections.abc import Callable
-from dataclasses import asdict
+The gate says apart from the merge what must be: it imports neither the merge nor the adapter's reading, only
+the reader of safetensors (pyproject.toml, [tool.importlinter]).
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from finetune_converter.merge.job import MergeJob
-from finetune_converter.merge.merge import adapter_digest, open_merge
+from transformers import DeepseekV3Config
+
+from finetune_converter.failure import Failure, Reason
+from finetune_converter.files.digest import digest_file
 from finetune_converter.model_files.manifest import read_manifest
-from finetune_converter.model_files.model_folder import open_model_folder
-from finetune_converter.verify.files import check_config, check_files, check_keys
+from finetune_converter.model_files.model_folder import ModelFolder, open_model_folder
+from finetune_converter.verify.companions import check_companions
+from finetune_converter.verify.expected import check_config, check_layout, expected_tensors
 from finetune_converter.verify.gate import failed
+from finetune_converter.verify.listing import check_listing
 from finetune_converter.verify.logits import compare_logits
-from finetune_converter.verify.tensors import Models, TensorReport, check_tensors
+from finetune_converter.verify.measured import tensor_report
+from finetune_converter.verify.peft_reference import WEIGHTS, PeftReference
+from finetune_converter.verify.stored import blocks_of
+from finetune_converter.verify.tensors import Models, check_tensors
 
 Advance = Callable[[int, int], None]
 
 
-def verify(job: MergeJob, prompts: list[list[int]], advance: Advance = lambda _d, _t: None) -> dict[str, Any]:
-    """Check the merge in `job.out`; what was measured, for verification.json. Raises Failure."""
-    manifest = read_manifest(job.out)
-    if manifest["lineage"]["adapterSha256"] != adapter_digest(job.adapter):
-        raise failed(f"{job.out}: it was merged from another adapter than {job.adapter}")
-    base, adapter, plan = open_merge(job)
-    with base, adapter.file, open_model_folder(job.out) as merged:
-        models = Models(plan=plan, base=base, adapter=adapter, merged=merged)
-        layers = int(base.config["num_hidden_layers"])
-        tick = _counter(len(manifest["files"]) + sum(1 for _ in plan.outputs) + layers, advance)
-        check_files(job.out, manifest, tick)
-        check_keys(plan, merged)
-        check_config(plan, job.out)
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """That `merged` is `base` with `adapter`, exported as `dtype` (`export.dtype` of the run file)."""
+
+    base: Path
+    adapter: Path
+    merged: Path
+    dtype: str
+
+
+def verify(claim: Claim, prompts: list[list[int]], advance: Advance = lambda _d, _t: None) -> dict[str, Any]:
+    """Check the claim; what was measured, for verification.json. Raises Failure."""
+    _check_lineage(claim)
+    with open_models(claim) as (models, config):
+        tick = _Steps(advance, len(read_manifest(claim.merged)["files"]) + 2 * config.num_hidden_layers + 1)
+        files = check_listing(claim.merged, tick)
+        check_companions(claim.base, claim.adapter, models.merged)
+        check_config(models.base.config, models.merged, claim.dtype)
+        check_layout(models.expected, models.merged)
         tensors = check_tensors(models, tick)
-        logits = compare_logits(models, prompts, tick)
+        logits = compare_logits(models, config, prompts, tick)
     return {
         "schemaVersion": 1,
-        "dtype": str(job.dtype),
-        "files": len(manifest["files"]),
-        "tensors": _tensor_report(tensors),
+        "dtype": claim.dtype,
+        "files": files,
+        "tensors": tensor_report(tensors),
         "logits": {_camel(name): value for name, value in asdict(logits).items()},
     }
 
 
-def _tensor_report(report: TensorReport) -> dict[str, Any]:
-    return {
-        "identical": report.identical,
-        "adapted": report.adapted,
-        "converted": report.converted,
-        "kinds": {name: kind.to_json() for name, kind in sorted(report.kinds.items())},
-    }
+@contextmanager
+def open_models(claim: Claim) -> Iterator[tuple[Models, DeepseekV3Config]]:
+    """Both folders and the adapter, opened, and transformers' configuration. Raises Failure."""
+    with open_model_folder(claim.base) as base:
+        config = _config(base)
+        with open_model_folder(claim.merged) as merged, PeftReference(claim.adapter, config) as adapter:
+            adapter.check_complete()
+            base_blocks = blocks_of(base.config)
+            yield (
+                Models(
+                    base=base,
+                    merged=merged,
+                    adapter=adapter,
+                    expected=expected_tensors(base, adapter.changed(), claim.dtype, base_blocks),
+                    base_blocks=base_blocks,
+                    blocks=blocks_of(merged.config),
+                ),
+                config,
+            )
 
 
-def _counter(total: int, advance: Advance) -> Callable[[], None]:
-    done = 0
+def _config(base: ModelFolder) -> DeepseekV3Config:
+    """transformers' configuration of the base. Raises Failure for another architecture."""
+    named = base.config.get("model_type"), base.config.get("architectures") or []
+    if named[0] != "deepseek_v3" and "DeepseekV3ForCausalLM" not in named[1]:
+        raise Failure(
+            Reason.BASE_INVALID,
+            f"{base.path / 'config.json'}: model_type is {named[0]!r}; only deepseek_v3 can be verified",
+            "Use a base of that architecture",
+        )
+    try:
+        config = DeepseekV3Config.from_dict({**base.config, "model_type": "deepseek_v3"})
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise Failure(
+            Reason.BASE_INVALID,
+            f"{base.path / 'config.json'}: transformers cannot read it: {str(error)[:300]}",
+            "Fetch the base again",
+        ) from error
+    config._attn_implementation = "eager"
+    return config
 
-    def tick() -> None:
-        nonlocal done
-        done += 1
-        advance(done, total)
 
-    return tick
+def _check_lineage(claim: Claim) -> None:
+    weights = claim.adapter / WEIGHTS
+    if not weights.is_file():
+        raise Failure(Reason.ADAPTER_MISSING, f"{weights}: no such file", "Give the adapter's folder")
+    lineage = read_manifest(claim.merged).get("lineage")
+    named = lineage.get("adapterSha256") if isinstance(lineage, dict) else None
+    if named != digest_file(weights).sha256:
+        raise failed(f"{claim.merged}: it was merged from another adapter than {claim.adapter}")
+
+
+class _Steps:
+    """Tells how many steps of `total` are done."""
+
+    def __init__(self, advance: Advance, total: int) -> None:
+        self._advance, self._done, self._total = advance, 0, total
+
+    def __call__(self) -> None:
+        self._done = min(self._done + 1, self._total)
+        self._advance(self._done, self._total)
 
 
 def _camel(name: str) -> str:

@@ -1,0 +1,31 @@
+"""A folder against its MANIFEST.json: the files that it lists, by sha256, and nothing else."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from finetune_converter.files.digest import digest_file
+from finetune_converter.model_files.manifest import NAME, listed_files
+from finetune_converter.verify.gate import failed
+
+
+def check_listing(folder: Path, advance: Callable[[], None] = lambda: None) -> int:
+    """Every file is the one listed, none is a link, and there is no other; how many. Raises Failure."""
+    listed, found = listed_files(folder), set(_files(folder)) - {NAME}
+    for name in sorted(found ^ listed.keys()):
+        raise failed(f"{folder / name}: {f'is not in {NAME}' if name in found else 'is not there'}")
+    for name, digest in listed.items():
+        if digest_file(folder / name) != digest:
+            raise failed(f"{folder / name}: its sha256 is not the one in {NAME}")
+        advance()
+    return len(listed)
+
+
+def _files(folder: Path) -> Iterator[str]:
+    """Names of all files, those of folders below too. Raises Failure for what is no plain file."""
+    for path in folder.rglob("*"):
+        if path.is_symlink():
+            raise failed(f"{path}: is a link to {path.readlink()}; a model folder must hold its own bytes")
+        if path.is_file():
+            yield path.relative_to(folder).as_posix()
+        elif not path.is_dir():
+            raise failed(f"{path}: is no plain file")

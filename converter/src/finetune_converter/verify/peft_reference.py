@@ -1,0 +1,234 @@
+"""What PEFT makes of an adapter: which tensors it changes, by which factors and at what scale.
+
+PEFT itself reads adapter_config.json, finds its targets in transformers' model, stacks the adapters of
+experts and scales them. Its model has no memory: the base's weights are one zero, spread, and the adapter's
+matrices are loaded for one layer at a time. For 671B and rank 16 that is 0.5 GB.
+"""
+
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel, get_peft_model, set_peft_model_state_dict
+from peft.tuners.lora import LoraLayer
+from torch import nn
+from transformers import DeepseekV3Config, DeepseekV3ForCausalLM
+
+from finetune_converter.failure import Failure, Reason
+from finetune_converter.model_files.header import TensorEntry
+from finetune_converter.model_files.tensor_file import TensorFile
+from finetune_converter.verify.adapter_settings import read_lora_config
+
+WEIGHTS = "adapter_model.safetensors"
+_ADAPTER = "default"
+_PREFIX = "base_model.model."
+_LAYER = re.compile(r"model\.layers\.(\d+)(\.|$)")
+_WRAPPER = re.compile(r"\.(base_layer|modules_to_save(\.default)?)(?=\.[^.]+$)")
+_EXPERTS = {"gate_up_proj": ("gate_proj", "up_proj"), "down_proj": ("down_proj",)}
+"""How transformers stacks the experts' matrices (conversion_mapping.py, qwen2_moe): one above the other."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Factors:
+    """fp32 b [rows, rank] and a [rank, columns]: PEFT adds scale * b @ a."""
+
+    b: torch.Tensor
+    a: torch.Tensor
+    scale: float
+
+    @property
+    def rank(self) -> int:
+        return self.a.shape[0]
+
+    def update(self, start: int, stop: int) -> torch.Tensor:
+        """fp32 [stop - start, columns]."""
+        return torch.mm(self.b[start:stop], self.a) * self.scale
+
+    def products(self, start: int, stop: int) -> torch.Tensor:
+        """scale |b| |a|, element by element: what no sum of products can exceed."""
+        rows, columns = (
+            torch.linalg.vector_norm(self.b[start:stop], dim=1),
+            torch.linalg.vector_norm(self.a, dim=0),
+        )
+        return torch.outer(rows, columns) * abs(self.scale)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What an adapter does to one tensor: brings it whole (`modules_to_save`), adds to it, or both."""
+
+    whole: TensorEntry | None = None
+    factors: Factors | None = None
+
+
+class PeftReference:
+    """An adapter folder as PEFT understands it. Close when done."""
+
+    def __init__(self, folder: Path, config: DeepseekV3Config) -> None:
+        """Raises Failure(AdapterInvalid) for an adapter that is no plain LoRA, or that PEFT refuses."""
+        self._folder = folder
+        lora = read_lora_config(folder)
+        self._saved_whole = [*(lora.modules_to_save or ())]
+        self.file = TensorFile(folder / WEIGHTS)
+        self._layers = config.num_hidden_layers
+        self._keys: dict[int | None, list[TensorEntry]] = {}
+        self._whole: dict[str, TensorEntry] = {}
+        for entry in self.file.header.tensors.values():
+            if ".lora_" in entry.name:
+                self._keys.setdefault(layer_of(entry.name.removeprefix(_PREFIX)), []).append(entry)
+            else:
+                self._whole[_WRAPPER.sub("", entry.name.removeprefix(_PREFIX))] = entry
+        with self._peft():
+            self._model: PeftModel = get_peft_model(_weightless(config), lora, low_cpu_mem_usage=True)
+
+    def __enter__(self) -> "PeftReference":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    def changes(self, layer: int | None) -> dict[str, Change]:
+        """By tensor of the base: those of a decoder layer, or those outside of all. Raises Failure."""
+        whole = {name: entry for name, entry in self._whole.items() if layer_of(name) == layer}
+        factors = dict(self._factors(layer)) if layer in self._keys else {}
+        return {
+            name: Change(whole=whole.get(name), factors=factors.get(name))
+            for name in whole.keys() | factors.keys()
+        }
+
+    def changed(self) -> frozenset[str]:
+        """Every tensor of the base that the adapter changes, found without its values."""
+        named = (
+            _tensors_of(path, module) for path, module in self._adapted() if layer_of(path) in self._keys
+        )
+        return frozenset(self._whole).union(*named)
+
+    def check_complete(self) -> None:
+        """Every adapter matrix that PEFT's model has is in the file. Raises Failure."""
+        for name, _ in self._model.named_parameters():
+            layer = layer_of(name.removeprefix(_PREFIX))
+            # Multi-token prediction is no part of transformers' model: an adapter of that has none there.
+            extra = layer is not None and layer >= self._layers
+            if ".lora_" in name and layer not in self._keys and not extra:
+                raise self._invalid(f"PEFT adapts {_plain(name)!r}, and the file has nothing for it")
+        for name in self._saved_whole:
+            if not any(re.fullmatch(rf"(.*\.)?{re.escape(name)}\.[^.]+", key) for key in self._whole):
+                raise self._invalid(f"modules_to_save names {name!r}, and the file has nothing of it")
+
+    def _factors(self, layer: int | None) -> Iterator[tuple[str, Factors]]:
+        state = {entry.name: self.file.read(entry).float() for entry in self._keys[layer]}
+        # PEFT demands the modules saved whole at every load; they are read elsewhere, so without memory here.
+        saved = {
+            entry.name: torch.empty(entry.shape, device="meta")
+            for entry in self._whole.values()
+            if ".base_layer." not in entry.name
+        }
+        with self._peft():
+            result: Any = set_peft_model_state_dict(self._model, {**state, **saved}, low_cpu_mem_usage=True)
+        self._check_loaded(layer, result.missing_keys, result.unexpected_keys)
+        for path, module in self._adapted():
+            if layer_of(path) == layer:
+                yield from zip(_tensors_of(path, module), _factors_of(module), strict=True)
+                _forget(module)
+
+    def _check_loaded(self, layer: int | None, missing: list[str], unexpected: list[str]) -> None:
+        for name in missing:
+            if ".lora_" in name and layer_of(name.removeprefix(_PREFIX)) == layer:
+                raise self._invalid(f"PEFT adapts {_plain(name)!r}, and the file has nothing for it")
+        if unexpected:
+            raise self._invalid(f"PEFT adapts nothing with {_plain(unexpected[0])!r} of the file")
+
+    def _adapted(self) -> Iterator[tuple[str, Any]]:
+        """Every module that PEFT adapts, by its name in the base."""
+        for name, module in self._model.named_modules():
+            if isinstance(module, LoraLayer):
+                yield re.sub(r"(\.base_layer)+$", "", name.removeprefix(_PREFIX)), module
+
+    def _peft(self) -> "_PeftErrors":
+        return _PeftErrors(self._folder)
+
+    def _invalid(self, fault: str) -> Failure:
+        return _invalid(self._folder, fault)
+
+
+class _PeftErrors:
+    """Turns what PEFT raises into a failure that names the adapter; what it warns of is checked here."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._warnings = warnings.catch_warnings(action="ignore")
+
+    def __enter__(self) -> None:
+        self._warnings.__enter__()
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        self._warnings.__exit__(None, None, None)
+        if isinstance(error, (ValueError, KeyError, RuntimeError, TypeError, AttributeError)):
+            raise _invalid(self._folder, f"PEFT cannot load it: {str(error)[:300]}") from error
+
+
+def _invalid(folder: Path, fault: str) -> Failure:
+    return Failure(
+        Reason.ADAPTER_INVALID, f"{folder}: {fault}", "Write the adapter again with PEFT, for this base"
+    )
+
+
+def _weightless(config: DeepseekV3Config) -> Any:
+    """transformers' model, its multi-token prediction layers too, of weights that take no memory."""
+    extra = getattr(config, "num_nextn_predict_layers", 0) or 0
+    deep = DeepseekV3Config.from_dict(
+        {**config.to_dict(), "num_hidden_layers": config.num_hidden_layers + extra, "layer_types": None}
+    )
+    with torch.device("meta"):
+        model: nn.Module = DeepseekV3ForCausalLM(deep)  # type: ignore[no-untyped-call]
+    # PEFT puts an adapter where its base layer is: that must be the host, and not "meta".
+    for module in model.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            zero = torch.zeros((), dtype=torch.float32).expand(parameter.shape)
+            setattr(module, name, nn.Parameter(zero, requires_grad=False))
+    return model
+
+
+def _tensors_of(path: str, module: Any) -> list[str]:
+    """The base's tensors that a module adapts: those of every expert, where transformers stacks them."""
+    parameter = getattr(module, "parameter_name", "weight")
+    leaves = _EXPERTS.get(parameter)
+    if leaves is None:
+        return [f"{path}.{parameter}"]
+    return [f"{path}.{expert}.{leaf}.weight" for expert in range(module.num_experts) for leaf in leaves]
+
+
+def _factors_of(module: Any) -> Iterator[Factors]:
+    """Those of each of `_tensors_of`."""
+    scale = module.scaling[_ADAPTER]
+    leaves = _EXPERTS.get(getattr(module, "parameter_name", "weight"))
+    if _ADAPTER in module.lora_embedding_A:
+        a, b = module.lora_embedding_B[_ADAPTER].T, module.lora_embedding_A[_ADAPTER].T
+        yield Factors(a=a.detach(), b=b.detach(), scale=scale)
+    elif leaves is None:
+        a, b = (side[_ADAPTER].weight.detach() for side in (module.lora_A, module.lora_B))
+        yield Factors(a=a, b=b, scale=scale)
+    else:
+        stacked_b, stacked_a, scale = module.get_delta_factors(_ADAPTER)
+        for b, a in zip(stacked_b.detach(), stacked_a.detach(), strict=True):
+            yield from (Factors(a=a, b=part, scale=scale) for part in b.chunk(len(leaves)))
+
+
+def _forget(module: Any) -> None:
+    """Give the memory of its matrices back once those who use them are done."""
+    for part in (module.lora_A, module.lora_B, module.lora_embedding_A, module.lora_embedding_B):
+        part.to("meta")
+
+
+def layer_of(name: str) -> int | None:
+    """The decoder layer of a tensor; None outside of all."""
+    match = _LAYER.match(name)
+    return int(match[1]) if match else None
+
+
+def _plain(name: str) -> str:
+    return name.replace(f".{_ADAPTER}", "")
