@@ -22,10 +22,11 @@ _CHANGES_NOTHING = frozenset(
     (
         "task_type", "base_model_name_or_path", "revision", "auto_mapping", "peft_version", "inference_mode",
         "lora_dropout", "megatron_core", "qalora_group_size", "runtime_config", "eva_config", "loftq_config",
-        "ensure_weight_tying",
+        "ensure_weight_tying", "lora_dtype",
+        "lorap_lr_ratio", "lorap_emb_lr", "lora_B_layout",
     )
 )  # fmt: skip
-_BASE_UNCHANGED = (None, True, False, "gaussian", "eva", "orthogonal")
+_BASE_UNCHANGED = (None, True, False, "gaussian", "eva", "orthogonal", "mica")
 """init_lora_weights that leave the base as it is. PiSSA, OLoRA, CorDA, LoftQ and LoRA-GA take a part out of
 the base's weights: such an adapter belongs to another base, unless PEFT converted it when saving."""
 
@@ -58,6 +59,17 @@ def read_lora_config(folder: Path) -> LoraConfig:
         return LoraConfig(**{**accepted, "init_lora_weights": False, "inference_mode": True})
     except (TypeError, ValueError) as error:
         raise _refused(path, f"PEFT refuses it: {str(error)[:300]}", "Write it again with PEFT") from error
+
+
+def is_grouped_by_expert(folder: Path) -> bool:
+    """Whether all columns of an expert stand together in a stacked lora_B, as Unsloth wrote them.
+
+    It says so in lora_B_layout; until September 2026 (unsloth-zoo pull request 1232) its name in auto_mapping
+    is the only sign.
+    """
+    raw = read_json_object(folder / CONFIG, Reason.ADAPTER_INVALID, "Write the adapter again with PEFT")
+    layout = raw.get("lora_B_layout")
+    return layout == "grouped_by_expert" or (not layout and "unsloth" in str(raw.get("auto_mapping")).lower())
 
 
 def _refused(path: Path, fault: str, remedy: str) -> Failure:

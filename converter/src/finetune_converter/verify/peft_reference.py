@@ -21,13 +21,14 @@ from transformers import DeepseekV3Config, DeepseekV3ForCausalLM
 from finetune_converter.failure import Failure, Reason
 from finetune_converter.model_files.header import TensorEntry
 from finetune_converter.model_files.tensor_file import TensorFile
-from finetune_converter.verify.adapter_settings import read_lora_config
+from finetune_converter.verify.adapter_settings import is_grouped_by_expert, read_lora_config
 
 WEIGHTS = "adapter_model.safetensors"
 _ADAPTER = "default"
 _PREFIX = "base_model.model."
 _LAYER = re.compile(r"model\.layers\.(\d+)(\.|$)")
 _WRAPPER = re.compile(r"\.(base_layer|modules_to_save(\.default)?)(?=\.[^.]+$)")
+_STACKED_B = re.compile(r"\.experts(\.base_layer)*\.lora_B\.")
 _EXPERTS = {"gate_up_proj": ("gate_proj", "up_proj"), "down_proj": ("down_proj",)}
 """How transformers stacks the experts' matrices (conversion_mapping.py, qwen2_moe): one above the other."""
 
@@ -72,6 +73,7 @@ class PeftReference:
         """Raises Failure(AdapterInvalid) for an adapter that is no plain LoRA, or that PEFT refuses."""
         self._folder = folder
         lora = read_lora_config(folder)
+        self._grouped, self._experts = is_grouped_by_expert(folder), config.n_routed_experts
         self._saved_whole = [*(lora.modules_to_save or ())]
         self.file = TensorFile(folder / WEIGHTS)
         self._layers = config.num_hidden_layers
@@ -120,7 +122,7 @@ class PeftReference:
                 raise self._invalid(f"modules_to_save names {name!r}, and the file has nothing of it")
 
     def _factors(self, layer: int | None) -> Iterator[tuple[str, Factors]]:
-        state = {entry.name: self.file.read(entry).float() for entry in self._keys[layer]}
+        state = {entry.name: self._read(entry) for entry in self._keys[layer]}
         # PEFT demands the modules saved whole at every load; they are read elsewhere, so without memory here.
         saved = {
             entry.name: torch.empty(entry.shape, device="meta")
@@ -134,6 +136,13 @@ class PeftReference:
             if layer_of(path) == layer:
                 yield from zip(_tensors_of(path, module), _factors_of(module), strict=True)
                 _forget(module)
+
+    def _read(self, entry: TensorEntry) -> torch.Tensor:
+        """fp32, laid out as PEFT has it: column i of every expert of a stacked lora_B, then column i + 1."""
+        values = self.file.read(entry).float()
+        if not self._grouped or not _STACKED_B.search(entry.name):
+            return values
+        return values.unflatten(1, (self._experts, -1)).transpose(1, 2).flatten(1)  # type: ignore[no-untyped-call,no-any-return]
 
     def _check_loaded(self, layer: int | None, missing: list[str], unexpected: list[str]) -> None:
         for name in missing:
