@@ -4,10 +4,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import changed_models
+import changed_files as files
+import changed_tensors as tensors
 import pytest
 import torch
-from changed_models import O_PROJ
+from changed_tensors import O_PROJ
 from safetensors.torch import load_file, save_file
 from small_deepseek import load_json
 
@@ -22,70 +23,60 @@ Corrupt = Callable[[Path, Path], None]
 @pytest.mark.parametrize(
     ("corrupt", "says"),
     [
-        pytest.param(changed_models.flip_a_byte, "sha256", id="a flipped byte"),
-        pytest.param(changed_models.untune, O_PROJ, id="an untuned tensor"),
-        pytest.param(changed_models.halve_the_update, O_PROJ, id="another alpha"),
-        pytest.param(changed_models.poison, "not finite", id="NaN"),
+        pytest.param(tensors.flip_a_byte, "sha256", id="a flipped byte"),
+        pytest.param(tensors.untune, O_PROJ, id="an untuned tensor"),
+        pytest.param(tensors.halve_the_update, O_PROJ, id="another alpha"),
+        pytest.param(tensors.poison, "not finite", id="NaN"),
         pytest.param(
-            changed_models.nudge_an_untouched_tensor, "embed_tokens", id="an untouched tensor that changed"
+            tensors.nudge_an_untouched_tensor, "embed_tokens", id="an untouched tensor that changed"
         ),
-        pytest.param(changed_models.change_the_config, "rms_norm_eps", id="another config"),
-        pytest.param(changed_models.add_a_file, "extra.bin", id="a file too many"),
-        pytest.param(changed_models.swap_two_experts, "experts.0", id="swapped experts"),
-        pytest.param(changed_models.double_the_update, O_PROJ, id="twice the alpha"),
-        pytest.param(changed_models.untune_everything, "self_attn", id="the untuned base"),
-        pytest.param(changed_models.forget_one_row, O_PROJ, id="a row without its update"),
-        pytest.param(changed_models.move_by_one_unit, O_PROJ, id="values two units off"),
-        pytest.param(changed_models.transpose, O_PROJ, id="a transposed tensor"),
-        pytest.param(changed_models.widen, "F32", id="another dtype"),
-        pytest.param(changed_models.negate_a_norm, "model.norm.weight", id="a norm with the other sign"),
-        pytest.param(changed_models.lose_a_layer, "layers.1.", id="a lost layer"),
-        pytest.param(changed_models.truncate_a_file, "safetensors", id="a truncated file"),
-        pytest.param(changed_models.lose_the_tokenizer, "tokenizer_config.json", id="a lost tokenizer"),
-        pytest.param(changed_models.announce_float8, "quantization_config", id="FP8 announced beside bf16"),
+        pytest.param(files.change_the_config, "rms_norm_eps", id="another config"),
+        pytest.param(files.add_a_file, "extra.bin", id="a file too many"),
+        pytest.param(tensors.swap_two_experts, "experts.0", id="swapped experts"),
+        pytest.param(tensors.double_the_update, O_PROJ, id="twice the alpha"),
+        pytest.param(tensors.untune_everything, "self_attn", id="the untuned base"),
+        pytest.param(tensors.forget_one_row, O_PROJ, id="a row without its update"),
+        pytest.param(tensors.move_by_one_unit, O_PROJ, id="values two units off"),
+        pytest.param(tensors.transpose, O_PROJ, id="a transposed tensor"),
+        pytest.param(tensors.widen, "F32", id="another dtype"),
+        pytest.param(tensors.negate_a_norm, "model.norm.weight", id="a norm with the other sign"),
+        pytest.param(tensors.lose_a_layer, "layers.1.", id="a lost layer"),
+        pytest.param(tensors.truncate_a_file, "safetensors", id="a truncated file"),
+        pytest.param(files.lose_the_tokenizer, "tokenizer_config.json", id="a lost tokenizer"),
+        pytest.param(files.announce_float8, "quantization_config", id="FP8 announced beside bf16"),
+        pytest.param(files.announce_another_depth, "num_hidden_layers", id="another depth announced"),
+        pytest.param(files.swap_the_tokenizer, "tokenizer.json", id="another tokenizer"),
+        pytest.param(files.swap_the_template, "chat_template.jinja", id="another chat template"),
         pytest.param(
-            changed_models.announce_another_depth, "num_hidden_layers", id="another depth announced"
-        ),
-        pytest.param(changed_models.swap_the_tokenizer, "tokenizer.json", id="another tokenizer"),
-        pytest.param(changed_models.swap_the_template, "chat_template.jinja", id="another chat template"),
-        pytest.param(
-            changed_models.empty_the_tokenizer_config,
+            files.empty_the_tokenizer_config,
             "tokenizer_config.json",
             id="an emptied tokenizer_config",
         ),
-        pytest.param(changed_models.remove_eos, "generation_config.json", id="no eos in generation_config"),
-        pytest.param(changed_models.add_the_adapter, "adapter_config.json", id="the adapter again"),
-        pytest.param(
-            changed_models.add_a_single_file_model, "model.safetensors", id="a model that is loaded first"
-        ),
-        pytest.param(changed_models.link_a_weight_file, "is a link", id="a weight file elsewhere"),
-        pytest.param(changed_models.add_an_unlisted_file, "notes.txt", id="a file that is not listed"),
-        pytest.param(changed_models.sample_hotter, "generation_config.json", id="another temperature"),
-        pytest.param(
-            changed_models.drop_the_generation_config, "generation_config.json", id="no generation_config"
-        ),
-        pytest.param(changed_models.drop_the_template, "chat_template.jinja", id="no chat template"),
-        pytest.param(changed_models.add_a_second_index, "pytorch_model.bin.index.json", id="a second index"),
-        pytest.param(changed_models.add_a_gguf, "model-q4.gguf", id="a quantised copy"),
-        pytest.param(changed_models.add_code, "modeling_deepseek.py", id="code"),
-        pytest.param(changed_models.name_code, "auto_map", id="code named in config.json"),
-        pytest.param(
-            changed_models.nest_a_model, "original/consolidated.safetensors", id="a model in a folder below"
-        ),
-        pytest.param(changed_models.hide_a_file, ".env", id="a hidden file"),
-        pytest.param(
-            changed_models.invent_special_tokens, "added_tokens.json", id="tokens that nobody trained"
-        ),
-        pytest.param(changed_models.rewrite_the_base_card, "BASE_README.md", id="another card of the base"),
-        pytest.param(changed_models.climb_out, "is not the name of a file", id="a listed path outside"),
-        pytest.param(changed_models.empty_the_manifest, "lists no files", id="an empty manifest"),
-        pytest.param(changed_models.claim_another_adapter, "another adapter", id="another adapter claimed"),
-        pytest.param(changed_models.swap_two_layers, "kv_b_proj", id="two layers swapped"),
-        pytest.param(changed_models.swap_gate_and_up, "mlp.gate_proj", id="gate and up swapped"),
-        pytest.param(changed_models.bias_the_router, "e_score_correction_bias", id="another router bias"),
-        pytest.param(changed_models.round_down, O_PROJ, id="values rounded toward zero"),
-        pytest.param(changed_models.say_another_dtype, "dtype", id="another dtype announced"),
-        pytest.param(changed_models.name_more_words, "eos_token_id", id="another eos in config.json"),
+        pytest.param(files.remove_eos, "generation_config.json", id="no eos in generation_config"),
+        pytest.param(files.add_the_adapter, "adapter_config.json", id="the adapter again"),
+        pytest.param(files.add_a_single_file_model, "model.safetensors", id="a model that is loaded first"),
+        pytest.param(files.link_a_weight_file, "is a link", id="a weight file elsewhere"),
+        pytest.param(files.add_an_unlisted_file, "notes.txt", id="a file that is not listed"),
+        pytest.param(files.sample_hotter, "generation_config.json", id="another temperature"),
+        pytest.param(files.drop_the_generation_config, "generation_config.json", id="no generation_config"),
+        pytest.param(files.drop_the_template, "chat_template.jinja", id="no chat template"),
+        pytest.param(files.add_a_second_index, "pytorch_model.bin.index.json", id="a second index"),
+        pytest.param(files.add_a_gguf, "model-q4.gguf", id="a quantised copy"),
+        pytest.param(files.add_code, "modeling_deepseek.py", id="code"),
+        pytest.param(files.name_code, "auto_map", id="code named in config.json"),
+        pytest.param(files.nest_a_model, "original/consolidated.safetensors", id="a model in a folder below"),
+        pytest.param(files.hide_a_file, ".env", id="a hidden file"),
+        pytest.param(files.invent_special_tokens, "added_tokens.json", id="tokens that nobody trained"),
+        pytest.param(files.rewrite_the_base_card, "BASE_README.md", id="another card of the base"),
+        pytest.param(files.climb_out, "is not the name of a file", id="a listed path outside"),
+        pytest.param(files.empty_the_manifest, "lists no files", id="an empty manifest"),
+        pytest.param(files.claim_another_adapter, "another adapter", id="another adapter claimed"),
+        pytest.param(tensors.swap_two_layers, "kv_b_proj", id="two layers swapped"),
+        pytest.param(tensors.swap_gate_and_up, "mlp.gate_proj", id="gate and up swapped"),
+        pytest.param(tensors.bias_the_router, "e_score_correction_bias", id="another router bias"),
+        pytest.param(tensors.round_down, O_PROJ, id="values rounded toward zero"),
+        pytest.param(files.say_another_dtype, "dtype", id="another dtype announced"),
+        pytest.param(files.name_more_words, "eos_token_id", id="another eos in config.json"),
     ],
 )
 def test_catches(base: Path, adapter: Callable[..., Path], corrupt: Corrupt, says: str) -> None:
@@ -103,16 +94,14 @@ def test_catches(base: Path, adapter: Callable[..., Path], corrupt: Corrupt, say
 def ue8m0_base(float8_base: Path) -> Path:
     """FP8 whose scales are powers of two, as DeepSeek-V3.1 is published."""
     for file in float8_base.glob("*.safetensors"):
-        tensors = load_file(file)
-        for name in [n for n in tensors if n.endswith("_scale_inv")]:
-            weight, exponent = name.removesuffix("_scale_inv"), torch.ceil(torch.log2(tensors[name]))
-            factor = (
-                (tensors[name] / torch.exp2(exponent)).repeat_interleave(128, 0).repeat_interleave(128, 1)
-            )
-            rows, columns = tensors[weight].shape
-            tensors[weight] = (tensors[weight].float() * factor[:rows, :columns]).to(torch.float8_e4m3fn)
-            tensors[name] = torch.exp2(exponent)
-        save_file(tensors, file, {"format": "pt"})
+        stored = load_file(file)
+        for name in [n for n in stored if n.endswith("_scale_inv")]:
+            weight, exponent = name.removesuffix("_scale_inv"), torch.ceil(torch.log2(stored[name]))
+            factor = (stored[name] / torch.exp2(exponent)).repeat_interleave(128, 0).repeat_interleave(128, 1)
+            rows, columns = stored[weight].shape
+            stored[weight] = (stored[weight].float() * factor[:rows, :columns]).to(torch.float8_e4m3fn)
+            stored[name] = torch.exp2(exponent)
+        save_file(stored, file, {"format": "pt"})
     config = load_json(float8_base / "config.json")
     config["quantization_config"]["scale_fmt"] = "ue8m0"
     (float8_base / "config.json").write_text(json.dumps(config))
@@ -120,23 +109,19 @@ def ue8m0_base(float8_base: Path) -> Path:
 
 
 def test_catches_a_scale_that_is_no_power_of_two(ue8m0_base: Path, adapter: Callable[..., Path]) -> None:
-    test_catches(ue8m0_base, adapter, changed_models.uneven_scale, "powers of two")
+    test_catches(ue8m0_base, adapter, tensors.uneven_scale, "powers of two")
 
 
 @pytest.mark.parametrize(
     ("corrupt", "says"),
     [
-        pytest.param(
-            changed_models.keep_all_out, "quantization_config", id="FP8 weights announced as kept out"
-        ),
-        pytest.param(
-            changed_models.announce_other_blocks, "quantization_config", id="other blocks announced"
-        ),
-        pytest.param(changed_models.stale_scales, O_PROJ, id="stale scales"),
-        pytest.param(changed_models.zero_scales, f"{O_PROJ}_scale_inv", id="scales of zero"),
-        pytest.param(changed_models.coarse_scales, O_PROJ, id="scales too coarse"),
-        pytest.param(changed_models.untune_everything, "self_attn", id="the untuned base"),
-        pytest.param(changed_models.swap_two_experts, "experts.0", id="swapped experts"),
+        pytest.param(files.keep_all_out, "quantization_config", id="FP8 weights announced as kept out"),
+        pytest.param(files.announce_other_blocks, "quantization_config", id="other blocks announced"),
+        pytest.param(tensors.stale_scales, O_PROJ, id="stale scales"),
+        pytest.param(tensors.zero_scales, f"{O_PROJ}_scale_inv", id="scales of zero"),
+        pytest.param(tensors.coarse_scales, O_PROJ, id="scales too coarse"),
+        pytest.param(tensors.untune_everything, "self_attn", id="the untuned base"),
+        pytest.param(tensors.swap_two_experts, "experts.0", id="swapped experts"),
     ],
 )
 def test_catches_in_float8(
