@@ -39,6 +39,18 @@ def claim_a_huge_header(base: Path, _: Path) -> None:
     _first(base).write_bytes((100 * 2**30).to_bytes(8, "little") + b"{}")
 
 
+def lose_the_index(base: Path, _: Path) -> None:
+    (base / "model.safetensors.index.json").unlink()
+
+
+def leave_a_pointer(base: Path, _: Path) -> None:
+    _first(base).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+
+
+def save_a_page(base: Path, _: Path) -> None:
+    _first(base).write_text("<!DOCTYPE html><html><body>Sign in</body></html>")
+
+
 def change_rank(_: Path, adapter: Path) -> None:
     config = json.loads((adapter / "adapter_config.json").read_text())
     (adapter / "adapter_config.json").write_text(json.dumps({**config, "r": 32}))
@@ -68,6 +80,9 @@ def pickle_only(_: Path, adapter: Path) -> None:
         pytest.param(lose_a_file, 3, "which is not there", id="missing file"),
         pytest.param(point_outside, 3, "is not the name of a file", id="path with .."),
         pytest.param(claim_a_huge_header, 3, "over the limit", id="header of 100 GB"),
+        pytest.param(lose_the_index, 3, "index.json: missing, beside 6 files", id="no index"),
+        pytest.param(leave_a_pointer, 3, "a Git LFS pointer", id="Git LFS pointer"),
+        pytest.param(save_a_page, 3, "an HTML page", id="HTML page"),
         pytest.param(change_rank, 3, "rank 32", id="wrong rank"),
         pytest.param(rename_a_module, 3, "the base has no", id="unknown module"),
         pytest.param(narrow, 3, "its update is", id="wrong shape"),

@@ -14,6 +14,7 @@ from finetune_converter.dcp.metadata import StoredTensor
 from finetune_converter.dcp.names import hf_names, peft_name
 from finetune_converter.failure import Failure, Reason
 from finetune_converter.files.atomic import copy_file, publish, write_json
+from finetune_converter.merge.base import check_base
 from finetune_converter.model_files.companions import carried_files
 from finetune_converter.model_files.dequantized import DequantizedTensor
 from finetune_converter.model_files.dtypes import FLOAT8
@@ -34,8 +35,9 @@ def export_dcp(*, checkpoint: Path, base: Path, out: Path, alpha: float | None) 
     if out.exists():
         raise Failure(Reason.SETTING_INVALID, f"--out: {out} is there already", "Give a new folder")
     part = out.with_name(f"{out.name}.part")
-    part.mkdir(parents=True, exist_ok=True)
     with open_model_folder(base) as model, DcpFolder(checkpoint) as source:
+        check_base(model)
+        part.mkdir(parents=True, exist_ok=True)
         lora = [name for name in source.tensors if ".lora_" in name or "_lora_" in name]
         lora = [name for name in lora if not name.startswith("optimizer.")]
         if lora:

@@ -15,6 +15,7 @@ from finetune_converter.failure import Failure, Reason
 from finetune_converter.files.atomic import write_json
 from finetune_converter.files.digest import FileDigest, digest_file
 from finetune_converter.marker import base_digests
+from finetune_converter.merge.base import check_base
 from finetune_converter.merge.companions import write_companions
 from finetune_converter.merge.job import MergeJob
 from finetune_converter.merge.model_card import model_card
@@ -41,6 +42,7 @@ def open_merge(job: MergeJob) -> tuple[ModelFolder, Adapter, MergePlan]:
     """Base, adapter and plan of a merge; the caller closes the first two. Raises Failure."""
     base = open_model_folder(job.base)
     try:
+        check_base(base)
         shapes = entry_shapes({name: located.entry for name, located in base.tensors.items()})
         adapter = open_adapter(job.adapter, shapes, base.config)
         return base, adapter, plan_merge(base, adapter, job.dtype)

@@ -14,7 +14,7 @@ from finetune_converter.model_files.export_dtype import Dtype, merged_config, ta
 from finetune_converter.model_files.header import TensorEntry
 from finetune_converter.model_files.header_bytes import TensorSpec
 from finetune_converter.model_files.model_folder import Located, ModelFolder
-from finetune_converter.model_files.quantization import SCALE, block_format
+from finetune_converter.model_files.quantization import FIELD, SCALE, block_format
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +136,7 @@ def _outputs(
 def _weight(base: ModelFolder, name: str, updates: Mapping[str, Update], dtype: Dtype) -> Carry | Weight:
     source, update = base.tensors[name], updates.get(name)
     entry = source.entry
-    target = target_dtype(entry, dtype)
+    target = target_dtype(entry, dtype, quantised=base.config.get(FIELD) is not None)
     if update is None and target == entry.dtype:
         return _carry(source)
     if entry.dtype not in COMPUTED and not isinstance(update, Replacement):

@@ -29,12 +29,20 @@ _PLAIN = {Dtype.BFLOAT16: "BF16", Dtype.FLOAT16: "F16"}
 _FLOATS = ("F32", "F16", "BF16", FLOAT8)
 
 
-def target_dtype(entry: TensorEntry, dtype: Dtype) -> str:
-    """The safetensors dtype of a tensor in the merged model."""
+def is_float8_weight(entry: TensorEntry) -> bool:
+    """Whether DeepSeek-V3 is published with this tensor in FP8."""
+    return len(entry.shape) == 2 and _FLOAT8_WEIGHTS.fullmatch(entry.name) is not None
+
+
+def target_dtype(entry: TensorEntry, dtype: Dtype, *, quantised: bool) -> str:
+    """The safetensors dtype of a tensor in the merged model; `quantised`: the base has an FP8 of its own.
+
+    Then its own quantization_config goes on, and with it what that excepts: what is not FP8 stays out of it.
+    """
     if dtype is Dtype.BASE or entry.dtype not in _FLOATS or _KEPT.fullmatch(entry.name):
         return entry.dtype
     if dtype is Dtype.FLOAT8:
-        if len(entry.shape) == 2 and _FLOAT8_WEIGHTS.fullmatch(entry.name):
+        if entry.dtype == FLOAT8 or (not quantised and is_float8_weight(entry)):
             return FLOAT8
         return entry.dtype if entry.dtype != "F32" else "BF16"
     return _PLAIN[dtype]

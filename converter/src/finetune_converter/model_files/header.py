@@ -59,10 +59,21 @@ def read_header(path: str | os.PathLike[str]) -> Header:
         ) from error
 
 
+_FOREIGN = {
+    b"version ": "a Git LFS pointer (git lfs pull fetches the file)",
+    b"<!DOCTYP": "an HTML page",
+    b"<!doctyp": "an HTML page",
+    b"<html la": "an HTML page",
+}
+"""What begins so is what an answer or a clone without its large files leaves under a weight file's name."""
+
+
 def parse_header(prefix: bytes, file_bytes: int, read: Any) -> Header:
     """Header from the first 8 bytes, the file's size and `read(n)` for what follows. Raises HeaderError."""
     if len(prefix) < 8:
         _bad(f"truncated: {file_bytes} bytes are too few for a safetensors file")
+    if prefix in _FOREIGN:
+        _bad(f"{_FOREIGN[prefix]}, not the weights themselves")
     length = int.from_bytes(prefix, "little")
     if length > MAX_HEADER_BYTES:
         _bad(f"header of {length} bytes is over the limit of {MAX_HEADER_BYTES}; not a safetensors file?")

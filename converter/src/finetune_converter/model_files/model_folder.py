@@ -90,6 +90,12 @@ def _no_weights(path: Path) -> Failure:
             f"{path / pickles[0]}: pickle weights can run code when they are loaded and are never read",
             "Use the safetensors files of the model",
         )
+    shards = sorted(path.glob("*.safetensors"))
+    if shards:
+        fault = f"{path / INDEX}: missing, beside {len(shards)} files such as {shards[0].name}"
+        return Failure(
+            Reason.BASE_INVALID, fault, "Fetch the index too: it says which tensor is in which file"
+        )
     return Failure(Reason.BASE_INVALID, f"{path}: neither {INDEX} nor {SINGLE} is there", _FETCH)
 
 
