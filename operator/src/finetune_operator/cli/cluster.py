@@ -96,6 +96,10 @@ class Cluster:
             finally:
                 forward.terminate()
 
+    def remark(self, _parent: Manifest) -> str:
+        """Return nothing: what is in a cluster's volume cannot be seen from here."""
+        return ""
+
     def note(self) -> str:
         """Return nothing: the operator is always there."""
         return ""

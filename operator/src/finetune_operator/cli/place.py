@@ -23,5 +23,8 @@ class Place(Protocol):
     def endpoint(self, deployment: Manifest) -> AbstractContextManager[str]:
         """Open a way to a deployment's API and yield its base URL. Raises LocalError when there is none."""
 
+    def remark(self, parent: Manifest) -> str:
+        """Return what else is to be known of an object; empty when nothing is."""
+
     def note(self) -> str:
         """Return what else is to be known of what is shown; empty when nothing is."""

@@ -14,6 +14,7 @@ from finetune_operator.core.config import Config
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.verdict import State, Verdict
 from finetune_operator.local.capacity import check_capacity
+from finetune_operator.local.changed_data import changed_data_notice
 from finetune_operator.local.engine import Engine
 from finetune_operator.local.environments import Environments
 from finetune_operator.local.layout import Layout
@@ -43,6 +44,7 @@ def run(files: tuple[Path, ...], namespace: str, storage: Path, command: tuple[s
     with exclusive(layout.lock), open_display() as display:
         engine = Engine(layout, environments, on_event=display.event)
         engine.apply(manifests)
+        _note_changed_data(display, layout, manifests)
         code = _run(engine, display, command, layout)
     sys.exit(code)
 
@@ -57,6 +59,12 @@ def _run(engine: Engine, display: Display, command: tuple[str, ...], layout: Lay
         if code == 128 + (runner.signal or 0):
             display.note("Stopped. Run it again to go on from here.")
         return code
+
+
+def _note_changed_data(display: Display, layout: Layout, manifests: list[Manifest]) -> None:
+    for manifest in manifests:
+        if manifest["kind"] == "FineTuneJob" and (notice := changed_data_notice(layout.storage, manifest)):
+            display.note(f"warning: {notice}.")
 
 
 def _exit_code(

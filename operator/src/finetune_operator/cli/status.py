@@ -20,5 +20,7 @@ def status(name: str, place: Place) -> None:
         console.print()
         console.print(f"{parent['kind']} {parent['metadata']['namespace']}/{name}", markup=False)
         console.print(conditions_table(parent))
+        if remark := place.remark(parent):
+            console.print(f"\nwarning: {remark}.", markup=False)
     if note := place.note():
         console.print(f"\n{note}", markup=False)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from finetune_operator.cli.place import KINDS
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.plan import Event
+from finetune_operator.local.changed_data import changed_data_notice
 from finetune_operator.local.clock import Clock
 from finetune_operator.local.errors import LocalError
 from finetune_operator.local.layout import Layout
@@ -49,6 +50,11 @@ class StorageFolder:
                 "start it with `finetune run -f FILE` and wait until it is Available",
             )
         yield status["endpoint"]
+
+    def remark(self, parent: Manifest) -> str:
+        """Return that a job's dataset has changed, if it has."""
+        is_job = parent["kind"] == "FineTuneJob"
+        return changed_data_notice(self.layout.storage, parent) if is_job else ""
 
     def note(self) -> str:
         """Return that nothing goes on, when nothing does."""

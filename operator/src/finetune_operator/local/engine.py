@@ -8,6 +8,7 @@ from finetune_operator.core.observed.child import ObservedChild
 from finetune_operator.core.observed.parent import ObservedParent
 from finetune_operator.core.observed.pod import ObservedPod
 from finetune_operator.core.plan import Event, Plan
+from finetune_operator.finetune.reasons import JobReason
 from finetune_operator.kinds import KINDS, Surroundings
 from finetune_operator.local.clock import Clock
 from finetune_operator.local.deployment_controller import DeploymentController
@@ -54,9 +55,14 @@ class Engine:
         self._forget_what_ran()
 
     def apply(self, manifests: Iterable[Manifest]) -> None:
-        """Take manifests of both kinds, as `kubectl apply` would. They must be valid."""
+        """Take manifests of both kinds, as `kubectl apply` would. They must be valid.
+
+        A job that had failed is tried again: whoever runs it again has done what the failure said.
+        """
         for manifest in manifests:
-            self._given.append(Ref.of(self.store.apply(manifest)))
+            parent = self.store.apply(manifest)
+            self._given.append(Ref.of(parent))
+            self._forget_failures(parent)
 
     @property
     def parents(self) -> list[Manifest]:
@@ -114,6 +120,17 @@ class Engine:
         """Return the address of the first replica that runs: one machine has no load balancer."""
         ports = (self.kubelet.port_of(pod.ref, "http") for pod in pods)
         return next((f"http://127.0.0.1:{port}" for port in ports if port), None)
+
+    def _forget_failures(self, parent: Manifest) -> None:
+        """Remove the Jobs that failed of one that is Failed; but a deadline that is over stays so."""
+        conditions = {c["type"]: c for c in parent.get("status", {}).get("conditions", [])}
+        failed = conditions.get("Failed", {})
+        if failed.get("status") != "True" or failed["reason"] == JobReason.DEADLINE_EXCEEDED:
+            return
+        for child in list(self.store.owned_by(parent["metadata"]["uid"])):
+            ends = child.get("status", {}).get("conditions", [])
+            if child["kind"] == "Job" and any(end["type"] == "Failed" for end in ends):
+                self.store.remove(Ref.of(child))
 
     def _forget_what_ran(self) -> None:
         """Remove what an engine before this one took with it: a machine that starts has no processes."""

@@ -1,5 +1,7 @@
 """`finetune run` as a process: exit codes, signals, and that nothing outlives it."""
 
+import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -138,6 +140,35 @@ def test_status_prints_conditions(launch: Launch, job: Job, layout: Layout) -> N
     assert result.exit_code == 0
     assert "Complete" in result.output
     assert "Nothing runs here now" in result.output
+
+
+@pytest.mark.parametrize("change", ["edited", "touched", "gone", "added"])
+def test_a_dataset_that_was_edited_since_the_run_is_said(
+    launch: Launch, job: Job, layout: Layout, change: str
+) -> None:
+    folder = layout.storage / "datasets" / "chats"
+    folder.mkdir(parents=True)
+    data = folder / "faq.jsonl"
+    data.write_text("as it was")
+    manifest = job(dataset={"uri": "datasets/chats"})
+    out, _ = launch(manifest).communicate(timeout=HANG_SECONDS)
+    assert "warning" not in out
+    record = {"size": 9, "sha256": hashlib.sha256(b"as it was").hexdigest(), "modified": 0}
+    (run,) = layout.storage.glob("runs/default/faq/*")
+    (run / "prepared.json").write_text(json.dumps({"dataset": {"files": {"faq.jsonl": record}}}))
+
+    if change == "edited":
+        data.write_text("as it is.")
+    elif change == "gone":
+        data.unlink()
+    elif change == "added":
+        (folder / "more.jsonl").write_text("more")
+    out, _ = launch(manifest).communicate(timeout=HANG_SECONDS)
+    said = {"edited": f"{data} has changed since", "added": f"{folder / 'more.jsonl'} has changed since"}
+    assert ("warning: FineTuneJob faq: " in out) == (change in said)
+    assert said.get(change, "") in out
+    result = CliRunner().invoke(finetune, ["status", "faq", "--storage", str(layout.storage)])
+    assert ("give the job another name (metadata.name)" in result.output) == (change in said)
 
 
 def test_more_gpus_than_the_machine_has(launch: Launch, job: Job) -> None:

@@ -94,6 +94,19 @@ def test_what_a_retry_cannot_help_ends_the_job(start: Start, job: Job, fake: Pat
     )
 
 
+@pytest.mark.parametrize("code", ["2", "3", "10"])
+def test_a_job_that_failed_is_tried_again_when_it_is_run_again(
+    start: Start, job: Job, fake: Path, code: str
+) -> None:
+    (fake / "prepare").write_text(code)
+    _, runner = start(job())
+    assert runner.until_settled().state is State.FAILED
+    (fake / "prepare").unlink()  # what was wrong is corrected
+    _, runner = start(job())
+    assert runner.until_settled().state is State.READY
+    assert not (fake / "train.calls.1").exists()
+
+
 def test_stopping_saves_and_a_second_run_goes_on(start: Start, job: Job, fake: Path) -> None:
     (fake / "train").write_text("sleep 0")
     engine, runner = start(job())

@@ -28,10 +28,13 @@ def test_a_whole_base_is_marked_and_the_data_reported(volume, copy_base, checksu
     assert set(marker.files) == {file.name for file in base.iterdir()} - {MARKER}
     prepared = json.loads((volume.run / "prepared.json").read_text())
     assert prepared["base"]["source"] == "models/tiny-base"
-    source = {"source": "datasets/faq.jsonl", "revision": None, "files": ["faq.jsonl"]}
-    assert prepared["dataset"] == source
+    source = {"source": "datasets/faq.jsonl", "revision": None}
+    record = {"size": volume.dataset.stat().st_size, "sha256": checksum(volume.dataset)}
+    record["modified"] = volume.dataset.stat().st_mtime_ns
+    assert prepared["dataset"] == source | {"files": {"faq.jsonl": record}}
     assert prepared["parity"]["comparedWith"] == "DeepseekV3ForCausalLM"
     assert json.loads((volume.run / "data-report.json").read_text()) == source | {
+        "files": ["faq.jsonl"],
         "schemaVersion": 1,
         "split": "train",
         "lines": 3,
@@ -55,7 +58,7 @@ def test_what_is_prepared_is_left_alone(volume, copy_base):
     base = copy_base()
     assert main(["prepare", *volume.arguments]) == 0
     before = {file: file.stat().st_mtime_ns for file in [base / MARKER, *volume.run.rglob("*.*")]}
-    volume.dataset.write_text("not JSON")  # it would fail if it were read
+    os.utime(volume.dataset)  # the same content, copied again
     assert main(["prepare", *volume.arguments]) == 0
     assert {file: file.stat().st_mtime_ns for file in before} == before
 

@@ -1,12 +1,22 @@
 """The prepare stage, in the order that fails earliest: configuration, description, data, weights."""
 
 import logging
+from dataclasses import asdict
 from typing import Any
 
 from finetune_trainer.contract.progress import FetchProgress, serve_progress
 from finetune_trainer.contract.run_file import RunFile, RunFolders
 from finetune_trainer.data import dataloader_config
+from finetune_trainer.data.files import dataset_files
 from finetune_trainer.prepare.base import prepare_base
+from finetune_trainer.prepare.data_record import (
+    Records,
+    is_as_recorded,
+    record_files,
+    recorded_files,
+    require_data_of_training,
+    require_untouched,
+)
 from finetune_trainer.prepare.dataset import DatasetFiles, fetch_dataset, tokenize_dataset
 from finetune_trainer.prepare.lock import exclusive
 from finetune_trainer.prepare.marker import Marker, write_json
@@ -19,23 +29,25 @@ logger = logging.getLogger(__name__)
 
 def prepare(run: RunFile, folders: RunFolders) -> None:
     """Prepare the run. Returns at once if that is done already. Raises a Failure."""
-    if is_prepared(folders):
+    if is_prepared(folders) and _has_its_data(run, folders):
         logger.info("%s is prepared", folders.run)
         return
     check_config(run, folders, dataloader_config(run, folders))
     progress = FetchProgress(folders.base)
     with serve_progress(progress.snapshot):
         dataset = fetch_dataset(run.dataset, folders.dataset)
+        records = record_files(dataset.files)
+        require_data_of_training(folders, records)
         with exclusive(folders.base):
             marker = prepare_base(
                 run.model,
                 run.flavor,
                 folders.base,
-                before_weights=lambda: _tokenize(run, folders, dataset),
+                before_weights=lambda: _tokenize(run, folders, dataset, records),
                 expect=progress.expect,
             )
         parity = _parity(run, folders)
-    write_json(folders.prepared, _content(run, marker, dataset) | {"parity": parity})
+    write_json(folders.prepared, _content(run, marker, dataset, records) | {"parity": parity})
 
 
 def _parity(run: RunFile, folders: RunFolders) -> dict[str, Any] | None:
@@ -50,18 +62,36 @@ def _parity(run: RunFile, folders: RunFolders) -> dict[str, Any] | None:
     return report.to_json()
 
 
-def _tokenize(run: RunFile, folders: RunFolders, dataset: DatasetFiles) -> None:
+def _has_its_data(run: RunFile, folders: RunFolders) -> bool:
+    """Whether the dataset is still what the run was prepared from; one that is gone has not changed."""
+    records = recorded_files(folders)
+    if records is None:
+        return False
+    if "://" in run.dataset.uri:
+        files = {name: folders.dataset / name for name in records}
+        return not all(file.is_file() for file in files.values()) or is_as_recorded(files, records)
+    return not folders.dataset.exists() or is_as_recorded(
+        dataset_files(folders.dataset, run.dataset.split), records
+    )
+
+
+def _tokenize(run: RunFile, folders: RunFolders, dataset: DatasetFiles, records: Records) -> None:
     report = tokenize_dataset(run, folders, dataset)
+    require_untouched(dataset.files, records)
     write_json(folders.data_report, report.to_json())
     logger.info("%s", report)
 
 
-def _content(run: RunFile, marker: Marker, dataset: DatasetFiles) -> dict[str, object]:
+def _content(run: RunFile, marker: Marker, dataset: DatasetFiles, records: Records) -> dict[str, object]:
     base = {
         "source": marker.source,
         "revision": marker.revision,
         "bytes": marker.size,
         "files": len(marker.files),
     }
-    fetched = {"source": run.dataset.uri, "revision": dataset.revision, "files": list(dataset.files)}
+    fetched = {
+        "source": run.dataset.uri,
+        "revision": dataset.revision,
+        "files": {name: asdict(record) for name, record in records.items()},
+    }
     return {"schemaVersion": 1, "base": base, "dataset": fetched}

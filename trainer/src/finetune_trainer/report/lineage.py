@@ -22,6 +22,7 @@ def lineage(run: RunFile, run_file: Path, folders: RunFolders) -> dict[str, str]
     return {
         "base": _source(prepared.get("base", {}), run.model.uri),
         "dataset": _source(prepared.get("dataset", {}), run.dataset.uri),
+        "dataset, sha256": _checksums(prepared.get("dataset", {})),
         "run file, sha256": hashlib.sha256(run_file.read_bytes()).hexdigest(),
         "adapter, sha256": sha256(weights) if weights.is_file() else "not written yet",
         "checkpoints kept": ", ".join(f"step-{step}" for step in saved_steps(folders.checkpoints)) or "none",
@@ -43,6 +44,13 @@ def read_json(file: Path) -> dict[str, Any]:
 def _source(prepared: dict[str, Any], uri: str) -> str:
     revision = prepared.get("revision")
     return f"{prepared.get('source', uri)}" + (f", revision {revision}" if revision else "")
+
+
+def _checksums(dataset: dict[str, Any]) -> str:
+    files = dataset.get("files")
+    if not isinstance(files, dict) or not files:
+        return "unknown"
+    return ", ".join(f"{name} {record['sha256']}" for name, record in files.items())
 
 
 def _device(run: RunFile) -> str:

@@ -1,0 +1,53 @@
+"""Whether a job's dataset is still what its run is of: prepare wrote the sha256 of every file down."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from finetune_operator.api.job import FineTuneJob
+from finetune_operator.core.objects import Manifest
+from finetune_operator.core.run import run_file
+
+
+def changed_data_notice(storage: Path, job: Manifest) -> str:
+    """Return what to tell of a job whose dataset has changed since it was prepared; empty if it has not.
+
+    A file that is gone has not changed: a model outlives its data.
+    """
+    paths = run_file(FineTuneJob.model_validate(job))["paths"]
+    changed = list(_changed(storage / paths["dataset"], storage / paths["run"] / "prepared.json"))
+    if not changed:
+        return ""
+    more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+    return (
+        f"FineTuneJob {job['metadata']['name']}: {changed[0]}{more} has changed since the run was prepared; "
+        "the run, and what comes of it, is of the data as it was. To train on it as it is now, give the job "
+        "another name (metadata.name); to be rid of this line, put the file back"
+    )
+
+
+def _changed(dataset: Path, prepared: Path) -> Iterator[str]:
+    try:
+        since = prepared.stat().st_mtime_ns
+        records: dict[str, dict[str, Any]] = json.loads(prepared.read_text())["dataset"]["files"]
+        for name, record in records.items():
+            file = dataset if dataset.is_file() else dataset / name
+            if file.is_file() and not _is_as_recorded(file, record):
+                yield str(file)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return
+    suffixes = {Path(name).suffix for name in records}
+    for file in sorted(dataset.rglob("*")) if dataset.is_dir() else ():
+        is_new = str(file.relative_to(dataset)) not in records and file.suffix in suffixes
+        if is_new and file.is_file() and file.stat().st_mtime_ns > since:
+            yield str(file)
+
+
+def _is_as_recorded(file: Path, record: dict[str, Any]) -> bool:
+    found = file.stat()
+    if (found.st_size, found.st_mtime_ns) == (record["size"], record["modified"]):
+        return True
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest() == str(record["sha256"])
