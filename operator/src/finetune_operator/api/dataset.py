@@ -9,18 +9,37 @@ from finetune_operator.api.formats import SourceUri
 from finetune_operator.api.rules import Rule
 from finetune_operator.api.secrets import SecretKeyRef
 
-DatasetFormat = Literal["chat", "text"]
+DatasetFormat = Literal["auto", "chat", "sharegpt", "alpaca", "prompt-completion", "text"]
+TrainedTurns = Literal["all", "last", "weighted"]
+Thoughts = Literal["template", "keep"]
+ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
 
 class Dataset(ApiModel):
-    """JSON lines or parquet, and how to read them."""
+    """JSON lines, JSON arrays or parquet, and how to read them."""
 
     uri: SourceUri
     """hf://ORG/NAME on the Hugging Face hub, s3://BUCKET/KEY, or a path relative to the volume's root."""
 
-    format: DatasetFormat = "chat"
-    """chat: every line has `messages`, and only the assistant's turns are learned. text: every line has
-    `text`, and all of it is learned. Files are *.jsonl or *.parquet. Default: chat."""
+    format: DatasetFormat = "auto"
+    """auto: recognised by the first row's keys, and named in the data report. chat: OpenAI's `messages`.
+    sharegpt: `conversations` of `from` and `value`. alpaca: `instruction`, `input` and `output`.
+    prompt-completion: `prompt` and `completion`. text: `text`, and all of it is learned; of the others only
+    what the assistant writes. Default: auto."""
+
+    train: TrainedTurns = "all"
+    """Which of the assistant's turns are learned. all: every one after the first user's turn, but for those
+    with `weight: 0` or `train: false`. last: the last one. weighted: only those with `weight: 1` or
+    `train: true`. Default: all."""
+
+    thoughts: Thoughts = "template"
+    """template: thoughts are where the chat template writes them; one that it strips from a learned turn is
+    an error. keep: a learned turn is written whole after the prompt that a server would send for it, in a
+    document of its own where the template changes it later. Default: template."""
+
+    ignore_columns: Annotated[list[ColumnName], Field(max_length=64)] = []
+    """Keys of a row, or of a message in it, that are known to be unused. Any other key that nothing uses is
+    an error. Default: none."""
 
     split: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+$", max_length=128)] = "train"
     """The split, where files or folders are named after splits. Default: train."""
@@ -41,5 +60,11 @@ class DatasetSpec(Dataset):
             problem="only an hf:// dataset takes a token",
             remedy="remove it; credentials for s3:// come from workers.podTemplate.env",
             field="tokenSecretRef",
+        ),
+        Rule(
+            rule="self.format != 'text' || (self.train == 'all' && self.thoughts == 'template')",
+            problem="text has no turns: all of it is learned",
+            remedy="remove train and thoughts, or correct format",
+            field="format",
         ),
     )

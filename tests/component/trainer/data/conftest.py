@@ -44,6 +44,12 @@ TEMPLATES = {
         "{% for m in messages %}{% if m.role == 'system' %}"
         "{{ raise_exception('System role not supported') }}{% endif %}{{ m.content }}{% endfor %}"
     ),
+    "shouting": "{% for m in messages %}{{ m.content|upper }}{{ eos_token }}{% endfor %}",
+    "ending": (
+        "{% for m in messages %}{{ '<|User|>' if m.role == 'user' else '<|Assistant|>' }}{{ m.content }}"
+        "{% if loop.last %}{{ eos_token }}{% endif %}{% endfor %}"
+    ),
+    "moody": "{% for m in messages %}{{ m.content[::-1] }}{{ eos_token }}{% endfor %}",
     "forgetful": "{% for m in messages %}{{ m.content if loop.last else '...' }}{{ eos_token }}{% endfor %}",
 }
 

@@ -6,17 +6,19 @@ from dataclasses import replace
 import pytest
 
 from finetune_trainer.contract.failure import DataError
-from finetune_trainer.data.chat import chat_document
+from finetune_trainer.data.chat import ChatReader
 from finetune_trainer.data.document import Document, Dropped
+from finetune_trainer.data.formats import Reading
+
+
+def chat_document(line, tokenizer, longest):
+    (document,) = ChatReader(tokenizer, Reading(format="chat"), longest).documents(line)
+    return document
 
 
 def trained_texts(tokenizer, document):
     groups = itertools.groupby(zip(document.tokens, document.trained, strict=True), key=lambda pair: pair[1])
-    return [
-        tokenizer._tokenizer.decode([token for token, _ in pairs], skip_special_tokens=False)
-        for trained, pairs in groups
-        if trained
-    ]
+    return [tokenizer.decode([token for token, _ in pairs]) for trained, pairs in groups if trained]
 
 
 @pytest.mark.parametrize(
@@ -99,7 +101,7 @@ def test_what_does_not_fit_is_dropped(make_tokenizer, chat_line, parts, expected
         pytest.param(
             "deepseek",
             ("human", "A?", "assistant", "B"),
-            "message 1 has role 'human'; roles are system, user, assistant",
+            "message 1 has role 'human'; roles are system, developer, user, assistant, tool",
             id="wrong-role",
         ),
         pytest.param(
@@ -111,14 +113,8 @@ def test_what_does_not_fit_is_dropped(make_tokenizer, chat_line, parts, expected
         pytest.param(
             "deepseek",
             ("assistant", "B"),
-            "the assistant's turn has no user turn before it",
+            "no turn of the assistant has a user's turn before it",
             id="assistant-first",
-        ),
-        pytest.param(
-            "deepseek",
-            ("user", "A?", "system", "S", "assistant", "B"),
-            "a system message can only be the first",
-            id="late-system",
         ),
         pytest.param(
             "strict",
@@ -129,8 +125,38 @@ def test_what_does_not_fit_is_dropped(make_tokenizer, chat_line, parts, expected
         pytest.param(
             "forgetful",
             ("user", "A?", "assistant", "B", "user", "C?", "assistant", "D"),
+            "the chat template does not render the content of message 1 (user)",
+            id="template-forgets-history",
+        ),
+        pytest.param(
+            "shouting",
+            ("user", "A?", "assistant", "b"),
+            "the chat template changes the text of message 2 (assistant)",
+            id="template-rewrites-an-answer",
+        ),
+        pytest.param(
+            "ending",
+            ("user", "A?", "assistant", "B", "user", "C?", "assistant", "D"),
             "the chat template changes message 2 when later turns follow it",
-            id="template-rewrites-history",
+            id="template-takes-an-end-away",
+        ),
+        pytest.param(
+            "thinking",
+            ("system", "S", "user", "A?", "assistant", "B"),
+            "the chat template does not render the content of message 1 (system)",
+            id="template-knows-no-system",
+        ),
+        pytest.param(
+            "deepseek",
+            ("developer", "S", "user", "A?", "assistant", "B"),
+            "message 1: the chat template takes role developer for the assistant's",
+            id="role-taken-for-the-assistants",
+        ),
+        pytest.param(
+            "moody",
+            ("user", "A?", "assistant", "<think>\nB</think>"),
+            "what the chat template writes depends on the messages' texts",
+            id="template-reads-the-texts",
         ),
     ],
 )
@@ -145,7 +171,7 @@ def test_a_wrong_line_is_named(make_tokenizer, chat_line, template, parts, probl
     [
         pytest.param(None, 'no "messages" list', id="missing"),
         pytest.param([], 'no "messages" list', id="empty"),
-        pytest.param(["Hi"], "message 1 is not an object", id="strings"),
+        pytest.param(["Hi"], "message 1 is text, not an object", id="strings"),
     ],
 )
 def test_wrong_messages_are_named(make_tokenizer, chat_line, messages, problem):

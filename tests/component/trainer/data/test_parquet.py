@@ -13,14 +13,14 @@ MESSAGES = [{"role": "user", "content": "A?"}, {"role": "assistant", "content": 
 
 @pytest.fixture
 def file(tmp_path):
-    """1,000 rows in row groups of 100, with a column that no format reads."""
+    """1,000 rows in row groups of 100, with a column that is ignored."""
     table = pyarrow.table({"messages": [MESSAGES] * 1000, "image": [b"x" * 50] * 1000})
     parquet.write_table(table, tmp_path / "train.parquet", row_group_size=100)
     return tmp_path / "train.parquet"
 
 
 def test_rows_are_numbered_over_all_row_groups(file):
-    rows = list(read_rows(file, "train.parquet"))
+    rows = list(read_rows(file, "train.parquet", ignored=("image",)))
     assert (rows[0].place, rows[-1].place) == ("train.parquet:1", "train.parquet:1000")
     assert all(row.row == {"messages": MESSAGES} for row in rows)
 
@@ -57,3 +57,17 @@ def test_damage_is_named(file, damage):
 def test_a_folder_may_hold_both_formats(file):
     (file.parent / "train.jsonl").touch()
     assert list(dataset_files(file.parent, "train")) == ["train.jsonl", "train.parquet"]
+
+
+def test_a_null_is_as_a_key_that_is_not_there(file):
+    """Parquet gives every message of a column every key that one of them has."""
+    call = {"function": {"name": "weather", "arguments": {"town": "Bern"}}}
+    other = {"function": {"name": "time", "arguments": {"zone": "CET"}}}
+    messages = [
+        {"role": "user", "content": "A?"},
+        {"role": "assistant", "tool_calls": [call, other]},
+        {"role": "tool", "content": "B", "tool_call_id": "c1"},
+    ]
+    parquet.write_table(pyarrow.Table.from_pylist([{"messages": messages, "tools": None}]), file)
+    (row,) = read_rows(file, "train.parquet")
+    assert row.row == {"messages": messages}

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from finetune_trainer.contract.failure import DataError
-from finetune_trainer.data.chat import chat_document
-from finetune_trainer.data.lines import Line
+from finetune_trainer.data.chat import ChatReader
+from finetune_trainer.data.formats import Reading
+from finetune_trainer.data.row import Line
 from finetune_trainer.data.text import text_documents
 from finetune_trainer.data.tokenize import Tally, read_documents
 from finetune_trainer.data.tokenizer import load_tokenizer
@@ -15,8 +16,7 @@ from finetune_trainer.data.tokenizer import load_tokenizer
 def test_a_text_begins_and_ends_once_and_all_of_it_trains(make_tokenizer):
     tokenizer = make_tokenizer()
     (document,) = text_documents(Line(place="a:1", row={"text": "It is a job."}), tokenizer, 1000)
-    text = tokenizer._tokenizer.decode(document.tokens, skip_special_tokens=False)
-    assert text == "<bos>It is a job.<eos>"
+    assert tokenizer.decode(document.tokens) == "<bos>It is a job.<eos>"
     assert all(document.trained)
 
 
@@ -27,6 +27,22 @@ def test_a_long_text_loses_no_label(make_tokenizer):
     parts = text_documents(line, tokenizer, 8)
     assert all(part.length <= 8 for part in parts)
     assert [token for part in parts for token in part.tokens[1:]] == whole.tokens[1:]
+
+
+@pytest.mark.parametrize(
+    "text", [pytest.param("<bos>A job.", id="begins"), pytest.param("A job.<eos>", id="ends")]
+)
+def test_what_a_text_begins_or_ends_with_is_not_doubled(make_tokenizer, text):
+    tokenizer = make_tokenizer()
+    (document,) = text_documents(Line(place="a:1", row={"text": text}), tokenizer, 1000)
+    assert tokenizer.decode(document.tokens) == "<bos>A job.<eos>"
+
+
+def test_what_nothing_uses_is_named(make_tokenizer):
+    line = Line(place="a:1", row={"text": "A job.", "source": "web", "score": None})
+    with pytest.raises(DataError, match='a:1: the row has "source", which nothing uses'):
+        text_documents(line, make_tokenizer(), 1000)
+    assert text_documents(line, make_tokenizer(), 1000, ("source",))
 
 
 @pytest.mark.parametrize("row", [pytest.param({}, id="missing"), pytest.param({"text": " "}, id="blank")])
@@ -47,7 +63,7 @@ def test_a_dataset_is_counted(tmp_path, make_tokenizer):
     tally = Tally()
     documents = list(
         read_documents(
-            {"faq.jsonl": file}, data_format="chat", tokenizer=make_tokenizer(), longest=20, tally=tally
+            {"faq.jsonl": file}, reading=Reading(), tokenizer=make_tokenizer(), longest=20, tally=tally
         )
     )
     assert len(documents) == 1
@@ -57,20 +73,20 @@ def test_a_dataset_is_counted(tmp_path, make_tokenizer):
 
 def test_what_a_long_conversation_loses_is_counted(make_tokenizer, chat_line):
     tokenizer = make_tokenizer()
-    whole = chat_document(
-        chat_line("user", "A?", "assistant", "B", "user", "C?", "assistant", "D"), tokenizer, 99
-    )
+    line = chat_line("user", "A?", "assistant", "B", "user", "C?", "assistant", "D")
+    (whole,) = ChatReader(tokenizer, Reading(format="chat"), 99).documents(line)
     tally = Tally()
     tally.add(whole)
     tally.add(whole.cut(6))
     assert (tally.truncated_lines, tally.tokens_cut) == (1, len(whole.tokens) - 6)
 
 
-def test_chat_data_needs_a_template(make_tokenizer):
+def test_chat_data_needs_a_template(tmp_path, make_tokenizer):
+    file = tmp_path / "faq.jsonl"
+    file.write_text('{"prompt": "A?", "completion": "B"}')
+    files, reading = {"faq.jsonl": file}, Reading()
     with pytest.raises(DataError, match="has no chat template"):
-        list(
-            read_documents({}, data_format="chat", tokenizer=make_tokenizer(None), longest=20, tally=Tally())
-        )
+        list(read_documents(files, reading=reading, tokenizer=make_tokenizer(None), longest=9, tally=Tally()))
 
 
 @pytest.mark.parametrize(

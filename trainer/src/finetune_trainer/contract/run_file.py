@@ -34,7 +34,10 @@ class Model:
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
     uri: str
-    format: Literal["chat", "text"]
+    format: Literal["auto", "chat", "sharegpt", "alpaca", "prompt-completion", "text"]
+    train: Literal["all", "last", "weighted"]
+    thoughts: Literal["template", "keep"]
+    ignore_columns: tuple[str, ...]
     split: str
     validation_share: float
     """Share of the documents, 0 to 1, kept out of training."""

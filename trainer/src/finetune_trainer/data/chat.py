@@ -1,116 +1,180 @@
-"""A line in chat format, {"messages": [{"role": ..., "content": ...}, ...]}: the assistant's turns train."""
+"""A conversation as documents: what the base model's template writes; the assistant's turns train."""
 
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from jinja2 import TemplateError
-
+from finetune_trainer.data.conversation import Conversation, Message, Turn
+from finetune_trainer.data.dialect import Dialect
 from finetune_trainer.data.document import Document, Dropped
-from finetune_trainer.data.lines import Line
-from finetune_trainer.data.tokenizer import ChatTokenizer
-
-Message = dict[str, str]
-ROLES = ("system", "user", "assistant")
+from finetune_trainer.data.formats import Reading, read_conversation
+from finetune_trainer.data.marks import RESERVED
+from finetune_trainer.data.rendering import Rendered, Span, check_tools, render
+from finetune_trainer.data.row import Line
+from finetune_trainer.data.template import ChatTemplate
+from finetune_trainer.data.thoughts import with_inline_thought, written_whole
+from finetune_trainer.data.tokenizer import ChatTokenizer, Offsets
+from finetune_trainer.data.turns import TurnFinder
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chat:
-    """A rendered conversation; of each assistant turn the characters [start, end) that the model writes."""
+    """A rendered conversation: [start, end) in characters of what trains, and of tags that people wrote."""
 
     text: str
-    turns: tuple[tuple[int, int], ...]
+    trained: tuple[Span, ...]
+    as_text: tuple[Span, ...] = ()
 
 
-def chat_document(line: Line, tokenizer: ChatTokenizer, longest: int) -> Document | Dropped:
-    """The line as a document of at most `longest` positions.
+class ChatReader:
+    """Rows to documents, by a base model's tokenizer; keeps what it learns of the templates."""
 
-    A conversation that is too long ends after its last assistant turn that fits whole: a cut answer would
-    teach to stop in mid-sentence. Raises DataError naming the line.
-    """
-    chat = render_chat(line, read_messages(line), tokenizer)
-    tokens, offsets = tokenizer.encode_rendered(chat.text)
-    document = Document(tokens=tokens, trained=_trained(offsets, chat.turns))
-    if document.tokens[-1] != tokenizer.eos_id:
-        # A template without an end of its own: without this the model would never learn to stop.
-        document = Document(tokens=[*tokens, tokenizer.eos_id], trained=[*document.trained, True])
-    return _fitted(document, offsets, chat.turns, longest)
+    def __init__(self, tokenizer: ChatTokenizer, reading: Reading, longest: int) -> None:
+        """longest: positions of a document."""
+        self._tokenizer, self._reading, self._longest = tokenizer, reading, longest
+        self._known: dict[ChatTemplate, tuple[Dialect, TurnFinder]] = {}
+
+    def documents(self, line: Line) -> list[Document | Dropped]:
+        """One document, and with `thoughts: keep` one for each turn that the template changes later.
+
+        A conversation that is too long ends after its last answer that fits whole: a cut answer would teach
+        to stop in mid-sentence. Raises DataError naming the line.
+        """
+        conversation = read_conversation(line, self._reading)
+        if not conversation.trained:
+            return [Dropped.NOTHING_TRAINS]
+        return [self._document(line, chat) for chat in self._chats(line, conversation)]
+
+    def _chats(self, line: Line, conversation: Conversation) -> list[Chat]:
+        tools = conversation.tools
+        template = self._tokenizer.template(tools=bool(tools))
+        dialect, finder = self._learnt(template)
+        messages = [self._message(line, *numbered, dialect) for numbered in enumerate(conversation.turns, 1)]
+        check_tools(line, template, messages, tools)
+        whole = render(line, template, messages, tools)
+        kept = [turn for turn in sorted(conversation.trained) if _is_there(whole, turn)]
+        if not self._reading.keep_thoughts:
+            _refuse_dropped(whole, conversation.trained)
+        chats = [self._chat(whole, finder.spans(whole, kept, tools))] if kept else []
+        for turn in sorted(conversation.trained - set(kept)):
+            alone = render(line, template, messages[: turn + 1], tools)
+            chats.append(self._alone(alone, template, finder, tools))
+        return chats
+
+    def _alone(
+        self,
+        rendered: Rendered,
+        template: ChatTemplate,
+        finder: TurnFinder,
+        tools: Sequence[dict[str, object]],
+    ) -> Chat:
+        """The conversation up to its last message, which alone trains."""
+        last = len(rendered.messages) - 1
+        if last not in rendered.bounds:
+            raise rendered.error(last, "does not render the content")
+        spans = finder.spans(rendered, [last], tools)
+        if _is_there(rendered, last):
+            return self._chat(rendered, spans)
+        whole, start = written_whole(rendered, template, tools, (spans[0][0], spans[-1][1]))
+        return self._chat(whole, [(start, len(whole.text))])
+
+    def _learnt(self, template: ChatTemplate) -> tuple[Dialect, TurnFinder]:
+        if template not in self._known:
+            self._known[template] = Dialect.of(template), TurnFinder(template)
+        return self._known[template]
+
+    def _message(self, line: Line, number: int, turn: Turn, dialect: Dialect) -> Message:
+        """The message as the template takes it. Raises DataError for what it cannot take."""
+        if turn.role != "assistant" and not dialect.knows(turn.role):
+            raise line.error(
+                f"message {number}: the chat template takes role {turn.role} for the assistant's",
+                "Give it a role that the template has, or add a template that has this one",
+            )
+        message = dialect.message(turn)
+        if turn.role == "assistant" and message["content"]:
+            message["content"] = self._tokenizer.control.without_end(message["content"])
+        if turn.thought and not dialect.thought_key(turn.thought[0]):
+            if not self._reading.keep_thoughts:
+                raise line.error(
+                    f"message {number} has {turn.thought[0]}, which the base model's template does not read",
+                    "Set dataset.thoughts: keep to train it in think tags, or list it in ignoreColumns",
+                )
+            message = with_inline_thought(message, turn.thought[1])
+        self._refuse_control(line, number, turn, message)
+        return message
+
+    def _refuse_control(self, line: Line, number: int, turn: Turn, message: Message) -> None:
+        said = [message["content"] or "", *(turn.thought or ())[1:]]
+        said += [call["function"]["arguments"] for call in turn.message.get("tool_calls", ())]
+        for text in said:
+            if found := RESERVED.search(text):
+                raise line.error(
+                    f"message {number} holds U+{ord(found[0]):04X}, which is no character of a text"
+                )
+            if turn.role == "assistant" and (found := self._tokenizer.control.of_turns.search(text)):
+                raise line.error(
+                    f"message {number} (assistant) holds the control token {found[0]} in its text",
+                    "Write each turn as a message of its own, or delete the token",
+                )
+
+    def _chat(self, rendered: Rendered, trained: Sequence[Span]) -> Chat:
+        text = rendered.text.rstrip()
+        spans = tuple((start, min(end, len(text))) for start, end in trained)
+        return Chat(text=text, trained=spans, as_text=tuple(self._written_tags(rendered)))
+
+    def _written_tags(self, rendered: Rendered) -> list[Span]:
+        """Where others than the assistant wrote the text of a token that steers."""
+        control, spans = self._tokenizer.control, []
+        for number, message in enumerate(rendered.messages):
+            tags = control.all_tags if message["role"] in ("user", "tool") else control.of_turns
+            content = message["content"].strip() if message["role"] != "assistant" else ""
+            if tags.search(content):
+                start = rendered.text.index(content)
+                start, end = rendered.bounds.get(number, (start, start + len(content)))
+                spans += [match.span() for match in tags.finditer(rendered.text, start, end)]
+        return spans
+
+    def _document(self, line: Line, chat: Chat) -> Document | Dropped:
+        tokens, offsets = self._tokenizer.encode_rendered(chat.text, chat.as_text)
+        trained = _trained(offsets, chat.trained)
+        if tokens[-1] != self._tokenizer.eos_id:
+            # A template without an end of its own: without this the model would never learn to stop.
+            tokens, trained = [*tokens, self._tokenizer.eos_id], [*trained, True]
+        self._tokenizer.check(line, tokens)
+        return _fitted(Document(tokens=tokens, trained=trained), offsets, chat.trained, self._longest)
 
 
-def read_messages(line: Line) -> list[Message]:
-    """The messages up to the last assistant turn; what follows it would train nothing."""
-    messages = line.row.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise line.error('no "messages" list')
-    checked = [_message(line, number, message) for number, message in enumerate(messages, start=1)]
-    roles = [message["role"] for message in checked]
-    if "assistant" not in roles:
-        raise line.error("no assistant turn")
-    if "system" in roles[1:]:
-        raise line.error("a system message can only be the first")
-    if next(role for role in roles if role != "system") == "assistant":
-        raise line.error("the assistant's turn has no user turn before it")
-    return checked[: len(roles) - roles[::-1].index("assistant")]
+def _is_there(rendered: Rendered, turn: int) -> bool:
+    return turn in rendered.bounds and rendered.missing(turn) is None
 
 
-def _message(line: Line, number: int, message: object) -> Message:
-    if not isinstance(message, dict):
-        raise line.error(f"message {number} is not an object")
-    role, content = message.get("role"), message.get("content")
-    if role not in ROLES:
-        raise line.error(f"message {number} has role {role!r}; roles are {', '.join(ROLES)}")
-    if not isinstance(content, str) or not content.strip():
-        raise line.error(f"message {number} ({role}) has no content")
-    return {"role": role, "content": content}
+def _refuse_dropped(rendered: Rendered, turns: Iterable[int]) -> None:
+    """Raises DataError for the first of `turns` that the template did not write whole."""
+    for turn in sorted(turns):
+        if part := rendered.missing(turn):
+            raise rendered.dropped(part)
+        if turn not in rendered.bounds:
+            raise rendered.error(turn, "does not render the content")
 
 
-def render_chat(line: Line, messages: list[Message], tokenizer: ChatTokenizer) -> Chat:
-    """Render `messages`; a turn begins where the prompt that a server would send for it ends."""
-    turns = []
-    text = _render(line, tokenizer, messages)
-    for index, message in enumerate(messages):
-        if message["role"] != "assistant":
-            continue
-        prompt = _render(line, tokenizer, messages[:index], add_generation_prompt=True)
-        answered = _render(line, tokenizer, messages[: index + 1])
-        if not text.startswith(answered):
-            raise line.error(f"the chat template changes message {index + 1} when later turns follow it")
-        # Some templates open a thought in the prompt that an answer without one does not have.
-        start = _common_prefix(prompt, answered)
-        turns.append((start, len(answered.rstrip())))
-    return Chat(text=text.rstrip(), turns=tuple(turns))
-
-
-def _common_prefix(a: str, b: str) -> int:
-    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-
-
-def _render(
-    line: Line, tokenizer: ChatTokenizer, messages: list[Message], *, add_generation_prompt: bool = False
-) -> str:
-    try:
-        return tokenizer.render(messages, add_generation_prompt=add_generation_prompt)
-    except TemplateError as error:
-        raise line.error(f"the base model's chat template refuses the messages: {error}") from error
-
-
-def _trained(offsets: list[tuple[int, int]], turns: tuple[tuple[int, int], ...]) -> list[bool]:
+def _trained(offsets: Offsets, spans: Sequence[Span]) -> list[bool]:
     """A token trains if it writes a character of the assistant's, as in transformers' assistant mask.
 
-    A tokenizer may trim a token's offsets to nothing where it stands for a space.
+    A tokenizer may trim a token's offsets to nothing where it stands for a space. Linear: both are in order.
     """
-    trained = [False] * len(offsets)
-    for start, end in turns:
-        for index, (first, last) in enumerate(offsets):
-            trained[index] |= first < end and last > start
+    trained, place = [False] * len(offsets), 0
+    for index, (first, last) in enumerate(offsets):
+        while place < len(spans) and spans[place][1] <= first:
+            place += 1
+        trained[index] = place < len(spans) and first < spans[place][1] and last > spans[place][0]
     return trained
 
 
-def _fitted(
-    document: Document, offsets: list[tuple[int, int]], turns: tuple[tuple[int, int], ...], longest: int
-) -> Document | Dropped:
+def _fitted(document: Document, offsets: Offsets, spans: Sequence[Span], longest: int) -> Document | Dropped:
     if document.length <= longest:
         return document
-    ends = [sum(last <= end for _, last in offsets) for _, end in turns]
-    fitting = [end for end in ends if end - 1 <= longest]
+    lasts = [last for _, last in offsets]
+    fitting = [end for _, stop in spans if (end := bisect_right(lasts, stop)) - 1 <= longest]
     if fitting:
         return document.cut(fitting[-1])
     return Dropped.PROMPT_TOO_LONG if document.trained.index(True) > longest else Dropped.ANSWER_TOO_LONG

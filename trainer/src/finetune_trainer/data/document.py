@@ -35,3 +35,5 @@ class Dropped(StrEnum):
 
     PROMPT_TOO_LONG = "promptTooLong"
     ANSWER_TOO_LONG = "answerTooLong"
+    NOTHING_TRAINS = "nothingTrains"
+    """Its turns are all marked as not to train."""

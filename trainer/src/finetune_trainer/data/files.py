@@ -4,11 +4,13 @@ import re
 from pathlib import Path
 
 from finetune_trainer.contract.failure import DataError
-from finetune_trainer.data.lines import JSON_LINES
 from finetune_trainer.data.parquet import PARQUET
 
-SUFFIXES = (JSON_LINES, PARQUET)
-FORMATS = " or ".join(f"*{suffix}" for suffix in SUFFIXES)
+_JSON = (".jsonl", ".json", ".ndjson")
+SUFFIXES = (*(json + packed for json in _JSON for packed in ("", ".gz", ".zst")), PARQUET)
+FORMATS = "*.jsonl, *.json (also .gz or .zst) or *.parquet"
+# What other programs leave beside a dataset's files.
+_METADATA = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
 # As datasets on the hub name their splits, by file or folder: train.jsonl, train-00000-of-00002.jsonl, test/.
 _SPLITS = ("train", "training", "validation", "valid", "val", "dev", "test", "testing", "eval")
 
@@ -37,7 +39,7 @@ def dataset_files(path: Path, split: str) -> dict[str, Path]:
 
 def is_data(name: str) -> bool:
     """Whether a file's relative path is that of a dataset's file."""
-    return name.endswith(SUFFIXES) and not name.startswith(".")
+    return name.endswith(SUFFIXES) and not name.startswith(".") and Path(name).name not in _METADATA
 
 
 def select_split(names: list[str], split: str) -> list[str]:

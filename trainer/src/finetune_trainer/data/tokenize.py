@@ -1,15 +1,18 @@
 """From a dataset's lines to documents, and the report of what became of them."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from finetune_trainer.contract.failure import DataError, Reason
-from finetune_trainer.data.chat import chat_document
+from finetune_trainer.data.chat import ChatReader
 from finetune_trainer.data.document import Document, Dropped
-from finetune_trainer.data.lines import Line, read_lines
+from finetune_trainer.data.formats import TEXT, Reading, recognise
+from finetune_trainer.data.lines import read_lines
+from finetune_trainer.data.opening import is_parquet
 from finetune_trainer.data.parquet import PARQUET, read_rows
+from finetune_trainer.data.row import Line
 from finetune_trainer.data.text import text_documents
 from finetune_trainer.data.tokenizer import ChatTokenizer
 
@@ -21,6 +24,8 @@ NAMED = 5
 class Tally:
     """What became of the lines so far."""
 
+    format: str | None = None
+    """The rows' format; None before the first one."""
     lines: int = 0
     truncated_lines: int = 0
     tokens_cut: int = 0
@@ -41,30 +46,40 @@ class Tally:
 
 
 def read_documents(
-    files: Mapping[str, Path], *, data_format: str, tokenizer: ChatTokenizer, longest: int, tally: Tally
+    files: Mapping[str, Path], *, reading: Reading, tokenizer: ChatTokenizer, longest: int, tally: Tally
 ) -> Iterator[Document]:
     """The documents of all files, in order. Raises DataError naming file and line."""
-    if data_format == "chat" and not tokenizer.has_chat_template:
+    documents: Callable[[Line], Sequence[Document | Dropped]] | None = None
+    for line in _rows(files, reading):
+        if documents is None:
+            tally.format = reading.format if reading.format != "auto" else recognise(line, reading.ignored)
+            documents = _reader(replace(reading, format=tally.format), tokenizer, longest)
+        tally.lines += 1
+        for document in documents(line):
+            if isinstance(document, Document):
+                tally.add(document)
+                yield replace(document, line=tally.lines)
+            else:
+                tally.drop(line.place, document)
+
+
+def _rows(files: Mapping[str, Path], reading: Reading) -> Iterator[Line]:
+    for name, file in files.items():
+        if file.suffix == PARQUET or is_parquet(file):
+            yield from read_rows(file, name, ignored=reading.ignored)
+        else:
+            yield from read_lines(file, name)
+
+
+def _reader(
+    reading: Reading, tokenizer: ChatTokenizer, longest: int
+) -> Callable[[Line], Sequence[Document | Dropped]]:
+    if reading.format == TEXT:
+        return lambda line: text_documents(line, tokenizer, longest, reading.ignored)
+    if not tokenizer.has_chat_template:
         raise DataError(
             f"{tokenizer.folder}: the base model has no chat template",
             Reason.BASE_INVALID,
             remedy="Add chat_template.jinja to the base model, or use dataset.format text",
         )
-    for name, file in files.items():
-        read = read_rows if file.suffix == PARQUET else read_lines
-        for line in read(file, name):
-            tally.lines += 1
-            for document in _documents(line, data_format, tokenizer, longest):
-                if isinstance(document, Document):
-                    tally.add(document)
-                    yield replace(document, line=tally.lines)
-                else:
-                    tally.drop(line.place, document)
-
-
-def _documents(
-    line: Line, data_format: str, tokenizer: ChatTokenizer, longest: int
-) -> list[Document] | list[Document | Dropped]:
-    if data_format == "text":
-        return text_documents(line, tokenizer, longest)
-    return [chat_document(line, tokenizer, longest)]
+    return ChatReader(tokenizer, reading, longest).documents

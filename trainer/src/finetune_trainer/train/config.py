@@ -18,6 +18,7 @@ from finetune_trainer.checkpoint.manager import LoRACheckpointManager
 from finetune_trainer.contract.failure import ConfigurationError
 from finetune_trainer.contract.run_file import RunFile, RunFolders
 from finetune_trainer.data.packing import sequences_of
+from finetune_trainer.data.tokenizer import Vocabulary
 from finetune_trainer.model.flash import flash_attention_works
 from finetune_trainer.model.lora.settings import LoRASettings
 from finetune_trainer.model.recompute import RECOMPUTE
@@ -121,6 +122,7 @@ def _configure(run: RunFile, folders: RunFolders, spec: ModelSpec, data: Data) -
         ),
         model_spec=spec,
         hf_assets_path=str(folders.base),
+        tokenizer=Vocabulary.Config(),
         dump_folder=str(folders.run),
         loss=_loss(run, CrossEntropyLoss.Config(global_vocab_size=decoder_vocab_size(spec))),
         metrics=ProgressMetrics.Config(log_freq=1, disable_color_printing=True),
