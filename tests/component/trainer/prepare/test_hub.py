@@ -241,7 +241,7 @@ def test_a_dataset_without_json_lines_is_refused(volume, hub, copy_base):
     hub.add("datasets/acme/chats", {"train.csv": b""})
     volume.document["dataset"]["uri"] = "hf://acme/chats"
     assert main(["prepare", *volume.arguments]) == 3
-    assert "no *.jsonl or *.parquet file of split train" in termination(volume)["message"]
+    assert "*.parquet file of split train" in termination(volume)["message"]
 
 
 @pytest.mark.usefixtures("hub_base")

@@ -86,8 +86,11 @@ class _Text:
                 return parse_beginning(self._held, self._start)
             except JsonError as error:
                 short = error.left <= _CUT and len(self._held) - self._start < LONGEST_VALUE
-                if not (short and self._read_on()):
-                    raise self.error(error.problem, error.position) from error
+                if short and self._read_on():
+                    continue
+                if error.left <= 0:
+                    raise self.error("the object that begins here does not end") from error
+                raise self.error(error.problem, error.position) from error
 
     def _consume(self, position: int) -> None:
         self._number += self._held.count("\n", self._start, position)
