@@ -18,7 +18,6 @@ class Run:
     document: dict[str, Any]
     base: Path
     dataset: Path
-    dataset_format: str
     folder: Path
     dtype: Dtype
     verify: bool
@@ -53,7 +52,6 @@ def load_run(file: Path, root: Path) -> Run:
         document=document,
         base=root / _field(document, file, "paths.base", str),
         dataset=root / _field(document, file, "paths.dataset", str),
-        dataset_format=_field(document, file, "dataset.format", str),
         folder=root / _field(document, file, "paths.run", str),
         dtype=Dtype(dtype),
         verify=_field(document, file, "export.verify", bool),

@@ -1,10 +1,12 @@
 """Prompts for the comparison of logits: the beginning of the training data, or seeded random tokens."""
 
 import json
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
+from jinja2.exceptions import TemplateError
 from transformers import AutoTokenizer
 
 PROMPTS = 8
@@ -12,13 +14,16 @@ MAX_TOKENS = 48
 """Bounds the activations of the widest layer: some 600 MB for DeepSeek-V3's."""
 
 
-def training_prompts(dataset: Path, text_format: str, model: Path, vocabulary: int) -> list[list[int]]:
-    """Token ids of the first documents; random ones where the data or the tokenizer cannot be read."""
+def training_prompts(dataset: Path, model: Path, vocabulary: int) -> list[list[int]]:
+    """Token ids of the first documents; random ones where the data or the tokenizer cannot be read here.
+
+    Any tokens do for the comparison: rows of another format than messages or text are the trainer's to read.
+    """
     documents = _documents(dataset)
     if not documents or not (model / "tokenizer.json").is_file():
         return random_prompts(vocabulary)
     tokenizer = AutoTokenizer.from_pretrained(model)
-    texts = (_text(document, text_format, tokenizer) for document in documents)
+    texts = (_text(document, tokenizer) for document in documents)
     prompts = (tokenizer.encode(text, add_special_tokens=False)[:MAX_TOKENS] for text in texts if text)
     return [prompt for prompt in prompts if prompt] or random_prompts(vocabulary)
 
@@ -31,19 +36,23 @@ def random_prompts(vocabulary: int) -> list[list[int]]:
 
 def _documents(dataset: Path) -> list[dict[str, Any]]:
     file = dataset if dataset.is_file() else next(iter(sorted(dataset.glob("**/*.jsonl"))), None)
+    documents: list[dict[str, Any]] = []
     if file is None:
+        return documents
+    try:
+        with file.open(encoding="utf-8-sig") as lines:
+            documents += (json.loads(line) for line in islice(filter(str.strip, lines), PROMPTS))
+    except ValueError:  # compressed, parquet, or JSON of another layout
         return []
-    documents = []
-    with file.open(encoding="utf-8") as lines:
-        for line in lines:
-            if line.strip():
-                documents.append(json.loads(line))
-            if len(documents) == PROMPTS:
-                break
-    return documents
+    return [document for document in documents if isinstance(document, dict)]
 
 
-def _text(document: dict[str, Any], text_format: str, tokenizer: Any) -> str:
-    if text_format == "text":
-        return str(document.get("text", ""))
-    return str(tokenizer.apply_chat_template(document["messages"], tokenize=False))
+def _text(document: dict[str, Any], tokenizer: Any) -> str:
+    messages = document.get("messages")
+    if not isinstance(messages, list):
+        text = document.get("text", document.get("output", document.get("completion", "")))
+        return text if isinstance(text, str) else ""
+    try:
+        return str(tokenizer.apply_chat_template(messages, tokenize=False))
+    except (TemplateError, TypeError, ValueError, LookupError):
+        return ""
