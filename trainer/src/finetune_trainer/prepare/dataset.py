@@ -8,8 +8,8 @@ from pathlib import Path
 from finetune_trainer.contract.failure import ConfigurationError, DataError
 from finetune_trainer.contract.run_file import Dataset, RunFile, RunFolders
 from finetune_trainer.data.files import FORMATS, dataset_files, is_data, select_split
-from finetune_trainer.data.packing import Packing, pack
 from finetune_trainer.data.formats import Reading
+from finetune_trainer.data.packing import Packing, pack
 from finetune_trainer.data.store import TokenStore, split
 from finetune_trainer.data.tokenize import Tally, read_documents
 from finetune_trainer.data.tokenizer import load_tokenizer
