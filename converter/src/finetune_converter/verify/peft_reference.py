@@ -7,7 +7,7 @@ matrices are loaded for one layer at a time. For 671B and rank 16 that is 0.5 GB
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,9 +74,7 @@ class PeftReference:
         self._folder = folder
         lora = read_lora_config(folder)
         self._grouped, self._experts = is_grouped_by_expert(folder), config.n_routed_experts
-        self._saved_whole = [*(lora.modules_to_save or ())]
         self.file = TensorFile(folder / WEIGHTS)
-        self._layers = config.num_hidden_layers
         self._keys: dict[int | None, list[TensorEntry]] = {}
         self._whole: dict[str, TensorEntry] = {}
         for entry in self.file.header.tensors.values():
@@ -84,8 +82,14 @@ class PeftReference:
                 self._keys.setdefault(layer_of(entry.name.removeprefix(_PREFIX)), []).append(entry)
             else:
                 self._whole[_WRAPPER.sub("", entry.name.removeprefix(_PREFIX))] = entry
+        # Multi-token prediction is no part of transformers' model: its layers are added if they are adapted.
+        extra = max((layer for layer in self._keys if layer is not None), default=0) + 1
+        extra = min(extra - config.num_hidden_layers, getattr(config, "num_nextn_predict_layers", 0) or 0)
         with self._peft():
-            self._model: PeftModel = get_peft_model(_weightless(config), lora, low_cpu_mem_usage=True)
+            model = _weightless(config, max(0, extra))
+            self._model: PeftModel = get_peft_model(model, lora, low_cpu_mem_usage=True)
+        self.lost = self._load_names()
+        """Modules that adapter_config.json names and the file has nothing for: they stay the base's."""
 
     def __enter__(self) -> "PeftReference":
         return self
@@ -109,20 +113,28 @@ class PeftReference:
         )
         return frozenset(self._whole).union(*named)
 
-    def check_complete(self) -> None:
-        """Every adapter matrix that PEFT's model has is in the file. Raises Failure."""
-        for name, _ in self._model.named_parameters():
-            layer = layer_of(name.removeprefix(_PREFIX))
-            # Multi-token prediction is no part of transformers' model: an adapter of that has none there.
-            extra = layer is not None and layer >= self._layers
-            if ".lora_" in name and layer not in self._keys and not extra:
-                raise self._invalid(f"PEFT adapts {_plain(name)!r}, and the file has nothing for it")
-        for name in self._saved_whole:
-            if not any(re.fullmatch(rf"(.*\.)?{re.escape(name)}\.[^.]+", key) for key in self._whole):
-                raise self._invalid(f"modules_to_save names {name!r}, and the file has nothing of it")
+    def _load_names(self) -> frozenset[str]:
+        """Let PEFT load shapes alone, of all layers at once; the modules that it finds nothing for."""
+        meta = {e.name: torch.empty(e.shape, device="meta") for e in self._lora_entries()}
+        missing, unexpected = self._load(meta)
+        if unexpected:
+            raise self._invalid(f"PEFT adapts nothing with {_plain(unexpected[0])!r} of the file")
+        sides: dict[str, set[str]] = {}
+        for name in missing:
+            module, found, side = name.rpartition(".lora_")
+            if found:
+                sides.setdefault(module, set()).add(side)
+        for module, lost in sides.items():
+            if len(lost) == 1:
+                raise self._invalid(f"{_plain(module)!r} has no lora_{_plain(lost.pop())}")
+        return frozenset(sides)
 
-    def _factors(self, layer: int | None) -> Iterator[tuple[str, Factors]]:
-        state = {entry.name: self._read(entry) for entry in self._keys[layer]}
+    def _lora_entries(self) -> Iterator[TensorEntry]:
+        for entries in self._keys.values():
+            yield from entries
+
+    def _load(self, state: Mapping[str, torch.Tensor]) -> tuple[list[str], list[str]]:
+        """What PEFT misses of its model, and what it does not know of `state`."""
         # PEFT demands the modules saved whole at every load; they are read elsewhere, so without memory here.
         saved = {
             entry.name: torch.empty(entry.shape, device="meta")
@@ -131,7 +143,11 @@ class PeftReference:
         }
         with self._peft():
             result: Any = set_peft_model_state_dict(self._model, {**state, **saved}, low_cpu_mem_usage=True)
-        self._check_loaded(layer, result.missing_keys, result.unexpected_keys)
+        return result.missing_keys, result.unexpected_keys
+
+    def _factors(self, layer: int | None) -> Iterator[tuple[str, Factors]]:
+        state = {entry.name: self._read(entry) for entry in self._keys[layer]}
+        self._load(state)
         for path, module in self._adapted():
             if layer_of(path) == layer:
                 yield from zip(_tensors_of(path, module), _factors_of(module), strict=True)
@@ -144,17 +160,10 @@ class PeftReference:
             return values
         return values.unflatten(1, (self._experts, -1)).transpose(1, 2).flatten(1)  # type: ignore[no-untyped-call,no-any-return]
 
-    def _check_loaded(self, layer: int | None, missing: list[str], unexpected: list[str]) -> None:
-        for name in missing:
-            if ".lora_" in name and layer_of(name.removeprefix(_PREFIX)) == layer:
-                raise self._invalid(f"PEFT adapts {_plain(name)!r}, and the file has nothing for it")
-        if unexpected:
-            raise self._invalid(f"PEFT adapts nothing with {_plain(unexpected[0])!r} of the file")
-
     def _adapted(self) -> Iterator[tuple[str, Any]]:
-        """Every module that PEFT adapts, by its name in the base."""
+        """Every module that PEFT adapts with something of the file, by its name in the base."""
         for name, module in self._model.named_modules():
-            if isinstance(module, LoraLayer):
+            if isinstance(module, LoraLayer) and name not in self.lost:
                 yield re.sub(r"(\.base_layer)+$", "", name.removeprefix(_PREFIX)), module
 
     def _peft(self) -> "_PeftErrors":
@@ -176,7 +185,9 @@ class _PeftErrors:
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self._warnings.__exit__(None, None, None)
-        if isinstance(error, (ValueError, KeyError, RuntimeError, TypeError, AttributeError)):
+        if isinstance(error, KeyError):
+            raise _invalid(self._folder, f"PEFT finds no {error.args[0]!r:.200} in the file") from error
+        if isinstance(error, (ValueError, RuntimeError, TypeError, AttributeError)):
             raise _invalid(self._folder, f"PEFT cannot load it: {str(error)[:300]}") from error
 
 
@@ -186,9 +197,8 @@ def _invalid(folder: Path, fault: str) -> Failure:
     )
 
 
-def _weightless(config: DeepseekV3Config) -> Any:
-    """transformers' model, its multi-token prediction layers too, of weights that take no memory."""
-    extra = getattr(config, "num_nextn_predict_layers", 0) or 0
+def _weightless(config: DeepseekV3Config, extra: int) -> Any:
+    """transformers' model, with `extra` layers more, of weights that take no memory."""
     deep = DeepseekV3Config.from_dict(
         {**config.to_dict(), "num_hidden_layers": config.num_hidden_layers + extra, "layer_types": None}
     )

@@ -16,6 +16,7 @@ from finetune_converter.adapter.settings import SETTINGS, NoEffect, Refused, Use
 from finetune_converter.failure import Failure
 from finetune_converter.merge.stage import merge_folders
 from finetune_converter.model_files.export_dtype import Dtype
+from finetune_converter.verify.stage import verify_folders
 
 BASE_LAYER = "model.layers.1.self_attn.o_proj"
 
@@ -30,6 +31,8 @@ def float32(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def merged(base: Path, adapter: Path) -> dict[str, torch.Tensor]:
     out = adapter.parent / "merged"
     merge_folders(base=base, adapter=adapter, out=out, dtype=Dtype.BASE, workers=1)
+    # The gate asks PEFT for itself: what is merged right must pass it.
+    verify_folders(base=base, adapter=adapter, merged=out, dtype=Dtype.BASE)
     return load_model(out)
 
 
