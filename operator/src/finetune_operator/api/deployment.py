@@ -162,6 +162,12 @@ class ServingSpec(ApiModel):
         ),
         *ENGINE_ARG_RULES,
         Rule(
+            rule="size(self.adapters) == 0 || !self.engineArgs.exists(a, a.matches('^--all2all'))",
+            problem="adapters take one all2all backend, allgather_reducescatter, which is set",
+            remedy="remove --all2all-backend",
+            field="engineArgs",
+        ),
+        Rule(
             rule="!self.podTemplate.env.exists(v,"
             " v.name in ['SERVING_PORT', 'SERVED_MODEL_NAME', 'FINETUNE_PROBE'])",
             problem="this variable tells the server and its probes where and what to answer",

@@ -1,5 +1,6 @@
 """The low-rank adapter: its size and the modules it goes on."""
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -7,6 +8,12 @@ from pydantic import Field
 from finetune_operator.api.base import ApiModel
 from finetune_operator.api.formats import ModuleName, Unique
 from finetune_operator.api.rules import Rule
+
+SERVED_ATTENTION = "served_attention"
+# vLLM's MLAAttention takes W_UK and W_UV out of kv_b_proj's weight once, when it is loaded, and its prefill
+# calls the layer as it was before LoRA wrapped it: no LoRA is ever applied there (vllm issue 48974, open;
+# read in vLLM 0.32, mla_attention.py, process_weights_after_loading).
+_UNSERVED = ("attention", "kv_b_proj", "wkv_b")
 
 
 class LoraSpec(ApiModel):
@@ -22,8 +29,9 @@ class LoraSpec(ApiModel):
     """Probability of dropping an adapter's input while training, 0 to below 1. Default: 0."""
 
     targets: Annotated[list[ModuleName], *Unique, Field(min_length=1, max_length=64)] = ["attention"]
-    """What gets an adapter: attention (the MLA projections), mlp (dense and shared experts), experts (routed
-    experts), or module names such as o_proj. Default: [attention]."""
+    """What gets an adapter: attention (the MLA projections), served_attention (those of them that vLLM also
+    applies unmerged: all but kv_b_proj), mlp (dense and shared experts), experts (routed experts), or module
+    names such as o_proj. Default: [attention]."""
 
     use_rslora: bool = False
     """Scale by alpha / sqrt(rank) instead (Kalajdzievski 2023), for high ranks. Default: false."""
@@ -35,4 +43,18 @@ class LoraSpec(ApiModel):
             remedy="name other modules, or attention, mlp, experts",
             field="targets",
         ),
+    )
+
+    @property
+    def unserved_targets(self) -> tuple[str, ...]:
+        """Targets with adapters that vLLM leaves out when it serves them unmerged."""
+        return tuple(target for target in self.targets if target in _UNSERVED)
+
+
+def unserved_message(targets: Sequence[str]) -> str:
+    """What to say of them."""
+    return (
+        f"vLLM applies no LoRA to kv_b_proj, which lora.targets names ({', '.join(targets)}): served "
+        "unmerged, the adapter is not the model that is trained; serve the merged model, or train "
+        f"{SERVED_ATTENTION} in its place"
     )

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from finetune_operator.api.lora import LoraSpec, unserved_message
+
 # ORG/NAME, as on the hub, and no file. Folders of a volume have such names, too: these are none of an ORG.
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _FOLDERS = re.compile(r"(base|model|checkpoint|weight|data|dataset|adapter|run|hub|cache)s?/")
@@ -18,3 +20,6 @@ def suggestions(manifest: Mapping[str, Any]) -> Iterator[str]:
         uri = manifest["spec"][field]["uri"]
         if _REPOSITORY.fullmatch(uri) and not _FOLDERS.match(uri.lower()) and not _FILE.search(uri):
             yield f"spec.{field}.uri: {uri} is a folder in the volume; for the hub's write hf://{uri}"
+    lora = LoraSpec.model_validate(manifest["spec"].get("lora", {}))
+    if manifest["spec"].get("export", {}).get("adapterOnly") and lora.unserved_targets:
+        yield f"spec.lora.targets: {unserved_message(lora.unserved_targets)}"

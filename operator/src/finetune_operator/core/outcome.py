@@ -24,6 +24,8 @@ class Outcome:
     """Folder of the adapter in the volume, once the job is Trained."""
     rank: int | None = None
     """Of the adapter."""
+    unserved_targets: tuple[str, ...] = ()
+    """Targets of the adapter that vLLM leaves out when it serves it unmerged."""
     failure: str = ""
     """The message of the job's Failed condition; empty when it has not failed."""
     weights: Weights | None = None
@@ -53,6 +55,7 @@ def outcome_of(manifest: Manifest) -> Outcome:
         model_path=status.get("modelPath") if is_current else None,
         adapter_path=status.get("adapterPath") if is_current else None,
         rank=job.spec.lora.rank,
+        unserved_targets=job.spec.lora.unserved_targets,
         failure=failed["message"] if failed["status"] == "True" else "",
         weights=exported_weights(job.spec),
     )

@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from finetune_operator.api.job import FineTuneJob, FineTuneJobSpec
+from finetune_operator.api.lora import unserved_message
 from finetune_operator.core.capacity.architecture import FLAVORS, Dtype
 from finetune_operator.core.capacity.changes import Change, doublings, halvings
 from finetune_operator.core.capacity.conversion import CONVERSION_BYTES, volume_bytes
@@ -23,11 +25,16 @@ _ROOM = 1.1
 
 def fits_of(job: FineTuneJob, config: Config) -> Condition:
     """Return the Fits condition, with the nearest changes that help when it is False."""
-    return fits_condition(
+    condition = fits_condition(
         job,
         lambda job: demands_of(job.spec, config),
         lambda exceeded: _changes(job.spec, exceeded, config),
     )
+    lora = job.spec.lora
+    if not job.spec.export.adapter_only or not lora.unserved_targets:
+        return condition
+    # It may be for another server: said before training, and not refused.
+    return replace(condition, message=f"{condition.message}; {unserved_message(lora.unserved_targets)}")
 
 
 def demands_of(spec: FineTuneJobSpec, config: Config) -> tuple[Demand, ...]:

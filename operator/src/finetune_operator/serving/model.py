@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from finetune_operator.api.deployment import AdapterSpec, ModelDeployment
+from finetune_operator.api.lora import unserved_message
 from finetune_operator.core.capacity.weights import checkpoint_bytes
 from finetune_operator.core.outcome import Outcome
 from finetune_operator.serving.observed import Observed
@@ -68,6 +69,11 @@ def _resolve_adapter(spec: AdapterSpec, jobs: Mapping[str, Outcome], claim: str)
     if job.claim != claim:
         message = MESSAGES[ServingReason.ADAPTER_ELSEWHERE].format(job=name, theirs=job.claim, ours=claim)
         return NoModel(reason=ServingReason.ADAPTER_ELSEWHERE, message=message, final=True)
+    if job.unserved_targets:
+        message = MESSAGES[ServingReason.ADAPTER_NOT_SERVED].format(
+            job=name, message=unserved_message(job.unserved_targets)
+        )
+        return NoModel(reason=ServingReason.ADAPTER_NOT_SERVED, message=message, final=True)
     if job.adapter_path is not None:
         return ServedAdapter(name=spec.name, path=job.adapter_path, rank=job.rank)
     if job.failure:

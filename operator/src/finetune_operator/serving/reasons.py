@@ -12,6 +12,7 @@ class ServingReason(StrEnum):
     JOB_HAS_NO_MODEL = "FineTuneJobHasNoModel"
     ADAPTER_NOT_TRAINED = "AdapterNotTrained"
     ADAPTER_ELSEWHERE = "AdapterInAnotherVolume"
+    ADAPTER_NOT_SERVED = "AdapterNotAppliedByVLLM"
     LOADING = "Loading"
     SERVING = "Serving"
     CRASHING = "Crashing"
@@ -29,6 +30,7 @@ MESSAGES = {
     ServingReason.ADAPTER_NOT_TRAINED: "Waits for FineTuneJob {job} to be Trained; it is {phase}",
     ServingReason.ADAPTER_ELSEWHERE: "The adapter of FineTuneJob {job} is in the volume {theirs}, "
     "the model in {ours}; give both the same storage.claimName",
+    ServingReason.ADAPTER_NOT_SERVED: "The adapter of FineTuneJob {job} cannot be served: {message}",
     ServingReason.LOADING: "The server loads {path}; {ready} of {replicas} replicas are ready",
     ServingReason.SERVING: "{ready} of {replicas} replicas answer",
     ServingReason.CRASHING: "The server ends with exit code {code}: {message}",

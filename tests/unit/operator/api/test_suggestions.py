@@ -28,5 +28,29 @@ def test_hf_is_suggested(uri: str, suggested: bool) -> None:
     assert list(suggestions(manifest)) == ([line] if suggested else [])
 
 
+@pytest.mark.parametrize(
+    ("lora", "said"),
+    [
+        pytest.param({}, True, id="the default targets"),
+        pytest.param({"targets": ["kv_b_proj", "o_proj"]}, True, id="by name"),
+        pytest.param({"targets": ["wkv_b"]}, True, id="by torchtitan's name"),
+        pytest.param({"targets": ["served_attention", "mlp", "experts"]}, False, id="what vLLM serves whole"),
+    ],
+)
+def test_an_adapter_that_vllm_does_not_serve_whole_is_said_before_training(
+    lora: dict[str, object], said: bool
+) -> None:
+    spec = {
+        "model": {"uri": "tiny-base"},
+        "dataset": {"uri": "faq.jsonl"},
+        "lora": lora,
+        "export": {"adapterOnly": True},
+    }
+    lines = list(suggestions({"kind": "FineTuneJob", "spec": spec}))
+    assert [line.split(":")[0] for line in lines] == (["spec.lora.targets"] if said else [])
+    merged = {**spec, "export": {"adapterOnly": False}}
+    assert not list(suggestions({"kind": "FineTuneJob", "spec": merged}))
+
+
 def test_only_jobs_fetch() -> None:
     assert not list(suggestions({"kind": "ModelDeployment", "spec": {}}))

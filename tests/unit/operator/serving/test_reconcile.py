@@ -237,6 +237,7 @@ def test_adapters_of_jobs_and_of_folders(deployment: Builder) -> None:
     assert server["args"][10:-3] == [
         *("--enable-lora", "--max-lora-rank", "64", "--lora-modules"),
         *("a0=/volume/runs/default/tone/1/adapter", "a1=/volume/adapters/terms"),
+        *("--all2all-backend", "allgather_reducescatter"),
     ]
     replaced = Outcome(**{**vars(TRAINED), "adapter_path": "runs/default/tone/2/adapter"})
     again = server_of(plan(deployment(**spec), model=READY, jobs={"tone": replaced}))
@@ -259,6 +260,12 @@ def test_adapters_of_jobs_and_of_folders(deployment: Builder) -> None:
             "Loading",
             "False",
             id="it failed after training",
+        ),
+        pytest.param(
+            Outcome(**{**vars(TRAINING), "unserved_targets": ("attention",)}),
+            "AdapterNotAppliedByVLLM",
+            "True",
+            id="vLLM leaves out a part of it",
         ),
         pytest.param(
             Outcome(**{**vars(TRAINED), "claim": "other"}),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from finetune_operator.api.lora import SERVED_ATTENTION
 from finetune_operator.core.capacity.architecture import Architecture
 from finetune_operator.core.capacity.weights import Matrix, layer
 
@@ -21,8 +22,9 @@ _TORCHTITAN = {
 
 def is_adapted(matrix: Matrix, targets: Sequence[str]) -> bool:
     """Return whether a target names a matrix, by its group or by one of its names."""
+    served = SERVED_ATTENTION if matrix.group == "attention" and matrix.name != "kv_b_proj" else None
     return any(
-        target in (matrix.group, matrix.name, _TORCHTITAN.get(matrix.name))
+        target in (matrix.group, matrix.name, _TORCHTITAN.get(matrix.name), served)
         for target in targets
         if matrix.group != "router"
     )

@@ -22,6 +22,9 @@ from finetune_operator.serving.startup import HTTP_PORT, PROBE, PROBE_PROGRAM, p
 _COMMAND = ("python", "-m", "vllm.entrypoints.openai.api_server")
 # What --max-lora-rank may be, from its default on.
 _LORA_RANKS = (16, 32, 64, 128, 256, 320, 512)
+# The only one that vLLM's experts with LoRA take (lora/layers/fused_moe.py, _ep_check). Without expert
+# parallelism it says nothing.
+_LORA_WITH_EXPERTS = ("--all2all-backend", "allgather_reducescatter")
 # Endpoints and load balancers need a moment to learn that a pod goes: it takes requests until then.
 _UNLISTED_SECONDS = 5
 # For the engine's end, after the last request's.
@@ -84,6 +87,7 @@ def _args(deployment: ModelDeployment, model: ServedModel) -> tuple[str, ...]:
         *(("--data-parallel-size", str(spec.data_parallel_size)) if spec.data_parallel_size > 1 else ()),
         *length,
         *_adapters(model),
+        *(_LORA_WITH_EXPERTS if model.adapters else ()),
         *(() if spec.gpus_per_replica else CPU_ARGS),
         # Without it vLLM aborts open requests at SIGTERM.
         *("--shutdown-timeout", str(_drain_seconds(deployment))),

@@ -13,6 +13,7 @@ ATTENTION = {"wq_a", "wq_b", "wkv_a", "wkv_b", "wo"}
     ("targets", "attention", "mlp", "experts"),
     [
         pytest.param(["attention"], ATTENTION, set(), set(), id="attention"),
+        pytest.param(["served_attention"], ATTENTION - {"wkv_b"}, set(), set(), id="served by vLLM"),
         pytest.param(["mlp"], set(), {"w1", "w2", "w3"}, set(), id="mlp"),
         pytest.param(["experts"], set(), set(), {"w1", "w2", "w3"}, id="experts"),
         pytest.param(["o_proj"], {"wo"}, set(), set(), id="Hugging Face name"),

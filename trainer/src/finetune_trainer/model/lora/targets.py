@@ -20,7 +20,9 @@ ATTENTION = {
 }
 FEED_FORWARD = {"w1": "gate_proj", "w3": "up_proj", "w2": "down_proj"}
 
-GROUPS = ("attention", "mlp", "experts")
+SERVED_ATTENTION = "served_attention"
+"""attention but wkv_b, to which vLLM applies no LoRA."""
+GROUPS = ("attention", SERVED_ATTENTION, "mlp", "experts")
 ROUTER_NAMES = ("gate", "router", "router.gate")
 
 
@@ -38,6 +40,8 @@ class Adaptable:
     hf_name: str
 
     def answers_to(self, target: str) -> bool:
+        if target == SERVED_ATTENTION:
+            return self.group == "attention" and self.name != "wkv_b"
         return target in (self.group, self.name, self.hf_name)
 
 
