@@ -39,6 +39,16 @@ def record_steps(trainer: LoRATrainer, file: Path) -> None:
     trainer.metrics_processor.recorders.append(record)
 
 
+def poison(trainer: LoRATrainer, step: int) -> None:
+    """Make this rank's gradients NaN at `step`, as an overflow in the last layer does; its loss is finite."""
+
+    def spoil(_module: torch.nn.Module, _inputs: object, output: torch.Tensor) -> None:
+        if trainer.step == step and output.requires_grad:
+            output.register_hook(lambda gradient: gradient * float("nan"))
+
+    list(trainer.model_parts[-1].layers.children())[-1].register_forward_hook(spoil)
+
+
 @torch.no_grad()
 def dump(trainer: LoRATrainer, file: Path) -> None:
     tensors = {}
@@ -75,6 +85,7 @@ def main() -> int:
     )
     parser.add_argument("--dump", action="store_true")
     parser.add_argument("--validate", action="store_true")
+    parser.add_argument("--poisoned-rank", type=int, help="whose gradients are NaN at step 3")
     parser.add_argument("--largest-file", type=int, help="bytes; a volume that is full")
     arguments = parser.parse_args()
     if arguments.largest_file:
@@ -88,11 +99,16 @@ def main() -> int:
         if arguments.dump:
             dump(trainer, arguments.root / "dump.safetensors")
 
+    def start(trainer: LoRATrainer) -> None:
+        record_steps(trainer, arguments.root / "record.json")
+        if arguments.poisoned_rank == dist.get_rank():
+            poison(trainer, step=3)
+
     return worker.run_worker(
         arguments.run,
         arguments.root,
         worker.configure if arguments.tokens else lambda run, folders: trainer_config(run, folders, data),
-        on_start=lambda trainer: record_steps(trainer, arguments.root / "record.json"),
+        on_start=start,
         on_end=finish,
     )
 

@@ -31,6 +31,7 @@ class Reason(StrEnum):
     OVERRIDE_INVALID = "OverrideInvalid"
     MACHINE_UNFIT = "MachineUnfit"
     LOSS_NOT_FINITE = "LossNotFinite"
+    GRADIENTS_NOT_FINITE = "GradientsNotFinite"
     PARALLELISM_INVALID = "ParallelismInvalid"
     SOURCE_NOT_FOUND = "SourceNotFound"
     SOURCE_FORBIDDEN = "SourceForbidden"

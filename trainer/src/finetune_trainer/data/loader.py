@@ -77,10 +77,12 @@ class PackedDataLoader(BaseDataLoader):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._taken = int(state_dict["sequences"])
 
-    def lines_since(self, state: dict[str, Any]) -> list[int]:
-        """The lines of the dataset that all ranks took since `state`, as `state_dict` gave it."""
-        documents = [self._documents(index) for index in range(state["sequences"], self._taken)]
-        return sorted({int(self._store.lines[document]) for sequence in documents for document in sequence})
+    def own_lines_since(self, state: dict[str, Any]) -> list[int]:
+        """The lines of the dataset that this rank took since `state`, as `state_dict` gave it."""
+        taken = range(state["sequences"], self._taken)
+        own = [index for index in taken if index // self._batch % self._ranks == self._rank]
+        documents = [document for index in own for document in self._documents(index)]
+        return sorted({int(self._store.lines[document]) for document in documents})
 
     def _sequence(self, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Tokens, positions and labels of a global sequence, int64 [seq_len] each."""

@@ -28,7 +28,6 @@ from finetune_trainer.train.metrics import ProgressMetrics
 from finetune_trainer.train.overrides import with_overrides
 from finetune_trainer.train.parallelism import batch_sizes, check_parallelism, parallelism_config
 from finetune_trainer.train.preflight import Preflight
-from finetune_trainer.train.run_trainer import RunTrainer
 from finetune_trainer.train.trainer import LoRATrainer
 
 # "constant" decays in none of the steps; the others decay, to 0, in all steps after the warm-up.
@@ -113,7 +112,7 @@ def _attention(run: RunFile) -> str:
 def _configure(run: RunFile, folders: RunFolders, spec: ModelSpec, data: Data) -> LoRATrainer.Config:
     on_cpu = run.workers.device == "cpu"
     recompute = run.training.recompute or ("none" if on_cpu else "selective")
-    return RunTrainer.Config(
+    return LoRATrainer.Config(
         preflight=Preflight(
             nodes=run.workers.nodes,
             processes_per_node=run.workers.processes_per_node,

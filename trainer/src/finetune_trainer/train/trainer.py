@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,28 +10,46 @@ from torchtitan.components.dataloader import DataloaderExhaustedError
 from torchtitan.distributed import ParallelDims
 from torchtitan.trainer import Trainer
 
-from finetune_trainer.contract.failure import ConfigurationError
-from finetune_trainer.distributed.agreement import any_rank
+from finetune_trainer.contract.failure import ConfigurationError, Reason
+from finetune_trainer.data.loader import PackedDataLoader
+from finetune_trainer.distributed.agreement import any_rank, gather_objects
 from finetune_trainer.model.lora.initialize import initialize_adapters
+from finetune_trainer.train.finite import FiniteCheck, NonFinite
+from finetune_trainer.train.preflight import Preflight, check_machine, check_peers
 
 # More than there are pipeline stages, whose seeds torchtitan numbers one by one.
 SEED_STRIDE = 2**20
+NAMED = 20
 
 
 class LoRATrainer(Trainer):
-    """Adds to torchtitan's trainer: the adapters' first values, a clean stop, and a checkpoint at the end."""
+    """Adds to torchtitan's trainer: a look around before a model is built, the adapters' first values, a step
+    that is refused where it is not finite, a clean stop, and a checkpoint at the end."""
 
     @dataclass(kw_only=True, slots=True)
     class Config(Trainer.Config):
-        pass
+        preflight: Preflight | None = None
+        """None where torchtitan's own command line starts it, with no run file to compare with."""
 
     def __init__(self, config: Config) -> None:
+        if config.preflight and config.preflight.enable:
+            check_machine(config.preflight, _token_folders(config))
         super().__init__(config)
         self.stop_requested = False
         self.stopped = False
         for part in self.model_parts:
             initialize_adapters(part, seed=config.debug.seed or 0)
         _seed_dropout(self.parallel_dims)
+        self._position: dict[str, Any] = {}
+        self._finite = FiniteCheck(self.model_parts, self.device)
+        self.optimizers.register_step_pre_hook(self._refuse_non_finite)
+
+    def init_distributed(self) -> ParallelDims:
+        """Meet the other processes. Raises ConfigurationError if they are not those of the run."""
+        dimensions = super().init_distributed()
+        if self.config.preflight and self.config.preflight.enable:
+            check_peers(self.config.preflight)
+        return dimensions
 
     def request_stop(self) -> None:
         """Stop after the step in progress. Safe to call from a signal handler."""
@@ -43,15 +62,19 @@ class LoRATrainer(Trainer):
         return not self.stopped
 
     def train_step(self, data_iterator: Iterator[Any]) -> None:
+        """Raises ConfigurationError, and leaves the adapters as they are, where the step is not finite."""
+        if isinstance(self.dataloader, PackedDataLoader):
+            self._position = self.dataloader.state_dict()
         try:
             super().train_step(data_iterator)
         except DataloaderExhaustedError:
             self.step -= 1  # torchtitan has counted the step that this cancels.
             raise
-        except RuntimeError as error:
-            if "Loss is not finite" in str(error):
-                raise _diverged(self.step) from error
-            raise
+
+    def forward_backward_step(self, **batch: Any) -> torch.Tensor:
+        loss: torch.Tensor = super().forward_backward_step(**batch)
+        self._finite.note_loss(loss)
+        return loss
 
     def restore(self) -> None:
         """Load the base and the newest checkpoint. `train` does it otherwise."""
@@ -61,6 +84,53 @@ class LoRATrainer(Trainer):
         """Train to the last step, the end of the data or a requested stop, and save where that was."""
         super().train()
         self.checkpointer.save(self.step, last_step=True)
+
+    def _refuse_non_finite(self, *_: Any) -> None:
+        if (found := self._finite.result()) is not None:
+            raise self._diverged(found)
+
+    def _diverged(self, found: NonFinite) -> ConfigurationError:
+        """The failure of a step that is not finite, the same on all ranks, with what leads to the reason."""
+        self.checkpointer.writer.wait()
+        saved = self.checkpointer.last_saved
+        lines = self._lines_of(found.ranks)
+        verb = "is" if found.what == "loss" else "are"
+        return ConfigurationError(
+            f"the {found.what} {verb} not finite at step {self.step}; the last good checkpoint is "
+            + (f"step-{saved}" if saved else "none")
+            + (f"; {_whose(found.ranks)} the dataset's lines {_named(lines)}" if lines else ""),
+            Reason.LOSS_NOT_FINITE if found.what == "loss" else Reason.GRADIENTS_NOT_FINITE,
+            remedy="Look at these lines; lower training.learningRate or training.maxGradNorm, or raise "
+            "training.warmupSteps",
+        )
+
+    def _lines_of(self, ranks: tuple[int, ...]) -> list[int]:
+        """The dataset's lines that `ranks`, or all if there are none, have in this step's batch."""
+        loader = self.dataloader
+        own = loader.own_lines_since(self._position) if isinstance(loader, PackedDataLoader) else []
+        by_rank = gather_objects(own)
+        return sorted(
+            {line for rank, lines in enumerate(by_rank) if rank in ranks or not ranks for line in lines}
+        )
+
+
+def _whose(ranks: tuple[int, ...]) -> str:
+    if not ranks or torch.distributed.get_world_size() == 1:
+        return "the step's batch has"
+    if len(ranks) == 1:
+        return f"it came up on rank {ranks[0]}, whose batch has"
+    return f"it came up on ranks {_named(ranks)}, whose batches have"
+
+
+def _named(numbers: tuple[int, ...] | list[int]) -> str:
+    return ", ".join(map(str, numbers[:NAMED])) + (", ..." if len(numbers) > NAMED else "")
+
+
+def _token_folders(config: LoRATrainer.Config) -> list[Path]:
+    """What prepare has tokenized, if the run trains on that."""
+    loader = config.dataloader
+    packed = isinstance(loader, PackedDataLoader.Config)
+    return [Path(loader.dataset_path)] if packed and loader.dataset_path else []
 
 
 def _seed_dropout(dimensions: ParallelDims) -> None:
@@ -74,9 +144,3 @@ def _seed_dropout(dimensions: ParallelDims) -> None:
         if mesh is not None:
             rank = rank * mesh.size() + mesh.get_local_rank()
     torch.manual_seed(torch.initial_seed() + rank * SEED_STRIDE)
-
-
-def _diverged(step: int) -> ConfigurationError:
-    return ConfigurationError(
-        f"the loss is not finite at step {step}", remedy="Lower training.learningRate or raise warmupSteps"
-    )
