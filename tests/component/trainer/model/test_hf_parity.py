@@ -1,5 +1,6 @@
 """The model computes what transformers' DeepseekV3ForCausalLM computes from the same checkpoint."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -18,26 +19,30 @@ YARN = dict(tiny_config().rope_parameters)
 
 
 @pytest.mark.parametrize(
-    ("sharded", "length"),
+    ("sharded", "length", "first"),
     [
-        pytest.param(False, 200, id="one file"),
-        pytest.param(True, 200, id="index of files"),
-        pytest.param(False, 4500, id="longer than yarn's original length"),
+        pytest.param(False, 200, 0, id="one file"),
+        pytest.param(True, 200, 0, id="index of files"),
+        pytest.param(False, 4500, 0, id="longer than yarn's original length"),
+        pytest.param(False, 200, 131_000, id="the end of 131k tokens"),
     ],
 )
 @torch.no_grad()
 def test_logits_are_those_of_transformers(
-    tiny: FrozenBaseModel.Config, tmp_path: Path, sharded: bool, length: int
+    tiny: FrozenBaseModel.Config, tmp_path: Path, sharded: bool, length: int, first: int
 ) -> None:
     write_tiny_base(tmp_path, sharded=sharded)
+    for layer in tiny.layers:
+        longest = max(layer.attention.rope.max_seq_len, first + length)
+        layer.attention.rope = dataclasses.replace(layer.attention.rope, max_seq_len=longest)
     model = tiny.build()
     model.init_weights()
     load_base([model], tiny, tmp_path)
     tokens = torch.randint(0, 4096, (1, length), generator=torch.Generator().manual_seed(5))
-    positions = torch.arange(length).unsqueeze(0)
+    positions = torch.arange(first, first + length).unsqueeze(0)
     masks = model.get_attention_masks(positions)
     logits = model.eval()(tokens, positions=positions, attention_masks=masks)
-    torch.testing.assert_close(logits, tiny_model()(tokens).logits, atol=2e-4, rtol=0)
+    torch.testing.assert_close(logits, tiny_model()(tokens, position_ids=positions).logits, atol=2e-4, rtol=0)
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,15 @@ def test_run_file_becomes_torchtitan_s_configuration(quickstart: RunFile) -> Non
     assert config.debug.seed == 7
 
 
+@pytest.mark.parametrize("length", [16_384, 16_385, 32_768, 163_840])
+def test_every_length_that_the_base_knows_can_be_configured(quickstart: RunFile, length: int) -> None:
+    run = _having(quickstart, "training", sequence_length=length)
+    check_config(run, _folders(run), DATA)
+    config = trainer_config(run, _folders(run), Data(training=DATA))
+    config.model_spec.model.update_from_config(config=config)
+    assert {layer.attention.rope.max_seq_len for layer in config.model_spec.model.layers} == {length}
+
+
 @pytest.mark.parametrize(
     ("recompute", "device", "expected"),
     [
@@ -109,7 +118,7 @@ def test_epochs_become_steps(quickstart: RunFile, epochs: float, sequences: int,
         pytest.param("training.parallelism", {"expert": 4}, "parallelism.expert: 4 does not", id="expert"),
         pytest.param("training.parallelism", {"context": 2}, "parallelism.context: needs flex", id="cpu"),
         pytest.param("training", {"global_batch_size": 12}, "globalBatchSize: 12 is no multiple", id="batch"),
-        pytest.param("training", {"sequence_length": 99999}, "99999 exceeds", id="sequence length"),
+        pytest.param("training", {"sequence_length": 163_841}, "163,841 .* 163,840", id="sequence length"),
         pytest.param("training", {"schedule": "step"}, "training.schedule: step is unknown", id="schedule"),
         pytest.param("training", {"precision": "int4"}, "training.precision: int4", id="precision"),
         pytest.param("lora", {"targets": ("qproj",)}, "lora.targets: qproj matches no module", id="target"),

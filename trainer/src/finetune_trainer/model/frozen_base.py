@@ -1,5 +1,6 @@
 """DeepSeek-V3 with everything frozen except adapters."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,6 +25,21 @@ class FrozenBaseModel(DeepSeekV3Model):
     @dataclass(kw_only=True, slots=True)
     class Config(DeepSeekV3Model.Config):
         base_dtype: Literal["bfloat16", "float32"] = "float32"
+
+        @property
+        def longest_sequence(self) -> int:
+            """Tokens of a document that the flavour's base knows positions for: 163,840 of a DeepSeek-V3."""
+            rope = self.layers[0].attention.rope
+            extended = rope.original_seq_len * rope.rope_factor if rope.scaling == "yarn" else 0
+            return max(rope.max_seq_len, int(extended))
+
+        def update_from_config(self, *, config: Any, **settings: Any) -> None:
+            """torchtitan refuses sequences for which its flavours' tables of RoPE, of 16,384, are too short."""
+            for layer in self.layers:
+                rope = layer.attention.rope
+                length = max(rope.max_seq_len, config.training.seq_len)
+                layer.attention.rope = dataclasses.replace(rope, max_seq_len=length)
+            super(FrozenBaseModel.Config, self).update_from_config(config=config, **settings)
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)

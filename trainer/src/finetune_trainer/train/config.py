@@ -14,12 +14,14 @@ from torchtitan.config import CommConfig, CompileConfig, DebugConfig, TrainingCo
 from torchtitan.models.common.config_utils import decoder_vocab_size
 from torchtitan.protocols.model_spec import ModelSpec
 
+from finetune_trainer.base.hf_config import CONFIG, read_hf_config
 from finetune_trainer.checkpoint.manager import LoRACheckpointManager
 from finetune_trainer.contract.failure import ConfigurationError
 from finetune_trainer.contract.run_file import RunFile, RunFolders
 from finetune_trainer.data.packing import sequences_of
 from finetune_trainer.data.tokenizer import Vocabulary
 from finetune_trainer.model.flash import flash_attention_works
+from finetune_trainer.model.frozen_base import FrozenBaseModel
 from finetune_trainer.model.lora.settings import LoRASettings
 from finetune_trainer.model.recompute import RECOMPUTE
 from finetune_trainer.model.spec import lora_model_spec
@@ -59,6 +61,7 @@ def trainer_config(run: RunFile, folders: RunFolders, data: Data) -> LoRATrainer
     Raises ConfigurationError for everything in the run file that cannot work, naming the field.
     """
     spec = _model_spec(run, folders)
+    _check_length(run, folders, spec.model)
     check_parallelism(run, spec.model)
     config = _configure(run, folders, spec, data)
     return with_overrides(config, run.training.overrides)
@@ -107,6 +110,18 @@ def _attention(run: RunFile) -> str:
         return "dense"
     takes_it = run.training.precision == "bfloat16" and run.training.parallelism.context == 1
     return "flash" if takes_it and flash_attention_works() else "flex"
+
+
+def _check_length(run: RunFile, folders: RunFolders, model: FrozenBaseModel.Config) -> None:
+    length = run.training.sequence_length
+    config = read_hf_config(folders.base) if (folders.base / CONFIG).exists() else {}
+    told = config.get("max_position_embeddings")
+    longest = told if isinstance(told, int) else model.longest_sequence
+    if length > longest:
+        raise ConfigurationError(
+            f"training.sequenceLength: {length:,} is more than the {longest:,} positions that the base knows",
+            remedy=f"Use at most {longest}; longer documents are cut, which the data report says",
+        )
 
 
 def _configure(run: RunFile, folders: RunFolders, spec: ModelSpec, data: Data) -> LoRATrainer.Config:
