@@ -10,7 +10,7 @@ from torchtitan.components.dataloader import BaseDataLoader
 from torchtitan.components.loss import ChunkedLossWrapper, CrossEntropyLoss
 from torchtitan.components.optimizer import LRSchedulersContainer, OptimizersContainer, ParamGroupConfig
 from torchtitan.components.validate import Validator
-from torchtitan.config import CommConfig, CompileConfig, DebugConfig, TrainingConfig
+from torchtitan.config import CompileConfig, DebugConfig, TrainingConfig
 from torchtitan.models.common.config_utils import decoder_vocab_size
 from torchtitan.protocols.model_spec import ModelSpec
 
@@ -30,6 +30,7 @@ from finetune_trainer.train.metrics import ProgressMetrics
 from finetune_trainer.train.overrides import with_overrides
 from finetune_trainer.train.parallelism import batch_sizes, check_parallelism, parallelism_config
 from finetune_trainer.train.preflight import Preflight
+from finetune_trainer.train.timeouts import comm_config
 from finetune_trainer.train.trainer import LoRATrainer
 
 # "constant" decays in none of the steps; the others decay, to 0, in all steps after the warm-up.
@@ -157,7 +158,7 @@ def _configure(run: RunFile, folders: RunFolders, spec: ModelSpec, data: Data) -
         ),
         activation_checkpoint=RECOMPUTE[recompute],
         compile=CompileConfig(enable=not on_cpu),
-        comm=CommConfig(trace_buf_size=0) if on_cpu else CommConfig(),
+        comm=comm_config(run, spec.model),
         debug=DebugConfig(seed=run.training.seed, enable_structured_logging=False),
     )
 

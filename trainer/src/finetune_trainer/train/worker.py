@@ -105,8 +105,11 @@ def _reported_progress(trainer: LoRATrainer, folders: RunFolders) -> Iterator[No
         progress.record_checkpoint(f"step-{trainer.checkpointer.last_saved}")
     trainer.checkpointer.listeners.append(progress.record_checkpoint)
     trainer.metrics_processor.recorders.append(partial(_record, progress))
-    with serve_progress(progress.snapshot):
-        yield
+    try:
+        with serve_progress(progress.snapshot):
+            yield
+    finally:
+        progress.close()
 
 
 def _record(progress: TrainingProgress, record: StepRecord | ValidationRecord) -> None:

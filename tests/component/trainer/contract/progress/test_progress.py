@@ -1,6 +1,7 @@
 """What a stage says of itself, over real HTTP, and metrics.jsonl through crashes."""
 
 import json
+import os
 import socket
 import urllib.error
 import urllib.request
@@ -119,6 +120,7 @@ def test_metrics_have_one_line_a_step(tmp_path):
     for step in (1, 2):
         record(progress, step)
     progress.record_validation(2, 1.0)
+    progress.close()
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 2]
     names = {"step", "loss", "gradNorm", "learningRate", "tokensPerSecond", "peakMemoryBytes", "time"}
@@ -143,6 +145,7 @@ def test_a_resumed_run_repeats_no_line(tmp_path, content, resumed, kept):
     log = MetricsLog(file, resumed_step=resumed)
     assert steps_in(file) == kept
     log.append({"step": resumed + 1})
+    log.close()
     assert steps_in(file) == [*kept, resumed + 1]
 
 
@@ -150,7 +153,19 @@ def test_a_line_that_cannot_be_written_stops_nothing(tmp_path, caplog):
     log = MetricsLog(tmp_path / "metrics.jsonl", resumed_step=0)
     (tmp_path / "metrics.jsonl").mkdir()
     log.append({"step": 1})
+    log.close()
     assert "metrics.jsonl" in caplog.text
+
+
+def test_a_volume_that_hangs_does_not_keep_a_step(tmp_path):
+    file = tmp_path / "metrics.jsonl"
+    log = MetricsLog(file, resumed_step=0)
+    os.mkfifo(file)  # whose opening for writing waits for a reader
+    for step in (1, 2, 3):
+        log.append({"step": step})
+    with file.open("rb") as reader:
+        assert json.loads(reader.readline()) == {"step": 1}
+        log.close()
 
 
 def test_fetching_is_told_from_what_is_in_the_folder(tmp_path):

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,31 @@ logger = logging.getLogger(__name__)
 
 
 class MetricsLog:
-    """Appends lines. A resumed run repeats the steps after its checkpoint, so their old lines go first."""
+    """Appends lines. A resumed run repeats the steps after its checkpoint, so their old lines go first.
+
+    A thread writes: a volume that hangs for minutes must not have all the ranks wait for this one.
+    """
 
     def __init__(self, file: Path, *, resumed_step: int) -> None:
         self._file = file
         file.parent.mkdir(parents=True, exist_ok=True)
         _forget_after(file, resumed_step)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="metrics")
 
     def append(self, values: Mapping[str, Any]) -> None:
-        """Write one line, names in camelCase. A full disk must not end the training here: it is logged."""
+        """Have one line written, names in camelCase."""
         content = {camel_case(name): finite(value) for name, value in values.items() if value is not None}
+        self._thread.submit(self._write, json.dumps(content).encode() + b"\n")
+
+    def close(self) -> None:
+        """Return when every line is written."""
+        self._thread.shutdown()
+
+    def _write(self, line: bytes) -> None:
+        """A full disk must not end the training here: it is logged."""
         try:
             with self._file.open("ab", buffering=0) as stream:
-                stream.write(json.dumps(content).encode() + b"\n")
+                stream.write(line)
         except OSError as error:
             logger.warning("%s: %s", self._file, error)
 

@@ -70,6 +70,10 @@ class TrainingProgress:
         with self._lock:
             return self._progress
 
+    def close(self) -> None:
+        """Return when metrics.jsonl has everything that was recorded."""
+        self._log.close()
+
     def _eta(self, step: int, now: float) -> float | None:
         """Seconds to the last step at the pace of the recent ones."""
         first_step, then = self._moments[0]
