@@ -1,16 +1,30 @@
+import pytest
 import torch
+from safetensors.torch import save_file
 
-from finetune_trainer.checkpoint.tensors import Shard, ShardCopy, TrainedParameter, copy_shards, whole_tensors
+from finetune_trainer.checkpoint.tensors import Part, TrainedParameter, check_finite, copy_shards
+from finetune_trainer.checkpoint.transfers import planned_transfers
+from finetune_trainer.contract.failure import CheckpointError
 
 
-def test_shards_make_up_the_whole_and_the_scalars() -> None:
-    matrix, count = torch.arange(12.0).reshape(4, 3), torch.tensor(7.0)
-    rows = [(slice(0, 3), slice(0, 3)), (slice(3, 4), slice(0, 3)), (slice(4, 4), slice(0, 3))]
-    shards = [Shard("a", (4, 3), place, matrix[place]) for place in rows] + [Shard("a/step", (), (), count)]
-    whole = whole_tensors([*shards, shards[0]])  # a copy of what another rank has too
-    assert whole.keys() == {"a", "a/step"}
-    assert torch.equal(whole["a"], matrix)
-    assert torch.equal(whole["a/step"], count)
+def _rows(start: int, end: int, name: str = "a") -> Part:
+    return Part(name, (4, 3), torch.float32, (start, 0), (end, 3))
+
+
+def test_ranks_take_turns_in_writing_and_each_part_travels_once() -> None:
+    held = [
+        {"layer-0": [_rows(0, 2)], "layer-1": [_rows(0, 2, "b")]},
+        {"layer-0": [_rows(2, 4)], "layer-1": [_rows(2, 4, "b")]},
+        {"layer-0": [_rows(0, 2)], "layer-1": [_rows(0, 2, "b")]},  # has what rank 0 has
+    ]
+    planned = planned_transfers(held)
+    assert [(each.file, each.part.start[0], each.source, each.writer) for each in planned] == [
+        ("layer-0", 0, 0, 0),
+        ("layer-0", 2, 1, 0),
+        ("layer-1", 2, 1, 1),
+        ("layer-1", 0, 0, 1),
+    ]
+    assert [each.number for each in planned] == [0, 1, 2, 3]
 
 
 def test_a_copy_does_not_change_with_the_training() -> None:
@@ -18,7 +32,14 @@ def test_a_copy_does_not_change_with_the_training() -> None:
     copies = copy_shards([TrainedParameter("a", parameter, {"exp_avg": torch.zeros(2)})])
     with torch.no_grad():
         parameter.fill_(5.0)
-    assert [copied.name for copied in copies] == ["a", "a/exp_avg"]
+    assert [copied.part.name for copied in copies] == ["a", "a/exp_avg"]
     assert copies[0].values.tolist() == [1.0, 1.0]
-    assert isinstance(copies[0], ShardCopy)
-    assert copies[0].located().place == (slice(0, 2),)
+    assert copies[0].part.slices == (slice(0, 2),)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_not_finite_is_named(tmp_path, value: float) -> None:
+    file = tmp_path / "layer-3.safetensors"
+    save_file({"a": torch.ones(2), "b/exp_avg": torch.tensor([1.0, value]), "step": torch.tensor(2)}, file)
+    with pytest.raises(CheckpointError, match=r"layer-3\.safetensors: b/exp_avg is not finite"):
+        check_finite(file)

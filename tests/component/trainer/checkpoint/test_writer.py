@@ -18,7 +18,7 @@ from waiting import HANG_SECONDS
 from finetune_trainer.checkpoint import files
 from finetune_trainer.checkpoint.tensors import TrainedParameter, copy_shards, read_tensors
 from finetune_trainer.checkpoint.writer import CheckpointWriter, Snapshot
-from finetune_trainer.contract.failure import StorageError
+from finetune_trainer.contract.failure import CheckpointError, StorageError
 
 RANKS = 4
 PLACEMENTS = {
@@ -50,10 +50,10 @@ def _parameters(scale: float = 1.0) -> list[TrainedParameter]:
     ]
 
 
-def _snapshot(step: int, rank: int) -> Snapshot:
+def _snapshot(step: int, rank: int, second_stage: float = 5.0) -> Snapshot:
     layers = {"layer-0.safetensors": copy_shards(_parameters())}
     if rank >= 2:  # a pipeline's second stage
-        own = TrainedParameter("b", torch.full((2,), 5.0), {})
+        own = TrainedParameter("b", torch.full((2,), second_stage), {})
         layers["layer-1.safetensors"] = copy_shards([own])
     return Snapshot(
         step=step,
@@ -86,6 +86,14 @@ def _fail(folder: Path, rank: int) -> None:
     writer = CheckpointWriter(folder, keep=2, on_saved=lambda _step: None)
     writer.start(_snapshot(2, rank))
     with pytest.raises(StorageError, match="no space left"):
+        writer.wait()
+    writer.close()
+
+
+def _diverge(folder: Path, rank: int) -> None:
+    writer = CheckpointWriter(folder, keep=2, on_saved=lambda _step: None)
+    writer.start(_snapshot(2, rank, second_stage=float("nan")))
+    with pytest.raises(CheckpointError, match=r"layer-1\.safetensors: b is not finite"):
         writer.wait()
     writer.close()
 
@@ -140,4 +148,9 @@ def test_checkpoint_of_four_ranks_is_whole_and_read_back(tmp_path: Path) -> None
 
 def test_volume_that_is_full_for_one_rank_fails_all_and_publishes_nothing(tmp_path: Path) -> None:
     together(_fail, tmp_path)
+    assert files.saved_steps(tmp_path) == []
+
+
+def test_values_that_are_not_finite_on_one_rank_fail_all_and_publish_nothing(tmp_path: Path) -> None:
+    together(_diverge, tmp_path)
     assert files.saved_steps(tmp_path) == []

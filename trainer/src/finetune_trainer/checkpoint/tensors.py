@@ -67,49 +67,64 @@ def layer_file(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class ShardCopy:
-    """A copy on the host of what this rank holds of `tensor`, which itself goes on changing."""
-
-    name: str
-    tensor: torch.Tensor
-    values: torch.Tensor
-
-    def located(self) -> "Shard":
-        """With its place in the whole tensor."""
-        return Shard(self.name, tuple(self.tensor.shape), shard_slices(self.tensor), self.values)
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Part of the tensor `name` of size `shape`: `values` at `place`, one slice a dimension."""
+class Part:
+    """A part of the tensor `name` of size `shape`: from `start` up to `end`, a number a dimension."""
 
     name: str
     shape: tuple[int, ...]
-    place: tuple[slice, ...]
+    dtype: torch.dtype
+    start: tuple[int, ...]
+    end: tuple[int, ...]
+
+    @property
+    def slices(self) -> tuple[slice, ...]:
+        return tuple(slice(start, end) for start, end in zip(self.start, self.end, strict=True))
+
+
+@dataclass(frozen=True)
+class ShardCopy:
+    """A copy on the host of what this rank holds of a tensor, which itself goes on changing."""
+
+    part: Part
     values: torch.Tensor
 
 
 def copy_shards(parameters: Iterable[TrainedParameter]) -> list[ShardCopy]:
     """Copy what this rank holds; no other rank is asked, as the training stands still meanwhile."""
     return [
-        ShardCopy(name, tensor, local_tensor(tensor).detach().to("cpu", copy=True))
+        ShardCopy(_part(name, tensor), values)
         for parameter in parameters
         for name, tensor in parameter.tensors()
+        if (values := local_tensor(tensor).detach().to("cpu", copy=True)).numel()
     ]
 
 
-def whole_tensors(shards: Iterable[Shard]) -> dict[str, torch.Tensor]:
-    """The tensors that all ranks' shards make up, by name."""
-    whole: dict[str, torch.Tensor] = {}
-    for shard in shards:
-        if shard.name not in whole:
-            whole[shard.name] = torch.empty(shard.shape, dtype=shard.values.dtype)
-        whole[shard.name][shard.place] = shard.values
-    return whole
+def _part(name: str, tensor: torch.Tensor) -> Part:
+    """What this rank holds of `tensor`."""
+    slices = shard_slices(tensor)
+    return Part(
+        name,
+        tuple(tensor.shape),
+        tensor.dtype,
+        tuple(piece.start for piece in slices),
+        tuple(piece.stop for piece in slices),
+    )
 
 
 def write_tensors(tensors: Mapping[str, torch.Tensor], file: Path) -> None:
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, file)
+
+
+def check_finite(file: Path) -> None:
+    """Raise CheckpointError, naming the tensor of `file` that has a value which is NaN or infinite."""
+    with safe_open(file, framework="pt") as source:
+        for name in source.keys():  # noqa: SIM118 (safe_open cannot be iterated)
+            tensor = source.get_tensor(name)
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                raise CheckpointError(
+                    f"{file}: {name} is not finite, so this checkpoint is not kept",
+                    remedy="Lower training.learningRate; the run goes on from the checkpoint before",
+                )
 
 
 def read_tensors(parameters: Iterable[TrainedParameter], file: Path) -> None:

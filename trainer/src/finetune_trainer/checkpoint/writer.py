@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,10 @@ from safetensors.torch import save_file
 
 from finetune_trainer.checkpoint import files
 from finetune_trainer.checkpoint.randomness import by_rank
-from finetune_trainer.checkpoint.tensors import ShardCopy, whole_tensors, write_tensors
+from finetune_trainer.checkpoint.tensors import ShardCopy, check_finite, write_tensors
+from finetune_trainer.checkpoint.transfers import Exchange, planned_transfers
 from finetune_trainer.distributed.agreement import (
     gather_objects,
-    gather_objects_at,
     new_host_group,
     write_together,
 )
@@ -99,20 +98,21 @@ class CheckpointWriter:
 
     def _write_layers(self, snapshot: Snapshot, staging: Path) -> dict[str, str]:
         """Put the layers together, each on one of the ranks that hold it, and write them; their checksums."""
-        holders = gather_objects(sorted(snapshot.layers), self._group)
+        own = {file: [copied.part for copied in copies] for file, copies in snapshot.layers.items()}
+        transfers = planned_transfers(gather_objects(own, self._group))
+        exchange = Exchange(transfers, snapshot.layers, self._group)
         checksums: dict[str, str] = {}
         failure: Exception | None = None
-        for turn, name in enumerate(sorted(set().union(*holders))):
-            ranks = [rank for rank, names in enumerate(holders) if name in names]
-            own = [copied.located() for copied in snapshot.layers.get(name, ())]
-            shards = gather_objects_at(ranks[turn % len(ranks)], own, self._group)
-            if shards is None or failure is not None:
-                continue
+        for name in exchange.files():
+            tensors = exchange.whole(name)
+            if failure is not None:
+                continue  # The others still want to send their parts.
             try:
-                write_tensors(whole_tensors(chain(*shards)), staging / name)
+                write_tensors(tensors, staging / name)
                 checksums[name] = _finish(staging / name)
             except Exception as error:
-                failure = error  # The others still want to bring their shards.
+                failure = error
+        exchange.wait()
         if failure is not None:
             raise failure
         return checksums
@@ -129,10 +129,16 @@ def _write_states(
 ) -> dict[str, str]:
     (staging / files.STATE).write_text(json.dumps(state, indent=2) + "\n")
     save_file(random_states, staging / files.RANDOM_STATE)
-    return {name: _finish(staging / name) for name in (files.STATE, files.RANDOM_STATE)}
+    for name in (files.STATE, files.RANDOM_STATE):
+        files.sync(staging / name)
+    return {name: files.sha256(staging / name) for name in (files.STATE, files.RANDOM_STATE)}
 
 
 def _finish(file: Path) -> str:
-    """Have the file on the disk; its checksum. The rank that wrote it may be on another node than rank 0."""
+    """Have the file on the disk, read it back and see that it is finite; its checksum.
+
+    The rank that wrote it does all that: it may be on another node than rank 0.
+    """
     files.sync(file)
+    check_finite(file)
     return files.sha256(file)

@@ -46,13 +46,6 @@ def gather_objects(value: T, group: dist.ProcessGroup | None = None) -> list[T]:
     return values
 
 
-def gather_objects_at(rank: int, value: T, group: dist.ProcessGroup) -> list[T] | None:
-    """`value` of every rank, by rank, on `rank`; None on the others."""
-    values: list[Any] | None = [None] * dist.get_world_size() if dist.get_rank() == rank else None
-    dist.gather_object(value, values, dst=rank, group=group)
-    return values
-
-
 def from_rank_zero(compute: Callable[[], T]) -> T:
     """What `compute` returns on rank 0, on every rank; its Failure or OSError is a failure on all."""
     outcome: list[Any] = [None, None]
@@ -69,11 +62,13 @@ def from_rank_zero(compute: Callable[[], T]) -> T:
 
 
 def write_together(write: Callable[[], T], folder: Path, group: dist.ProcessGroup | None = None) -> list[T]:
-    """Run `write` on every rank and return all results; StorageError on every rank if it failed on one."""
+    """Run `write` on every rank and return all results. A Failure or OSError on one is a failure on all."""
     result: T | None = None
     problem: Failure | None = None
     try:
         result = write()
+    except Failure as error:
+        problem = error
     except (OSError, SafetensorError) as error:
         problem = storage_failure(error, folder)
     outcomes = gather_objects((result, problem), group)

@@ -54,7 +54,7 @@ class FiniteCheck:
 
     def _watch(self, _module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
         if torch.is_grad_enabled() and not output.requires_grad:  # frozen, so this is where gradients end
-            output.requires_grad_().register_hook(self._note_gradient)
+            output.requires_grad_().register_hook(self._note_gradient)  # type: ignore[no-untyped-call]
 
     def _note_gradient(self, gradient: torch.Tensor) -> None:
         self._bad_gradient.logical_or_(~local_tensor(gradient).isfinite().all())
