@@ -42,7 +42,8 @@ def test_logits_are_those_of_transformers(
     positions = torch.arange(first, first + length).unsqueeze(0)
     masks = model.get_attention_masks(positions)
     logits = model.eval()(tokens, positions=positions, attention_masks=masks)
-    torch.testing.assert_close(logits, tiny_model()(tokens, position_ids=positions).logits, atol=2e-4, rtol=0)
+    expected = tiny_model()(tokens, position_ids=positions).logits
+    torch.testing.assert_close(logits, expected, atol=2e-4, rtol=0)
 
 
 @pytest.mark.parametrize(

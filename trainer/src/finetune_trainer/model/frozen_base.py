@@ -34,7 +34,7 @@ class FrozenBaseModel(DeepSeekV3Model):
             return max(rope.max_seq_len, int(extended))
 
         def update_from_config(self, *, config: Any, **settings: Any) -> None:
-            """torchtitan refuses sequences for which its flavours' tables of RoPE, of 16,384, are too short."""
+            """torchtitan refuses sequences longer than its flavours' tables of RoPE, which end at 16,384."""
             for layer in self.layers:
                 rope = layer.attention.rope
                 length = max(rope.max_seq_len, config.training.seq_len)
