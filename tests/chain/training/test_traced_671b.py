@@ -1,0 +1,100 @@
+"""A rank of the 671B examples, traced on a CPU: what it holds, loads, sends, and has in memory at most."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetune_operator.core.capacity.architecture import FLAVORS
+from finetune_operator.core.capacity.training import Layout, Training, training_memory
+
+pytestmark = pytest.mark.chain
+
+CASE = Path(__file__).with_name("trace_case.py")
+GOLDEN = Path(__file__).parents[2] / "golden/run/671b.json"
+MODEL = FLAVORS["671B_lora"]
+LAYERS, MOE_LAYERS, EXPERTS, DEGREE = 61, 58, 256, 8
+HIDDEN, EXPERT_HIDDEN, TOP_K, LENGTH = 7168, 2048, 8, 4096
+NODE = {"workers": {"nodes": 1}, "training": {"frozenDtype": "float8", "frozenArithmetic": "float8"}}
+
+
+def trace(folder: Path, rank: int, changes: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    run = json.loads(GOLDEN.read_text())
+    for section, values in changes.items():
+        run[section] |= values
+    (folder / "run.json").write_text(json.dumps(run))
+    command = [sys.executable, CASE, folder / "run.json", str(rank), folder / "trace.json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-4000:]
+    told: dict[str, Any] = json.loads((folder / "trace.json").read_text())
+    return told
+
+
+def planned(processes: int, frozen: str) -> dict[str, int]:
+    """What Fits says of the example, without what it adds for CUDA."""
+    return training_memory(
+        Training(
+            model=MODEL,
+            layout=Layout(processes=processes, expert=DEGREE),
+            frozen=frozen,
+            compute="bfloat16",
+            targets=["attention"],
+            rank=16,
+            sequence_length=LENGTH,
+            micro_batch_size=1,
+            recompute="full",
+            float8_products=frozen == "float8",
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("rank", "nodes", "changes", "frozen", "experts"),
+    [
+        pytest.param(13, 4, {}, "bfloat16", range(168, 176), id="rank 13 of 32"),
+        pytest.param(2, 1, NODE, "float8", range(64, 96), id="rank 2 of one node in FP8"),
+    ],
+)
+def test_a_rank_of_the_example(
+    tmp_path: Path, rank: int, nodes: int, changes: dict[str, Any], frozen: str, experts: range
+) -> None:
+    told, processes = trace(tmp_path, rank, changes), nodes * DEGREE
+    assert told["layers"] == LAYERS
+    _check_parameters(told["parameters"], processes)
+    assert told["planned"]["experts"] == list(experts)  # of this rank's node, then of its part of them
+    plan = planned(processes, frozen)
+    base = next(size for name, size in plan.items() if name.startswith("frozen base"))
+    assert told["planned"]["bytes"] == pytest.approx(base, rel=0.01)
+    assert told["loadedBytes"] == pytest.approx(base, rel=0.01)
+    assert told["peakBytes"] == pytest.approx(sum(plan.values()), rel=0.1)
+    _check_collectives(told["collectives"], processes, frozen)
+
+
+def _check_parameters(parameters: dict[str, Any], processes: int) -> None:
+    weights = parameters["moe.routed_experts.inner_experts.w1_EFD"]
+    assert weights["shape"] == [EXPERTS, EXPERT_HIDDEN, HIDDEN]
+    assert weights["local"] == [EXPERTS // processes, EXPERT_HIDDEN, HIDDEN]
+    adapter = parameters["attention.wo.lora_b.weight"]
+    assert (adapter["shape"], adapter["dtype"]) == ([HIDDEN, 16], "float32")
+    assert adapter["local"] == [HIDDEN // processes, 16]
+    trained = {name for name, parameter in parameters.items() if parameter["gradient"]}
+    assert trained == {name for name in parameters if "lora_" in name}
+
+
+def _check_collectives(collectives: dict[str, Any], processes: int, frozen: str) -> None:
+    """A layer's experts are gathered by FSDP, twice a step, only where it has divided them."""
+    byte = 1 if frozen == "float8" else 2
+    own_experts = MOE_LAYERS * 3 * EXPERTS // DEGREE * EXPERT_HIDDEN * HIDDEN * byte
+    gathered = collectives["allgather_base"]["bytes"]
+    if processes > DEGREE:
+        assert 2 * own_experts < gathered < 2 * own_experts * 1.25
+    else:
+        assert gathered < own_experts
+    assert collectives["reduce_scatter_base"]["calls"] == LAYERS
+    # There and back, forward, again, and backward; and, forward and again, who gets how many.
+    assert collectives["alltoall"]["calls"] == MOE_LAYERS * (6 + 2)
+    sent = TOP_K * LENGTH * HIDDEN * 2
+    assert collectives["alltoall"]["bytes"] == pytest.approx(MOE_LAYERS * 6 * sent, rel=0.01)
