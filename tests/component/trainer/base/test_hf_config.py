@@ -260,6 +260,11 @@ def test_rope_is_read_in_every_spelling(fields: dict[str, Any], rope: Rope) -> N
         pytest.param({"rope_scaling": YARN | {"truncate": False}}, "truncate is False", id="truncate"),
         pytest.param({"rope_scaling": YARN | {"short_factor": [1]}}, "short_factor", id="another key"),
         pytest.param({"rope_scaling": "yarn"}, "'yarn', which is no object", id="no object"),
+        pytest.param({"rope_theta": None}, "rope_theta is None, which is no number", id="theta null"),
+        pytest.param(
+            {"rope_parameters": {"rope_theta": None, "rope_type": "default"}}, "None", id="null inside"
+        ),
+        pytest.param({"rope_scaling": YARN | {"truncate": None}}, "truncate is None", id="truncate null"),
         pytest.param({"rope_theta": "1e4"}, "rope_theta is '1e4'", id="theta a string"),
         pytest.param(
             {"rope_scaling": YARN, "rope_parameters": YARN | {"factor": 4}}, "contradict", id="two ropes"

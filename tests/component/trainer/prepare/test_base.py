@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from finetune_trainer.__main__ import main
+from finetune_trainer.base.float8 import quantize
 from finetune_trainer.contract.failure import DataError
 from finetune_trainer.prepare.marker import MARKER, read_marker, require_complete
 
@@ -102,6 +103,19 @@ def retype_tensor(name, dtype):
         save_file(tensors, base / SHARD)
 
     return retype
+
+
+def float8_tensor(name):
+    def quantized(base):
+        shard = next(file for file in base.glob("*.safetensors") if name in load_file(file))
+        tensors = load_file(shard)
+        tensors[name], tensors[f"{name}_scale_inv"] = quantize(tensors[name])
+        save_file(tensors, shard)
+        index = json.loads((base / "model.safetensors.index.json").read_text())
+        index["weight_map"][f"{name}_scale_inv"] = shard.name
+        (base / "model.safetensors.index.json").write_text(json.dumps(index))
+
+    return quantized
 
 
 def link_to_nowhere(base):
@@ -339,6 +353,27 @@ def change_config(**fields):
             "BaseInvalid",
             "experts fused into one tensor",
             id="fused-experts",
+        ),
+        pytest.param(
+            change_config(
+                quantization_config={
+                    "quant_method": "fp8",
+                    "fmt": "e4m3",
+                    "weight_block_size": [128, 128],
+                    "activation_scheme": "dynamic",
+                }
+            ),
+            3,
+            "BaseInvalid",
+            "quantization_config says that weights are in FP8, but none is",
+            id="fp8-in-the-config-only",
+        ),
+        pytest.param(
+            float8_tensor("model.layers.0.self_attn.o_proj.weight"),
+            3,
+            "BaseInvalid",
+            "quantization_config is missing, but model.layers.0.self_attn.o_proj.weight is in FP8",
+            id="fp8-in-the-weights-only",
         ),
         pytest.param(
             retype_tensor("lm_head.weight", torch.int8),

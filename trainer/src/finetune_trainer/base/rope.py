@@ -52,7 +52,7 @@ class Rope:
 def read_rope(config: Mapping[str, Any], file: Path) -> Rope:
     """The rope of a config.json. Raises DataError naming the field that cannot be computed with exactly."""
     where, fields = _rope_fields(config, file)
-    theta = _number(fields, "rope_theta", where, file, config.get("rope_theta") or DEFAULT_THETA)
+    theta = _theta(config, fields, where, file)
     kind = fields.get("rope_type", fields.get("type", "default"))
     if {fields.get("rope_type", kind), fields.get("type", kind)} != {kind}:
         raise _refused(file, f"{where} has both type {fields['type']!r} and rope_type {kind!r}", "Remove one")
@@ -67,6 +67,13 @@ def read_rope(config: Mapping[str, Any], file: Path) -> Rope:
         raise _refused(file, f"{where} has no type", 'Add "type": "yarn", or "default" if it is not scaled')
     _check_keys(fields, where, file)
     return Rope(theta=theta, yarn=_yarn(fields, where, file) if kind == "yarn" else None)
+
+
+def _theta(config: Mapping[str, Any], fields: Mapping[str, Any], where: str, file: Path) -> float:
+    """Beside the other fields of the rope, or inside, which goes before. Null is no default: it fails."""
+    if "rope_theta" in fields:
+        return _above_0(fields["rope_theta"], f"{where}.rope_theta", file)
+    return _above_0(config.get("rope_theta", DEFAULT_THETA), "rope_theta", file)
 
 
 def _rope_fields(config: Mapping[str, Any], file: Path) -> tuple[str, Mapping[str, Any]]:
@@ -117,12 +124,14 @@ _ONE_VALUE = {"truncate": True, "partial_rotary_factor": 1, "extrapolation_facto
 def _check_keys(fields: Mapping[str, Any], where: str, file: Path) -> None:
     known = {"rope_type", "type", "rope_theta", *_YARN_FIELDS}
     for name, value in fields.items():
-        if name in known or value is None or (name in _ONE_VALUE and value == _ONE_VALUE[name]):
+        if name in known or (name in _ONE_VALUE and value == _ONE_VALUE[name]):
+            continue
+        if value is None and name not in _ONE_VALUE:
             continue
         problem = (
             "with which transformers and vLLM compute differently"
             if name == "attention_factor"
-            else ("which is not computed with here")
+            else "which is not computed with here"
         )
         raise _refused(file, f"{where}.{name} is {value!r}, {problem}", "Use a base without it")
 
@@ -133,8 +142,12 @@ def _number(fields: Mapping[str, Any], name: str, where: str, file: Path, defaul
         value = default
     if value is None:
         raise _refused(file, f"{where}.{name} is missing, which YaRN needs", "Add it, as the base was made")
+    return _above_0(value, f"{where}.{name}", file)
+
+
+def _above_0(value: Any, field: str, file: Path) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise _refused(file, f"{where}.{name} is {value!r}, which is no number above 0", "Correct it")
+        raise _refused(file, f"{field} is {value!r}, which is no number above 0", "Correct it, or remove it")
     return float(value)
 
 

@@ -58,12 +58,12 @@ class BaseTensors:
                 f"is of type {self._dtype(name)}; {', '.join(DTYPES)} are read",
                 "Use the model in bfloat16, or in DeepSeek's own FP8",
             )
-        if self._is_float8(name):
+        if self.is_float8(name):
             self._check_scale(name, shape)
 
     def read(self, name: str, part: tuple[slice, ...]) -> torch.Tensor:
         """`part` of tensor `name`, in the file's dtype; FP8 blocks come dequantised, in float32."""
-        if not self._is_float8(name):
+        if not self.is_float8(name):
             return self._read(name, part)
         blocks = enclosing_blocks(part)
         scales = self._read(name + SCALE_SUFFIX, blocks)
@@ -71,7 +71,7 @@ class BaseTensors:
 
     def read_float8(self, name: str, part: tuple[slice, slice], device: torch.device) -> torch.Tensor:
         """`part` of tensor `name` in FP8: the file's, or quantised from the whole blocks around it."""
-        if self._is_float8(name):
+        if self.is_float8(name):
             return self._read(name, part)
         rows, columns = _elements(enclosing_blocks(part))
         values, _ = quantize(self._read(name, (rows, columns)).to(device))
@@ -92,7 +92,7 @@ class BaseTensors:
             for piece, size in zip(part, sizes, strict=True)
         )
         blocks = tuple(slice(int(numbers[0]), int(numbers[-1]) + 1) for numbers in (rows, columns))
-        if self._is_float8(name):
+        if self.is_float8(name):
             found = self._read(name + SCALE_SUFFIX, blocks)
         else:
             found = quantize(self._read(name, _elements(blocks)).to(device))[1]
@@ -108,7 +108,8 @@ class BaseTensors:
             ) from error
         return tensor
 
-    def _is_float8(self, name: str) -> bool:
+    def is_float8(self, name: str) -> bool:
+        """Whether tensor `name` is in FP8, with scales of its own."""
         return self._dtype(name) == FLOAT8
 
     def _dtype(self, name: str) -> str:

@@ -1,6 +1,6 @@
 """Whether a base model is the one that the run's flavour trains."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import torch
 from finetune_trainer.base.hf_config import CONFIG, check_supported, mismatch, read_hf_config
 from finetune_trainer.base.tensors import BaseTensors
 from finetune_trainer.base.unread import check_all_read
-from finetune_trainer.contract.failure import ConfigurationError, Reason
+from finetune_trainer.contract.failure import ConfigurationError, DataError, Reason
 from finetune_trainer.model.base_loader import check_tensor, frozen_tensors
 from finetune_trainer.model.flavors import FLAVORS, build_model_config
 from finetune_trainer.model.names import CheckpointNames
@@ -52,3 +52,22 @@ def check_tensors(flavor: str, folder: Path) -> None:
     check_all_read(tensors, read, layers=len(config.layers))
     for name, tensor in frozen:
         check_tensor(name, tensor, names, tensors)
+    _check_float8(tensors, read, folder)
+
+
+def _check_float8(tensors: BaseTensors, read: Set[str], folder: Path) -> None:
+    """vLLM reads weights as config.json says they are, and dies at the first that is not."""
+    found = next((name for name in sorted(read) if tensors.is_float8(name)), None)
+    said = read_hf_config(folder).get("quantization_config") is not None
+    if found is not None and not said:
+        raise DataError(
+            f"{folder / CONFIG}: quantization_config is missing, but {found} is in FP8",
+            Reason.BASE_INVALID,
+            remedy="Add the quantization_config of DeepSeek-V3's own config.json",
+        )
+    if said and found is None:
+        raise DataError(
+            f"{folder / CONFIG}: quantization_config says that weights are in FP8, but none is",
+            Reason.BASE_INVALID,
+            remedy="Remove quantization_config from it",
+        )
