@@ -10,10 +10,14 @@ import pytest
 import torch
 from random_base import write_tiny_base
 from safetensors.torch import load_file, save_file
+from torchtitan.models.deepseek_v3 import deepseekv3_configs
+from transformers import DeepseekV2Config, DeepseekV2ForCausalLM
 
 from finetune_trainer.base.float8 import quantize
 from finetune_trainer.base.tensors import BaseTensors
 from finetune_trainer.contract.failure import DataError
+from finetune_trainer.model.flavors import FLAVORS, Flavor
+from finetune_trainer.prepare.architecture import check_architecture, check_tensors
 from finetune_trainer.prepare.parity import compare, compare_with_transformers, weights
 
 TOKENS = len(compare.POSITIONS)
@@ -145,3 +149,48 @@ def test_bytes_are_counted(base: Path) -> None:
     tensors = BaseTensors(base)
     assert weights.read_rows(tensors, "lm_head.weight", 0, 10).shape == (10, 256)
     assert tensors.bytes_read == 10 * 256 * 4
+
+
+def _write_deepseek_v2(folder: Path) -> None:
+    """A base of torchtitan's debug model, which routes by softmax and has no low rank of its queries."""
+    config = DeepseekV2Config(
+        vocab_size=2048,
+        hidden_size=256,
+        num_hidden_layers=6,
+        first_k_dense_replace=1,
+        num_attention_heads=16,
+        q_lora_rank=None,
+        kv_lora_rank=512,
+        intermediate_size=1024,
+        moe_intermediate_size=256,
+        n_routed_experts=8,
+        n_shared_experts=2,
+        num_experts_per_tok=3,
+        max_position_embeddings=163840,
+        rope_parameters={
+            "rope_type": "yarn",
+            "rope_theta": 10000.0,
+            "factor": 40.0,
+            "mscale": 0.707,
+            "mscale_all_dim": 0.707,
+            "original_max_position_embeddings": 4096,
+        },
+    )
+    torch.manual_seed(0)
+    model = DeepseekV2ForCausalLM(config)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "norm" not in name:
+                parameter.normal_(std=parameter.shape[-1] ** -0.5)
+    model.save_pretrained(folder)
+
+
+def test_deepseek_v2_is_compared_with_its_own_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FLAVORS, "debug_v2", Flavor(build=deepseekv3_configs["debugmodel"]))
+    _write_deepseek_v2(tmp_path)
+    check_architecture("debug_v2", tmp_path)
+    check_tensors("debug_v2", tmp_path)
+    report = compare_with_transformers("debug_v2", tmp_path)
+    assert report is not None
+    assert report.compared_with == "DeepseekV2ForCausalLM"
+    assert report.greatest_difference < 1e-5
