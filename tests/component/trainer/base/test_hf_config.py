@@ -150,6 +150,7 @@ def test_published_config_fits(tmp_path: Path, flavor: str, config: dict[str, An
         pytest.param({"n_shared_experts": 2}, "n_shared_experts is 2", id="shared experts"),
         pytest.param({"num_key_value_heads": 8}, "num_key_value_heads is 8", id="grouped heads"),
         pytest.param({"v_head_dim": 64}, "v_head_dim is 64", id="head size"),
+        pytest.param({"head_dim": 128}, "head_dim is 128, the flavor needs 64", id="rope's size"),
         pytest.param({"num_hidden_layers": "61"}, "num_hidden_layers is '61'", id="a string"),
         pytest.param({"scoring_func": None}, "scoring_func is missing, without which vLLM", id="no scoring"),
         pytest.param({"model_type": "llama"}, "model_type is 'llama', another model", id="llama"),

@@ -57,6 +57,9 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 }
 TOPK_METHODS = {"deepseek_v3": "noaux_tc", "deepseek_v2": "greedy"}
 
+FOLLOWING = ("head_dim", "qk_head_dim")
+"""Fields that follow from others where config.json leaves them out, but which transformers takes from it."""
+
 FIXED: Mapping[str, tuple[Any, str]] = {
     "attention_bias": (False, "The biases of the attention would be left out: use a base without them"),
     "mlp_bias": (False, "The biases of the MLPs would be left out: use a base without them"),
@@ -87,9 +90,6 @@ unsloth_version use_bfloat16 use_cache
 CHANGES_NOTHING = frozenset(
     {
         *_TRAINING_AND_SAVING.split(),
-        # These follow from the heads' sizes; transformers computes them anew.
-        "head_dim",
-        "qk_head_dim",
         # The context that the base was made for; a scaled rope has a field of its own for it.
         "max_position_embeddings",
         "model_max_length",

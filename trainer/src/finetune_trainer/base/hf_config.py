@@ -20,6 +20,7 @@ from finetune_trainer.base.config_fields import (
     COMPUTES,
     DEFAULTS,
     FIXED,
+    FOLLOWING,
     TOPK_METHODS,
 )
 from finetune_trainer.base.foreign_files import foreign_content
@@ -76,6 +77,8 @@ def mismatch(model: DeepSeekV3Model.Config, config: Mapping[str, Any]) -> str | 
     """The first field of a config.json that `model` contradicts, the rope left aside; None if it fits."""
     defaults = DEFAULTS[config["model_type"]]
     for field, expected in expected_fields(model):
+        if field in FOLLOWING and field not in config:
+            continue
         found = config.get(field, defaults.get(field))
         if found is None:
             found = _when_null(field, config)
@@ -110,6 +113,8 @@ def expected_fields(model: DeepSeekV3Model.Config) -> Iterator[tuple[str, Any]]:
     yield "qk_nope_head_dim", attention.qk_nope_head_dim
     yield "qk_rope_head_dim", attention.qk_rope_head_dim
     yield "v_head_dim", attention.v_head_dim
+    yield "head_dim", attention.qk_rope_head_dim
+    yield "qk_head_dim", attention.qk_nope_head_dim + attention.qk_rope_head_dim
     yield from _expected_experts(model)
 
 
@@ -179,6 +184,7 @@ def _check_unknown(config: Mapping[str, Any], file: Path) -> None:
 _FLAVOR_FIELDS = frozenset(
     {"model_type", "num_key_value_heads", "num_experts_per_tok", "quantization_config", "compression_config"}
     | DEFAULTS["deepseek_v2"].keys()
+    | set(FOLLOWING)
 )
 
 
