@@ -30,7 +30,7 @@ from finetune_operator.core.objects import Manifest, Ref
 from finetune_operator.core.observed.child import ObservedChild
 from finetune_operator.core.observed.job import JobState, ObservedJob
 from finetune_operator.core.outcome import Outcome
-from finetune_operator.core.run import run_file
+from finetune_operator.core.run import run_of
 from finetune_operator.finetune import Observed
 from finetune_operator.finetune.children.names import names_of
 from finetune_operator.finetune.reconcile import reconcile as reconcile_job
@@ -155,7 +155,7 @@ def children_of(answer: Manifest) -> Iterator[Manifest]:
         yield from reconcile_deployment(deployment, ServingObserved(jobs=jobs), NOW, Config()).apply
         return
     job = FineTuneJob.model_validate(answer)
-    names = names_of(job, run_file(job)["run"])
+    names = names_of(job, run_of(job.spec))
     done: tuple[ObservedJob, ...] = ()
     known: dict[Ref, ObservedChild] = {}
     for stage in stages_of(job.spec):

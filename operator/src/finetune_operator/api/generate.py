@@ -1,4 +1,4 @@
-"""`python -m finetune_operator.api.generate`: write the CRDs and the run contract's schema, or check them."""
+"""`python -m finetune_operator.api.generate`: write CRDs, the run contract's schema and a guide, or check."""
 
 import argparse
 import json
@@ -11,6 +11,7 @@ from finetune_operator.api import GROUP
 from finetune_operator.api.crd import custom_resource_definition
 from finetune_operator.api.resources import RESOURCES
 from finetune_operator.api.run_file import RunFile
+from finetune_operator.api.what_may_change import what_may_change_guide
 
 _HEADER = "# Generated from operator/src/finetune_operator/api by `make generate`; edit the models instead.\n"
 
@@ -23,6 +24,7 @@ def generated_files() -> dict[Path, str]:
         files[Path(f"crds/{resource.plural}.{GROUP}.yaml")] = _HEADER + definition
     schema = RunFile.model_json_schema(by_alias=True, mode="serialization")
     files[Path("contract/run.schema.json")] = json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+    files[Path("docs/guides/what-may-change.md")] = what_may_change_guide()
     return files
 
 

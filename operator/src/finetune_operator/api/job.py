@@ -16,6 +16,7 @@ from finetune_operator.api.scheduling import RestartPolicy, SchedulingSpec
 from finetune_operator.api.status import FineTuneJobStatus
 from finetune_operator.api.storage import StorageSpec
 from finetune_operator.api.training import Flavor, TrainingSpec
+from finetune_operator.api.what_may_change import transition_rules
 from finetune_operator.api.workers import WorkersSpec
 
 _MODEL_PROCESSES = (
@@ -27,9 +28,6 @@ _WORLD_SIZE = (
     " : (self.workers.gpusPerNode > 0 ? self.workers.gpusPerNode : 1)))"
 )
 _DATA_DEGREE = f"({_WORLD_SIZE} / {_MODEL_PROCESSES})"
-
-# What decides the weights that come out, and so the run.
-_WHAT_TRAINS = ("model", "flavor", "dataset", "lora", "training", "export", "storage")
 
 
 class FineTuneJobSpec(ApiModel):
@@ -130,27 +128,4 @@ class FineTuneJob(ApiModel):
     status: FineTuneJobStatus | None = None
     """What is."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        *(
-            Rule(
-                rule="!has(oldSelf.status) || !has(oldSelf.status.startTime)"
-                f" || self.spec.{field} == oldSelf.spec.{field}",
-                problem=f"{field} cannot change once the job has started",
-                remedy="delete the job and apply it again, or give the new one another name",
-                field=f"spec.{field}",
-            )
-            for field in _WHAT_TRAINS
-        ),
-        *(
-            Rule(
-                rule="!has(oldSelf.status) || !has(oldSelf.status.startTime)"
-                f" || has(self.spec.workers.{field}) == has(oldSelf.spec.workers.{field})"
-                f" && (!has(self.spec.workers.{field})"
-                f" || self.spec.workers.{field} == oldSelf.spec.workers.{field})",
-                problem=f"{field} cannot change once the job has started",
-                remedy="delete the job and apply it again, or give the new one another name",
-                field="spec.workers",
-            )
-            for field in ("nodes", "gpusPerNode", "processesPerNode")
-        ),
-    )
+    rules: ClassVar[tuple[Rule, ...]] = transition_rules(FineTuneJobSpec)

@@ -1,18 +1,21 @@
 """run.json, which every container reads: the contract between the operator, the trainer and the converter.
 
-contract/README.md says what it is for; contract/run.schema.json is generated from here.
+contract/README.md says what it is for; contract/run.schema.json is generated from here. Its models are its
+own: the spec's rules were obeyed, and its defaults filled in, before a run file was made.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from finetune_operator.api.base import ApiModel
 from finetune_operator.api.dataset import Dataset
-from finetune_operator.api.export import Export
-from finetune_operator.api.formats import ObjectName, RunId
-from finetune_operator.api.lora import LoraSpec
-from finetune_operator.api.model_source import ModelSource
-from finetune_operator.api.training import Flavor, TrainingSpec
+from finetune_operator.api.export import ExportDtype
+from finetune_operator.api.formats import FreeObject, ObjectName, RunId
+from finetune_operator.api.training import Flavor, Frozen, Precision, Recompute, Schedule
 from finetune_operator.api.workers import Device
+
+Count = Annotated[int, Field(ge=1)]
 
 
 class RunPaths(ApiModel):
@@ -28,17 +31,162 @@ class RunPaths(ApiModel):
     """The run's own folder."""
 
 
+class RunModel(ApiModel):
+    """The base model, and where it comes from."""
+
+    uri: str
+    """As in the spec."""
+
+    revision: str | None = None
+    """Of an hf:// model; null: main."""
+
+    verify: bool
+    """Whether the model that is trained is compared with transformers' own first."""
+
+
+class RunLora(ApiModel):
+    """The adapter: W + (alpha / rank) * B @ A, with W frozen."""
+
+    rank: Count
+    """Rank of the adapter's matrices."""
+
+    alpha: float
+    """Scale of the adapter."""
+
+    dropout: float
+    """Probability of dropping an adapter's input."""
+
+    targets: list[str]
+    """What gets an adapter: groups or module names."""
+
+    use_rslora: bool
+    """Scale by alpha / sqrt(rank) instead."""
+
+
+class RunCheckpoint(ApiModel):
+    """When the adapter and the optimizer are saved."""
+
+    interval: Count
+    """Steps between two checkpoints."""
+
+    keep: Count
+    """How many of the newest stay."""
+
+
+class RunParallelism(ApiModel):
+    """Degrees of parallelism."""
+
+    data: Count | None = None
+    """Data-parallel degree, over which parameters are sharded (FSDP); null: what the others leave."""
+
+    tensor: Count
+    """Tensor-parallel degree."""
+
+    expert: Count
+    """Expert-parallel degree, of the processes of data, context and tensor."""
+
+    pipeline: Count
+    """Pipeline-parallel degree."""
+
+    context: Count
+    """Context-parallel degree."""
+
+
+class RunTraining(ApiModel):
+    """How the adapter is trained."""
+
+    steps: Count | None = None
+    """Optimizer steps; null where epochs decides."""
+
+    epochs: float | None = None
+    """Passes over the data; null where steps decides."""
+
+    learning_rate: float
+    """Peak learning rate of AdamW."""
+
+    weight_decay: float
+    """Weight decay of AdamW."""
+
+    max_grad_norm: float
+    """Gradients are clipped to this norm."""
+
+    warmup_steps: int
+    """Steps over which the learning rate rises from 0."""
+
+    schedule: Schedule
+    """How it falls after that."""
+
+    sequence_length: Count
+    """Tokens in a sequence."""
+
+    micro_batch_size: Count
+    """Sequences a process works on at once."""
+
+    global_batch_size: Count
+    """Sequences in an optimizer step, over all processes."""
+
+    seed: int
+    """Of the adapter's first values, the data order and dropout."""
+
+    precision: Precision
+    """Data type of the frozen base and of the arithmetic."""
+
+    frozen_dtype: Frozen
+    """How the frozen base is kept in memory."""
+
+    frozen_arithmetic: Frozen
+    """What products with a base frozen in FP8 are computed in."""
+
+    recompute: Recompute | None = None
+    """What the backward pass computes again; null: selective on GPUs, none on CPUs."""
+
+    checkpoint: RunCheckpoint
+    """When checkpoints are saved."""
+
+    parallelism: RunParallelism
+    """How the workers divide the model and the data."""
+
+    overrides: FreeObject
+    """Fields of torchtitan's Trainer.Config, by their dotted paths."""
+
+
 class RunWorkers(ApiModel):
     """The processes that train."""
 
-    nodes: int
+    nodes: Count
     """torchrun agents."""
 
-    processes_per_node: int
+    processes_per_node: Count
     """Processes of each agent."""
 
     device: Device
     """What they compute on."""
+
+
+class RunPush(ApiModel):
+    """Where the merged model is pushed to."""
+
+    uri: str
+    """oci://, s3:// or hf://."""
+
+
+class RunExport(ApiModel):
+    """The model that comes out."""
+
+    dtype: ExportDtype
+    """Data type of the merged weights."""
+
+    shards: Count
+    """Pods that merge side by side."""
+
+    verify: bool
+    """Whether the gate is asked before the model is released."""
+
+    adapter_only: bool
+    """Whether nothing is merged."""
+
+    push: RunPush | None = None
+    """null: the model stays in the volume."""
 
 
 class RunFile(ApiModel):
@@ -49,10 +197,10 @@ class RunFile(ApiModel):
     name: ObjectName
     run: RunId
     paths: RunPaths
-    model: ModelSource
+    model: RunModel
     flavor: Flavor
     dataset: Dataset
-    lora: LoraSpec
-    training: TrainingSpec
+    lora: RunLora
+    training: RunTraining
     workers: RunWorkers
-    export: Export
+    export: RunExport

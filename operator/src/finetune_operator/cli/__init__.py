@@ -1,4 +1,4 @@
-"""`finetune`: run, chat, status, watch, validate, plan. Also installed as kubectl-finetune."""
+"""`finetune`: run, chat, status, watch, delete, validate, plan. Also installed as kubectl-finetune."""
 
 import sys
 
@@ -6,6 +6,7 @@ import click
 
 from finetune_operator.api.validation import InvalidManifestsError
 from finetune_operator.cli.chat import chat
+from finetune_operator.cli.delete import delete
 from finetune_operator.cli.plan import plan
 from finetune_operator.cli.run import run
 from finetune_operator.cli.status import status
@@ -24,6 +25,7 @@ finetune.add_command(run)
 finetune.add_command(chat)
 finetune.add_command(status)
 finetune.add_command(watch)
+finetune.add_command(delete)
 finetune.add_command(validate)
 finetune.add_command(plan)
 

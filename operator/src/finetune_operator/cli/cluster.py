@@ -100,6 +100,20 @@ class Cluster:
         """Return nothing: what is in a cluster's volume cannot be seen from here."""
         return ""
 
+    def delete(self, parent: Manifest) -> None:
+        """Delete an object; its children go with it. Raises LocalError."""
+        plural, name = BY_KIND[parent["kind"]].plural, parent["metadata"]["name"]
+        try:
+            client.CustomObjectsApi(self.api).delete_namespaced_custom_object(
+                GROUP, VERSION, self.namespace, plural, name, _request_timeout=_TIMEOUT_SECONDS
+            )
+        except client.ApiException as refused:
+            if refused.status != 404:  # it may be a child of the one before
+                raise LocalError(
+                    f"the cluster answers {refused.status} {refused.reason}",
+                    f"check your rights: `kubectl auth can-i delete {plural}.{GROUP}`",
+                ) from None
+
     def note(self) -> str:
         """Return nothing: the operator is always there."""
         return ""

@@ -26,5 +26,8 @@ class Place(Protocol):
     def remark(self, parent: Manifest) -> str:
         """Return what else is to be known of an object; empty when nothing is."""
 
+    def delete(self, parent: Manifest) -> None:
+        """Delete an object and its children, if it is there. Raises LocalError."""
+
     def note(self) -> str:
         """Return what else is to be known of what is shown; empty when nothing is."""

@@ -5,13 +5,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from finetune_operator.cli.place import KINDS
-from finetune_operator.core.objects import Manifest
+from finetune_operator.core.objects import Manifest, Ref
 from finetune_operator.core.plan import Event
 from finetune_operator.local.changed_data import changed_data_notice
 from finetune_operator.local.clock import Clock
 from finetune_operator.local.errors import LocalError
 from finetune_operator.local.layout import Layout
-from finetune_operator.local.lock import is_held
+from finetune_operator.local.lock import exclusive, is_held
 from finetune_operator.local.store import Store
 
 
@@ -55,6 +55,11 @@ class StorageFolder:
         """Return that a job's dataset has changed, if it has."""
         is_job = parent["kind"] == "FineTuneJob"
         return changed_data_notice(self.layout.storage, parent) if is_job else ""
+
+    def delete(self, parent: Manifest) -> None:
+        """Delete an object and its children. Raises LocalError while an engine runs them."""
+        with exclusive(self.layout.lock):
+            Store(self.layout.objects, Clock()).remove(Ref.of(parent))
 
     def note(self) -> str:
         """Return that nothing goes on, when nothing does."""

@@ -8,7 +8,7 @@ from finetune_operator.api.job import FineTuneJob, FineTuneJobSpec
 from finetune_operator.core.capacity.architecture import FLAVORS, Weights
 from finetune_operator.core.naming import child_name
 from finetune_operator.core.objects import Manifest
-from finetune_operator.core.run import run_file
+from finetune_operator.core.run import run_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +43,7 @@ def outcome_of(manifest: Manifest) -> Outcome:
         return Outcome(phase="Failed", claim="", failure="its spec is not valid; see its own status")
     status = job.status.to_dict() if job.status else {}
     is_current = (
-        status.get("run") == run_file(job)["run"]
-        and status.get("observedGeneration") == job.metadata.generation
+        status.get("run") == run_of(job.spec) and status.get("observedGeneration") == job.metadata.generation
     )
     conditions = {c["type"]: c for c in status.get("conditions", [])} if is_current else {}
     complete, failed = (conditions.get(name, {"status": "False"}) for name in ("Complete", "Failed"))

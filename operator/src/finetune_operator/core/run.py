@@ -1,41 +1,77 @@
-"""The run: its id, its folders in the volume, and run.json, which every container reads.
+"""The run of a job: its id, its folders in the volume, and run.json, which every container reads.
 
 The contract is in contract/README.md.
 """
 
 import re
-from typing import Any
 
+from finetune_operator.api.dataset import Dataset
 from finetune_operator.api.job import FineTuneJob, FineTuneJobSpec
+from finetune_operator.api.run_file import (
+    RunCheckpoint,
+    RunExport,
+    RunFile,
+    RunLora,
+    RunModel,
+    RunParallelism,
+    RunPaths,
+    RunPush,
+    RunTraining,
+    RunWorkers,
+)
+from finetune_operator.api.what_may_change import what_decides
 from finetune_operator.core.digest import run_id
-from finetune_operator.core.objects import Manifest
 
-SCHEMA_VERSION = 1
-_SECRETS = {"token_secret_ref"}
-_PUSH_SECRETS = {"push": {"credentials_secret_ref"}}
 _SCHEME = re.compile(r"^(hf|s3)://")
 
 
-def run_file(job: FineTuneJob) -> Manifest:
+def run_of(spec: FineTuneJobSpec) -> str:
+    """Return the id of a job's run.
+
+    Without defaults: a field that a later version of the operator adds has its default in every job that
+    exists, and must not make that job train again. What the spec leaves to the workers counts as they are.
+    """
+    decisive = what_decides(spec.model_dump(mode="json", by_alias=True, exclude_defaults=True))
+    training = {**decisive["training"], "globalBatchSize": _global_batch_size(spec)}
+    return run_id(
+        {"lora": {}, "export": {}, **decisive, "training": training, "workers": _workers(spec).to_dict()}
+    )
+
+
+def build_run_file(job: FineTuneJob) -> RunFile:
     """Return the content of run.json."""
-    what_trains = _what_trains(job.spec, exclude_defaults=True)
-    # By how many pods the weights are merged, and where they go, decides nothing about them.
-    for name in ("shards", "push"):
-        what_trains["export"].pop(name, None)
-    what_trains["model"].pop("verify", None)  # nor does what is looked at before
-    run = run_id(what_trains)
-    return {
-        "schemaVersion": SCHEMA_VERSION,
-        "namespace": job.metadata.namespace,
-        "name": job.metadata.name,
-        "run": run,
-        "paths": {
-            "base": source_path("models", job.spec.model.uri, job.spec.model.revision),
-            "dataset": source_path("datasets", job.spec.dataset.uri, None),
-            "run": f"runs/{job.metadata.namespace}/{job.metadata.name}/{run}",
-        },
-        **_what_trains(job.spec),
-    }
+    spec, metadata = job.spec, job.metadata
+    run, push = run_of(spec), spec.export.push
+    return RunFile(
+        schema_version=1,
+        namespace=metadata.namespace,
+        name=metadata.name,
+        run=run,
+        paths=RunPaths(
+            base=source_path("models", spec.model.uri, spec.model.revision),
+            dataset=source_path("datasets", spec.dataset.uri, None),
+            run=f"runs/{metadata.namespace}/{metadata.name}/{run}",
+        ),
+        model=RunModel(uri=spec.model.uri, revision=spec.model.revision, verify=spec.model.verify),
+        flavor=spec.flavor,
+        dataset=Dataset(**{name: getattr(spec.dataset, name) for name in Dataset.model_fields}),
+        lora=RunLora(
+            rank=spec.lora.rank,
+            alpha=spec.lora.alpha,
+            dropout=spec.lora.dropout,
+            targets=spec.lora.targets,
+            use_rslora=spec.lora.use_rslora,
+        ),
+        training=_training(spec),
+        workers=_workers(spec),
+        export=RunExport(
+            dtype=spec.export.dtype,
+            shards=spec.export.shards,
+            verify=spec.export.verify,
+            adapter_only=spec.export.adapter_only,
+            push=RunPush(uri=push.uri) if push else None,
+        ),
+    )
 
 
 def source_path(folder: str, uri: str, revision: str | None) -> str:
@@ -51,27 +87,42 @@ def source_path(folder: str, uri: str, revision: str | None) -> str:
     return f"{folder}/{name}@{revision}" if uri.startswith("hf://") else f"{folder}/{name}"
 
 
-def _what_trains(spec: FineTuneJobSpec, *, exclude_defaults: bool = False) -> dict[str, Any]:
-    """Return the part of run.json that decides the weights that come out.
+def _global_batch_size(spec: FineTuneJobSpec) -> int:
+    training = spec.training
+    data = training.parallelism.data_degree(spec.workers.world_size)
+    return training.global_batch_size or training.micro_batch_size * data
 
-    Without defaults, its hash is the run's id: a field that a later version of the operator adds has its
-    default in every job that exists, and must not make that job train again.
-    """
 
-    def dump(model: Any, **options: Any) -> Any:
-        return model.model_dump(mode="json", by_alias=True, exclude_defaults=exclude_defaults, **options)
-
-    training = dump(spec.training)
+def _workers(spec: FineTuneJobSpec) -> RunWorkers:
     workers = spec.workers
-    training["globalBatchSize"] = spec.training.global_batch_size or (
-        spec.training.micro_batch_size * spec.training.parallelism.data_degree(workers.world_size)
+    return RunWorkers(nodes=workers.nodes, processes_per_node=workers.processes, device=workers.device)
+
+
+def _training(spec: FineTuneJobSpec) -> RunTraining:
+    training, degrees = spec.training, spec.training.parallelism
+    return RunTraining(
+        steps=training.steps,
+        epochs=training.epochs,
+        learning_rate=training.learning_rate,
+        weight_decay=training.weight_decay,
+        max_grad_norm=training.max_grad_norm,
+        warmup_steps=training.warmup_steps,
+        schedule=training.schedule,
+        sequence_length=training.sequence_length,
+        micro_batch_size=training.micro_batch_size,
+        global_batch_size=_global_batch_size(spec),
+        seed=training.seed,
+        precision=training.precision,
+        frozen_dtype=training.frozen_dtype,
+        frozen_arithmetic=training.frozen_arithmetic,
+        recompute=training.recompute,
+        checkpoint=RunCheckpoint(interval=training.checkpoint.interval, keep=training.checkpoint.keep),
+        parallelism=RunParallelism(
+            data=degrees.data,
+            tensor=degrees.tensor,
+            expert=degrees.expert,
+            pipeline=degrees.pipeline,
+            context=degrees.context,
+        ),
+        overrides=training.overrides,
     )
-    return {
-        "model": dump(spec.model, exclude=_SECRETS),
-        "flavor": spec.flavor,
-        "dataset": dump(spec.dataset, exclude=_SECRETS),
-        "lora": dump(spec.lora),
-        "training": training,
-        "workers": {"nodes": workers.nodes, "processesPerNode": workers.processes, "device": workers.device},
-        "export": dump(spec.export, exclude=_PUSH_SECRETS),
-    }

@@ -4,12 +4,13 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from finetune_operator.api.job import FineTuneJob
+from finetune_operator.api.run_file import RunFile
 from finetune_operator.core.children import changed_children
 from finetune_operator.core.conditions import Condition, events_of
 from finetune_operator.core.config import Config
 from finetune_operator.core.objects import Manifest, Ref
 from finetune_operator.core.plan import Plan
-from finetune_operator.core.run import run_file
+from finetune_operator.core.run import build_run_file
 from finetune_operator.finetune.children.claim import desired_claim
 from finetune_operator.finetune.children.config_map import desired_config_map
 from finetune_operator.finetune.children.job import Attempt, desired_job
@@ -26,8 +27,8 @@ from finetune_operator.finetune.status import build_status, previous_status
 
 def reconcile(job: FineTuneJob, observed: Observed, now: datetime, config: Config) -> Plan:
     """Return what to make, what to delete and what to say about a job."""
-    run = run_file(job)
-    names = names_of(job, run["run"])
+    run_file = build_run_file(job)
+    names = names_of(job, run_file.run)
     course = Course(
         stages=stages_of(job.spec),
         jobs=tuple(j for j in observed.jobs if j.run == names.run),
@@ -41,8 +42,10 @@ def reconcile(job: FineTuneJob, observed: Observed, now: datetime, config: Confi
         return Plan(status=previous_status(job), delete=(owner_of(job).ref,))
     conditions = [fits, *conditions_of(course, step)]
     return Plan(
-        status=build_status(job, run, course, step, conditions, observed, now),
-        apply=changed_children(_desired_children(job, names, run, course, step, config), observed.children),
+        status=build_status(job, run_file, course, step, conditions, observed, now),
+        apply=changed_children(
+            _desired_children(job, names, run_file, course, step, config), observed.children
+        ),
         delete=tuple(_superfluous(job, names, course, step, observed)),
         events=events_of(previous_status(job).get("conditions", []), conditions),
         requeue_after=_requeue_after(step, expires_at, now),
@@ -57,14 +60,14 @@ def _next_step(course: Course, fits: Condition, now: datetime) -> Step:
 
 
 def _desired_children(
-    job: FineTuneJob, names: Names, run: Manifest, course: Course, step: Step, config: Config
+    job: FineTuneJob, names: Names, run_file: RunFile, course: Course, step: Step, config: Config
 ) -> Iterable[Manifest]:
     """Yield what must be there. A Job's template is immutable: one that exists is left as it is."""
     if isinstance(step, Failed) and not course.jobs:
         return  # Never started, as it does not fit: a claim of a size that is too small is not made.
     if claim := desired_claim(job, names):
         yield claim
-    yield desired_config_map(job, names, run)
+    yield desired_config_map(job, names, run_file)
     yield desired_service(job, names)
     if isinstance(step, Running) and step.job is None:
         attempt = Attempt(stage=step.stage, number=step.attempt, deadline_seconds=course.remaining_seconds)

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from finetune_operator.api.job import FineTuneJob
+from finetune_operator.api.run_file import RunFile
 from finetune_operator.core.conditions import Condition, set_conditions, timestamp
 from finetune_operator.core.objects import Manifest, without_empty
 from finetune_operator.finetune.conditions import job_phase
@@ -20,7 +21,7 @@ def previous_status(job: FineTuneJob) -> dict[str, Any]:
 
 def build_status(
     job: FineTuneJob,
-    run_file: Manifest,
+    run_file: RunFile,
     course: Course,
     step: Step,
     conditions: Sequence[Condition],
@@ -31,16 +32,16 @@ def build_status(
     before = previous_status(job)
     generation = job.metadata.generation
     started = [j.started_at for j in course.jobs if j.started_at]
-    run_folder = run_file["paths"]["run"]
+    run_folder = run_file.paths.run
     status = {
         "observedGeneration": generation,
         "phase": job_phase(step),
-        "run": run_file["run"],
+        "run": run_file.run,
         "stage": None if isinstance(step, Complete) else step.stage.value,
         "restarts": len(course.failures),
         "startTime": timestamp(min(started)) if started else None,
         "completionTime": timestamp(step.since) if isinstance(step, Complete) and step.since else None,
-        "progress": _progress(observed.progress, before, run_file["run"], step),
+        "progress": _progress(observed.progress, before, run_file.run, step),
         "adapterPath": f"{run_folder}/adapter" if course.success(Stage.TRAIN) else None,
         "modelPath": f"{run_folder}/merged"
         if isinstance(step, Complete) and Stage.MERGE in course.stages

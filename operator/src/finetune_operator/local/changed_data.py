@@ -8,7 +8,7 @@ from typing import Any
 
 from finetune_operator.api.job import FineTuneJob
 from finetune_operator.core.objects import Manifest
-from finetune_operator.core.run import run_file
+from finetune_operator.core.run import build_run_file
 
 
 def changed_data_notice(storage: Path, job: Manifest) -> str:
@@ -16,8 +16,8 @@ def changed_data_notice(storage: Path, job: Manifest) -> str:
 
     A file that is gone has not changed: a model outlives its data.
     """
-    paths = run_file(FineTuneJob.model_validate(job))["paths"]
-    changed = list(_changed(storage / paths["dataset"], storage / paths["run"] / "prepared.json"))
+    paths = build_run_file(FineTuneJob.model_validate(job)).paths
+    changed = list(_changed(storage / paths.dataset, storage / paths.run / "prepared.json"))
     if not changed:
         return ""
     more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""

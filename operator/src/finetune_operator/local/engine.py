@@ -10,6 +10,7 @@ from finetune_operator.core.observed.pod import ObservedPod
 from finetune_operator.core.plan import Event, Plan
 from finetune_operator.finetune.reasons import JobReason
 from finetune_operator.kinds import KINDS, Surroundings
+from finetune_operator.local.changes import check_changes
 from finetune_operator.local.clock import Clock
 from finetune_operator.local.deployment_controller import DeploymentController
 from finetune_operator.local.environments import Environments
@@ -57,9 +58,11 @@ class Engine:
     def apply(self, manifests: Iterable[Manifest]) -> None:
         """Take manifests of both kinds, as `kubectl apply` would. They must be valid.
 
-        A job that had failed is tried again: whoever runs it again has done what the failure said.
+        A job that had failed is tried again: whoever runs it again has done what the failure said. Raises
+        LocalError for a change that a job which has started does not take.
         """
         for manifest in manifests:
+            check_changes(self.store.get(Ref.of(manifest)), manifest)
             parent = self.store.apply(manifest)
             self._given.append(Ref.of(parent))
             self._forget_failures(parent)

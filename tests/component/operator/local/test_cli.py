@@ -171,6 +171,20 @@ def test_a_dataset_that_was_edited_since_the_run_is_said(
     assert ("give the job another name (metadata.name)" in result.output) == (change in said)
 
 
+def test_a_deleted_job_may_come_back_with_another_spec(launch: Launch, job: Job, layout: Layout) -> None:
+    launch(job()).communicate(timeout=HANG_SECONDS)
+    refused = launch(job(training={"steps": 11}))
+    assert (
+        "spec.training cannot change once the job has started" in refused.communicate(timeout=HANG_SECONDS)[1]
+    )
+    assert refused.returncode == 2
+    result = CliRunner().invoke(finetune, ["delete", "faq", "--storage", str(layout.storage)])
+    assert (result.exit_code, result.output) == (0, "FineTuneJob default/faq deleted\n")
+    again = launch(job(training={"steps": 11}))
+    again.communicate(timeout=HANG_SECONDS)
+    assert again.returncode == 0
+
+
 def test_more_gpus_than_the_machine_has(launch: Launch, job: Job) -> None:
     process = launch(job(workers={"gpusPerNode": 64}))
     _, err = process.communicate(timeout=HANG_SECONDS)

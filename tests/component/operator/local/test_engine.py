@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from waiting import until
 
-from finetune_operator.core.objects import Manifest
+from finetune_operator.core.objects import Manifest, Ref
 from finetune_operator.core.verdict import State, verdict_of
 from finetune_operator.local.engine import Engine
+from finetune_operator.local.errors import LocalError
 from finetune_operator.local.runner import Runner
 
 Start = Callable[..., tuple[Engine, Runner]]
@@ -127,14 +128,26 @@ def test_stopping_saves_and_a_second_run_goes_on(start: Start, job: Job, fake: P
 def test_another_spec_is_another_run(start: Start, job: Job, fake: Path) -> None:
     first, runner = start(job())
     runner.until_settled()
+    run = first.parents[0]["status"]["run"]
+    first.store.remove(Ref.of(job()))
     second, runner = start(job(training={"steps": 11}))
 
     assert runner.until_settled().state is State.READY
 
-    assert first.parents[0]["status"]["run"] != second.parents[0]["status"]["run"]
+    assert run != second.parents[0]["status"]["run"]
     assert calls(fake, "train") == 2
     runs = {m["metadata"]["labels"]["finetune.dev/run"] for m in second.store.of_kind("Job")}
     assert runs == {second.parents[0]["status"]["run"]}
+
+
+def test_a_job_that_has_started_takes_no_change_that_the_cluster_refuses(start: Start, job: Job) -> None:
+    _, runner = start(job())
+    runner.until_settled()
+
+    with pytest.raises(LocalError, match=r"spec\.training cannot change once the job has started"):
+        start(job(training={"steps": 11}))
+    _, runner = start(job(restartPolicy={"maxRestarts": 1}))
+    assert runner.until_settled().state is State.READY
 
 
 def test_two_nodes_meet(start: Start, job: Job, fake: Path) -> None:

@@ -57,3 +57,9 @@ def test_model_and_schema_refuse_the_same(change: dict[str, Any]) -> None:
     assert not jsonschema.Draft202012Validator(SCHEMA).is_valid(document)
     with pytest.raises(ValidationError):
         RunFile.model_validate(document)
+
+
+def test_the_schema_has_no_rules_of_the_spec() -> None:
+    text = json.dumps(SCHEMA)
+    assert "x-kubernetes-validations" not in text
+    assert "oldSelf" not in text

@@ -3,6 +3,7 @@
 import json
 
 from finetune_operator.api.job import FineTuneJob
+from finetune_operator.api.run_file import RunFile
 from finetune_operator.core.objects import Manifest
 from finetune_operator.finetune.children.names import Names, child_metadata
 
@@ -10,12 +11,13 @@ RUN_FILE = "run.json"
 RUN_FOLDER = "/etc/finetune"
 
 
-def desired_config_map(job: FineTuneJob, names: Names, run_file: Manifest) -> Manifest:
+def desired_config_map(job: FineTuneJob, names: Names, run_file: RunFile) -> Manifest:
     """Return the ConfigMap of a run. It never changes: another run has another."""
+    content = run_file.model_dump(mode="json", by_alias=True)
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": child_metadata(job, names.config_map, "run", names.run),
         "immutable": True,
-        "data": {RUN_FILE: json.dumps(run_file, indent=2, ensure_ascii=False) + "\n"},
+        "data": {RUN_FILE: json.dumps(content, indent=2, ensure_ascii=False) + "\n"},
     }

@@ -1,0 +1,145 @@
+"""What may change of a job: one table, which the CRD's rules, a run's id, one machine and a guide read."""
+
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Any
+
+from finetune_operator.api.base import ApiModel
+from finetune_operator.api.rules import Rule
+
+Object = dict[str, Any]
+
+
+class Change(StrEnum):
+    """What another value of a field means for a job that has started."""
+
+    ANOTHER_RUN = "another run"
+    """The field decides the weights that come out: refused, and it is in the run's id."""
+
+    ANOTHER_PLACE = "another place"
+    """The field says where the run is: refused."""
+
+    FREE = "free"
+    """The job goes on, and what comes next heeds it."""
+
+
+# By path; a field that is not named is as what holds it.
+WHAT_MAY_CHANGE = {
+    "model": Change.ANOTHER_RUN,
+    "model.tokenSecretRef": Change.FREE,
+    "model.verify": Change.FREE,
+    "flavor": Change.ANOTHER_RUN,
+    "dataset": Change.ANOTHER_RUN,
+    "dataset.tokenSecretRef": Change.FREE,
+    "lora": Change.ANOTHER_RUN,
+    "training": Change.ANOTHER_RUN,
+    "workers": Change.FREE,
+    "workers.nodes": Change.ANOTHER_RUN,
+    "workers.gpusPerNode": Change.ANOTHER_RUN,
+    "workers.processesPerNode": Change.ANOTHER_RUN,
+    "storage": Change.ANOTHER_PLACE,
+    "export": Change.ANOTHER_RUN,
+    "export.shards": Change.FREE,
+    "export.push": Change.FREE,
+    "scheduling": Change.FREE,
+    "restartPolicy": Change.FREE,
+    "ttlSecondsAfterFinished": Change.FREE,
+    "deployment": Change.FREE,
+}
+
+REMEDY = "delete the job and apply it again, or give the new one another name"
+
+
+def what_decides(spec: Object) -> Object:
+    """Return the part of a spec that decides the run."""
+    decisive: Object = {}
+    for path, value in _parts(spec):
+        if WHAT_MAY_CHANGE[_known(path)] is Change.ANOTHER_RUN:
+            *owners, name = path.split(".")
+            target = decisive
+            for owner in owners:
+                target = target.setdefault(owner, {})
+            target[name] = value
+    return decisive
+
+
+def refused_changes(before: Object, after: Object) -> list[str]:
+    """Return the fields that a job which has started may not change, by their paths within the spec."""
+    old, new = dict(_parts(before)), dict(_parts(after))
+    changed = (path for path in {**old, **new} if old.get(path) != new.get(path))
+    return [path for path in changed if WHAT_MAY_CHANGE[_known(path)] is not Change.FREE]
+
+
+def transition_rules(spec: type[ApiModel]) -> tuple[Rule, ...]:
+    """Return the rules by which the API server refuses these changes to a job that has started."""
+    return tuple(
+        Rule(
+            rule=f"!has(oldSelf.status) || !has(oldSelf.status.startTime) || {_is_unchanged(path, optional)}",
+            problem=f"{_known(path).rpartition('.')[2]} cannot change once the job has started",
+            remedy=REMEDY,
+            field=f"spec.{path}",
+        )
+        for path, optional in _fields(spec)
+        if WHAT_MAY_CHANGE[_known(path)] is not Change.FREE
+    )
+
+
+def what_may_change_guide() -> str:
+    """Return the table as a page for people."""
+    rows = "\n".join(f"| `{path}` | {_ANSWERS[change]} |" for path, change in WHAT_MAY_CHANGE.items())
+    return f"{_GUIDE}{rows}\n"
+
+
+_ANSWERS = {
+    Change.ANOTHER_RUN: "no: it decides what is trained, and so the run",
+    Change.ANOTHER_PLACE: "no: the run is there",
+    Change.FREE: "yes",
+}
+_GUIDE = """<!-- Generated from operator/src/finetune_operator/api/what_may_change.py by `make generate`. -->
+# What may change of a FineTuneJob
+
+Until a job has started (`status.startTime`), everything may. After that this table holds, on a cluster and on
+one machine; a field that is not in it is as the field that holds it. A refusal names the field.
+To train with another value, give the job another name, or `finetune delete` it and apply it again:
+what it made in the volume stays.
+
+| field of `spec` | may it change once the job has started? |
+|---|---|
+"""
+
+
+def _known(path: str) -> str:
+    """Return the longest path of the table that a path is, or is below."""
+    while path not in WHAT_MAY_CHANGE:
+        path = path.rpartition(".")[0]
+    return path
+
+
+def _is_divided(path: str) -> bool:
+    return any(known.startswith(f"{path}.") for known in WHAT_MAY_CHANGE)
+
+
+def _parts(spec: Object, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values of a spec, each under the path at which the table tells it from others."""
+    for name, value in spec.items():
+        path = f"{prefix}{name}"
+        if isinstance(value, dict) and _is_divided(path):
+            yield from _parts(value, f"{path}.")
+        else:
+            yield path, value
+
+
+def _fields(model: type[ApiModel], prefix: str = "") -> Iterator[tuple[str, bool]]:
+    """Yield the paths at which the table tells fields from others, and whether the field may be absent."""
+    for name, field in model.model_fields.items():
+        path = f"{prefix}{field.alias or name}"
+        below = field.annotation
+        if isinstance(below, type) and issubclass(below, ApiModel) and _is_divided(path):
+            yield from _fields(below, f"{path}.")
+        else:
+            yield path, not field.is_required() and field.default is None
+
+
+def _is_unchanged(path: str, optional: bool) -> str:
+    new, old = f"self.spec.{path}", f"oldSelf.spec.{path}"
+    return f"(has({new}) == has({old}) && (!has({new}) || {new} == {old}))" if optional else f"{new} == {old}"
