@@ -1,4 +1,4 @@
-"""`finetune-convert`: merge, verify, push, from-dcp, debug-assets."""
+"""`finetune-convert`: merge, verify, check, push, from-dcp, debug-assets."""
 
 import logging
 import re
@@ -83,6 +83,18 @@ def verify(run_file: Path | None, root: Path | None, dtype: str, **folders: Any)
     else:
         _require(folders)
         click.echo(verify_folders(**folders, dtype=Dtype(dtype)))
+
+
+@convert.command()
+@click.argument("folder", type=_FOLDER)
+def check(folder: Path) -> None:
+    """Check that a merged folder holds what its MANIFEST.json lists, byte for byte, and nothing else.
+
+    It needs neither base nor adapter: for a model that was copied or pulled since it was verified.
+    """
+    from finetune_converter.verify.listing import check_listing
+
+    click.echo(f"{folder}: its {check_listing(folder)} files are those of MANIFEST.json")
 
 
 @convert.command()

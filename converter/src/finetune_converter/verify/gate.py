@@ -2,11 +2,9 @@
 
 from finetune_converter.failure import Failure, Reason
 
+_MERGE_AGAIN = "Nothing was published. Merge again, from the base and adapter it names"
 
-def failed(message: str) -> Failure:
+
+def failed(message: str, remedy: str = _MERGE_AGAIN) -> Failure:
     """A check that did not hold: nothing is published."""
-    return Failure(
-        Reason.VERIFICATION_FAILED,
-        message,
-        "Nothing was published. Merge again, from the base and adapter it names",
-    )
+    return Failure(Reason.VERIFICATION_FAILED, message, remedy)
