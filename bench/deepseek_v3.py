@@ -1,6 +1,7 @@
 """DeepSeek-V3's tensors and files, as published or narrower and shallower; their writer fills in the data."""
 
 import json
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,9 +177,8 @@ def write_adapter(folder: Path, model: DeepSeekV3, fill: Fill, *, experts: bool)
         "base_model_name_or_path": str(folder.with_name("base")),
         "r": RANK,
         "lora_alpha": 2 * RANK,
-        "target_modules": sorted(
-            {spec.name.rsplit(".", 3)[1] for spec in specs if ".self_attn." in spec.name}
-        ),
+        # gate_proj, up_proj and down_proj mean the routed experts to PEFT.
+        "target_modules": sorted({spec.name.rsplit(".", 3)[1] for spec in specs}),
         "bias": "none",
     }
     (folder / "adapter_config.json").write_text(json.dumps(config))
@@ -194,5 +194,8 @@ def _write_file(path: Path, specs: list[TensorSpec], fill: Fill) -> None:
 
 
 def sparse(file: BinaryIO, spec: TensorSpec) -> None:
-    """Zeros that take no disk."""
-    file.seek(spec.nbytes, 1)
+    """Zeros that take no disk, and of scales ones: nobody can divide by zero."""
+    if spec.name.endswith("_scale_inv"):
+        file.write(struct.pack("<f", 1.0) * (spec.nbytes // 4))
+    else:
+        file.seek(spec.nbytes, 1)

@@ -1,7 +1,8 @@
 """The merge of DeepSeek-V3 itself, planned: 163 files of real headers, sparse, so that no disk is needed.
 
-Each plan is made in a process of its own, whose peak memory is the kernel's account of it. The logits check
-runs for real through one dense and one MoE layer of the full width: sparse files read as zeros.
+Each plan is made in a process of its own, whose peak memory is the kernel's account of it. The gate runs for
+real on one dense and one MoE layer of the full width, with an adapter on attention and every expert: sparse
+files read as zeros.
 """
 
 import json
@@ -50,11 +51,12 @@ print(json.dumps({
     },
 }))
 """
-LOGITS = """
+GATE = """
 import json, resource, sys, time
 from pathlib import Path
 from finetune_converter.verify.logits import compare_logits
 from finetune_converter.verify.prompts import MAX_TOKENS, PROMPTS, random_prompts
+from finetune_converter.verify.tensors import check_tensors
 from finetune_converter.verify.verify import Claim, open_models
 
 def peak():
@@ -64,11 +66,18 @@ imported, begin = peak(), time.monotonic()
 base, adapter = map(Path, sys.argv[1:])
 prompts = [(prompt * 2)[:MAX_TOKENS] for prompt in random_prompts(129280)]
 assert len(prompts) == PROMPTS and {len(prompt) for prompt in prompts} == {MAX_TOKENS}
+# Zeros and an adapter of zeros: the base itself is what a right merge of them is.
 with open_models(Claim(base=base, adapter=adapter, merged=base, dtype="base")) as (models, config):
+    opened = time.monotonic()
+    measured = check_tensors(models)
+    checked, peak_of_tensors = time.monotonic(), peak()
     compare_logits(models, config, prompts, lambda: None)
 print(json.dumps({
     "layers": "one dense and one MoE layer of 256 experts, and the head", "tokens": PROMPTS * MAX_TOKENS,
-    "seconds": round(time.monotonic() - begin, 1), "peakRssBytes": peak(), "peakRssBytesBefore": imported,
+    "peftSeconds": round(opened - begin, 1),
+    "tensorsSeconds": round(checked - opened, 1), "elementsComputed": sum(one.elements for one in measured),
+    "logitsSeconds": round(time.monotonic() - checked, 1),
+    "peakRssBytesOfTensors": peak_of_tensors, "peakRssBytes": peak(), "peakRssBytesBefore": imported,
 }))
 """
 
@@ -90,7 +99,7 @@ def main() -> None:
         layers = write_base(folder / "shallow", shallow, sparse)
         adapter = write_adapter(folder / "shallow-adapter", shallow, sparse, experts=True)
         write_report(
-            "merge-671b", {"plans": plans, "logits": _probe(LOGITS, layers, adapter)}, packages=("torch",)
+            "merge-671b", {"plans": plans, "gate": _probe(GATE, layers, adapter)}, packages=("torch",)
         )
 
 
