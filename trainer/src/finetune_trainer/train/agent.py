@@ -28,6 +28,7 @@ from finetune_trainer.contract.failure import (
     failure_from_record,
 )
 from finetune_trainer.contract.run_file import RunFile, Workers
+from finetune_trainer.train import rendezvous as rendezvous_of_known_ranks
 
 WORKER = "finetune_trainer.train.worker"
 # How long workers may take to save and end once the agent is told to stop; after a worker's failure torch
@@ -48,19 +49,11 @@ class Rendezvous:
     port: int
     identifier: str
 
-    @property
-    def local_address(self) -> str:
-        """This node's name among the agents.
-
-        c10d numbers agents by the order of their names, and global rank 0 must be on node 0, where progress
-        is asked for. Only node 0's name is used as an address.
-        """
-        return self.host if self.node == 0 else f"{self.host}~{self.node:06d}"
-
 
 def launch(run: RunFile, run_file: Path, root: Path, *, worker: str = WORKER) -> None:
     """Run the workers of this node until they end. Raises the Failure that ended them."""
     with tempfile.TemporaryDirectory(prefix="finetune-agent-") as records:
+        rendezvous_of_known_ranks.register()
         rendezvous = observe_rendezvous(run, os.environ)
         os.environ.setdefault("OMP_NUM_THREADS", str(threads_per_worker(run.workers)))
         agent = elastic_launch(launch_config(run.workers, rendezvous, Path(records)), sys.executable)
@@ -100,7 +93,14 @@ def observe_rendezvous(run: RunFile, environment: Mapping[str, str]) -> Rendezvo
             f"NODE_RANK {node} of {run.workers.nodes} nodes, MASTER_PORT {port}: not the numbers of an agent",
             remedy="Set NODE_RANK below workers.nodes and MASTER_PORT to a port of node 0",
         )
-    return Rendezvous(node=int(node), host=host, port=int(port), identifier=identifier)
+    return Rendezvous(node=int(node), host=host, port=int(port) or _free_port(), identifier=identifier)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
 
 
 def launch_config(workers: Workers, rendezvous: Rendezvous, records: Path) -> LaunchConfig:
@@ -110,18 +110,10 @@ def launch_config(workers: Workers, rendezvous: Rendezvous, records: Path) -> La
         nproc_per_node=workers.processes_per_node,
         run_id=rendezvous.identifier,
         role="trainer",
-        rdzv_backend="c10d",
+        rdzv_backend=rendezvous_of_known_ranks.BACKEND,
         rdzv_endpoint=f"{rendezvous.host}:{rendezvous.port}",
-        # By rank: c10d would compare host names, which fails in pods.
-        rdzv_configs={
-            "is_host": rendezvous.node == 0,
-            "timeout": SECONDS_TO_MEET,
-            "join_timeout": SECONDS_TO_MEET,
-            # Also how long node 0 may take to start: its image may still be on the way.
-            "read_timeout": SECONDS_TO_MEET,
-            "last_call_timeout": 1,
-        },
-        local_addr=rendezvous.local_address,
+        # Also how long node 0 may take to start: its image may still be on the way.
+        rdzv_configs={"rank": rendezvous.node, "timeout": SECONDS_TO_MEET},
         # A new attempt is the operator's, with new pods: restarting here would hide it.
         max_restarts=0,
         shutdown_timeout=SECONDS_TO_STOP,
