@@ -7,6 +7,7 @@ from typing import Any
 
 import observing
 
+from finetune_operator.api.base import RULES_OBEYED
 from finetune_operator.api.job import FineTuneJob
 from finetune_operator.core.config import Config
 from finetune_operator.core.objects import Manifest, Ref
@@ -55,7 +56,9 @@ class FakeCluster:
         manifest = self.job.to_dict()
         manifest["status"] = changes.pop("status", manifest.get("status"))
         manifest["spec"] |= changes
-        self.job = FineTuneJob.model_validate(manifest)
+        # As the API server, which lets be what broke a rule before the rule was there.
+        context = RULES_OBEYED if manifest["spec"] == self.job.to_dict()["spec"] else None
+        self.job = FineTuneJob.model_validate(manifest, context=context)
 
     @property
     def active(self) -> Manifest | None:

@@ -16,6 +16,16 @@ images:
 imagePullPolicy: {{ .Values.imagePullPolicy }}
 gpuMemory: {{ .Values.gpuMemory | quote }}
 gpusPerNode: {{ .Values.gpusPerNode }}
+progressFrom:
+  - namespaceSelector:
+      matchLabels:
+        kubernetes.io/metadata.name: {{ .Release.Namespace }}
+    podSelector:
+      matchLabels:
+        {{- include "finetune-operator.selectorLabels" . | nindent 8 }}
+{{- with .Values.progressFrom }}
+{{ toYaml . | indent 2 }}
+{{- end }}
 # None: all of them.
 namespaces: {{ include "finetune-operator.namespaces" . }}
 ports:

@@ -122,6 +122,12 @@ def test_every_image_comes_from_the_values() -> None:
         "imagePullPolicy": "Always",
         "gpuMemory": "80G",
         "gpusPerNode": 4,
+        "progressFrom": [
+            {
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": NAMESPACE}},
+                "podSelector": {"matchLabels": one(objects, "Deployment")["spec"]["selector"]["matchLabels"]},
+            }
+        ],
         "namespaces": [],
         "ports": {"health": 8081, "metrics": 8080},
         "log": {"level": "info", "format": "json"},

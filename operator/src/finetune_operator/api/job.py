@@ -64,7 +64,8 @@ class FineTuneJobSpec(ApiModel):
     """What happens when an attempt fails."""
 
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
-    """Seconds after which a finished job is deleted; what it made in the volume stays. Default: never."""
+    """Seconds after which a finished job is deleted; what it made in the volume stays. Not with a deployment
+    or a claim of the job's own, which would be deleted too. Default: never."""
 
     deployment: ServingSpec | None = None
     """Serve the model when it is there, by a ModelDeployment of the job's name. Default: none."""
@@ -105,6 +106,18 @@ class FineTuneJobSpec(ApiModel):
             problem="pods on several nodes cannot share this claim",
             remedy="add ReadWriteMany, or leave accessModes out",
             field="storage.accessModes",
+        ),
+        Rule(
+            rule="!has(self.ttlSecondsAfterFinished) || !has(self.deployment)",
+            problem="the deployment, and so its endpoint, would be deleted with the job",
+            remedy="remove it, or serve by a ModelDeployment of its own, by uri: status.modelPath",
+            field="ttlSecondsAfterFinished",
+        ),
+        Rule(
+            rule="!has(self.ttlSecondsAfterFinished) || has(self.storage.claimName)",
+            problem="the claim that is made for the job, and so the model, would be deleted with it",
+            remedy="remove it, or set storage.claimName to a claim of yours",
+            field="ttlSecondsAfterFinished",
         ),
         Rule(
             rule="!has(self.deployment) || !self.export.adapterOnly",

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
+from finetune_operator.core.objects import Manifest
+
 _REGISTRY = "ghcr.io/finetune-operator"
 _VERSION = version("finetune-operator")
 
@@ -26,3 +28,5 @@ class Config:
     """Of a GPU whose spec does not say; an H200's."""
     gpus_per_node: int = 8
     """Of the largest node: a pod that asks for more is never started."""
+    progress_from: tuple[Manifest, ...] = ()
+    """Who may ask a stage for its progress, as peers of a NetworkPolicy: the operator. Empty: everybody."""

@@ -17,6 +17,7 @@ ATTEMPT = f"{GROUP}/attempt"
 SPEC_HASH = f"{GROUP}/spec-hash"
 ROLLOUT = f"{GROUP}/rollout"
 POD_INDEX = "batch.kubernetes.io/job-completion-index"
+CONTROLLER_UID = "batch.kubernetes.io/controller-uid"
 """The Job controller's own, of a pod of an Indexed Job."""
 QUEUE_NAME = "kueue.x-k8s.io/queue-name"
 

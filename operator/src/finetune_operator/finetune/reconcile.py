@@ -16,6 +16,7 @@ from finetune_operator.finetune.children.config_map import desired_config_map
 from finetune_operator.finetune.children.job import Attempt, desired_job
 from finetune_operator.finetune.children.model_deployment import desired_model_deployment
 from finetune_operator.finetune.children.names import Names, names_of, owner_of
+from finetune_operator.finetune.children.network_policy import desired_network_policies
 from finetune_operator.finetune.children.service import desired_service
 from finetune_operator.finetune.conditions import conditions_of
 from finetune_operator.finetune.course import BackingOff, Complete, Course, Failed, Running, Step
@@ -69,6 +70,7 @@ def _desired_children(
         yield claim
     yield desired_config_map(job, names, run_file)
     yield desired_service(job, names)
+    yield from desired_network_policies(job, names, config)
     if isinstance(step, Running) and step.job is None:
         attempt = Attempt(stage=step.stage, number=step.attempt, deadline_seconds=course.remaining_seconds)
         yield desired_job(job, names, attempt, config)
@@ -83,7 +85,7 @@ def _superfluous(
 
     Finished Jobs of this run stay: they are the memory. So does a claim: it goes with its owner.
     """
-    wanted = {names.config_map, names.service}
+    wanted = {names.config_map, names.service, names.policy, names.outward_policy}
     if job.spec.deployment is not None:
         wanted.add(job.metadata.name)
     current = step.job.name if isinstance(step, Running) and step.job else None
@@ -98,10 +100,12 @@ def _superfluous(
 
 
 def _expires_at(job: FineTuneJob, step: Step) -> datetime | None:
-    """Return when a finished job is to be deleted, if ever."""
+    """Return when a finished job is to be deleted, if ever: not while it owns an endpoint or a model."""
     ttl = job.spec.ttl_seconds_after_finished
     if ttl is None or not isinstance(step, Complete | Failed) or step.since is None:
         return None
+    if job.spec.deployment is not None or job.spec.storage.claim_name is None:
+        return None  # The API refuses it; an object of before that rule may be there.
     return step.since + timedelta(seconds=ttl)
 
 

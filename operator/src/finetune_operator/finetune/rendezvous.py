@@ -10,8 +10,8 @@ RENDEZVOUS_PORT = 29500
 def rendezvous_env(workers: WorkersSpec, job: str, service: str) -> tuple[Manifest, ...]:
     """Return the variables of one attempt, whose Job and headless Service have these names.
 
-    Rank 0 hosts the store, by its index: c10d compares host names, which fails in pods. PET_RDZV_ID is the
-    attempt's own, so that a straggler of the attempt before cannot join.
+    Rank 0 hosts the store, by its index. PET_RDZV_ID is the attempt's own, so that a straggler of the attempt
+    before cannot join, and nobody's guess: the uid that Kubernetes gave the Job.
     """
     return (
         env_from_field("NODE_RANK", COMPLETION_INDEX),
@@ -21,9 +21,10 @@ def rendezvous_env(workers: WorkersSpec, job: str, service: str) -> tuple[Manife
         env_var("PET_NNODES", workers.nodes),
         env_var("PET_NPROC_PER_NODE", workers.processes),
         env_var("PET_NODE_RANK", "$(NODE_RANK)"),
-        env_var("PET_RDZV_BACKEND", "c10d"),
+        # Every rank is known: c10d's agents would unpickle what anybody puts into the store (docs/adr/0010).
+        env_var("PET_RDZV_BACKEND", "static"),
         env_var("PET_RDZV_ENDPOINT", "$(MASTER_ADDR):$(MASTER_PORT)"),
-        env_var("PET_RDZV_ID", job),
+        env_from_field("PET_RDZV_ID", "metadata.labels['batch.kubernetes.io/controller-uid']"),
         # A failed process ends the pod, the pod ends the attempt, and the next attempt is a new Job.
         env_var("PET_MAX_RESTARTS", 0),
     )

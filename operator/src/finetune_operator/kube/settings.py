@@ -8,7 +8,7 @@ from pydantic import Field
 
 from finetune_operator.api.base import ApiModel
 from finetune_operator.api.field_errors import field_errors
-from finetune_operator.api.formats import Quantity
+from finetune_operator.api.formats import FreeObject, Quantity
 from finetune_operator.core.config import Config, Images
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -63,6 +63,9 @@ class Settings(ApiModel):
     gpus_per_node: Annotated[int, Field(ge=1, le=1024)] = _DEFAULTS.gpus_per_node
     """Of the largest node."""
 
+    progress_from: list[FreeObject] = Field(default_factory=list)
+    """Who may ask the pods for their progress, as peers of a NetworkPolicy; everybody when empty."""
+
     namespaces: list[str] = Field(default_factory=list)
     """Where to work; everywhere when empty."""
 
@@ -83,6 +86,7 @@ class Settings(ApiModel):
             image_pull_policy=self.image_pull_policy,
             gpu_memory=self.gpu_memory,
             gpus_per_node=self.gpus_per_node,
+            progress_from=tuple(self.progress_from),
         )
 
 

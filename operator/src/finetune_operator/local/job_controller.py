@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from finetune_operator.core.conditions import parse_timestamp, timestamp
-from finetune_operator.core.labels import POD_INDEX
+from finetune_operator.core.labels import CONTROLLER_UID, POD_INDEX
 from finetune_operator.core.objects import Manifest, Ref
 from finetune_operator.local.clock import Clock
 from finetune_operator.local.kubelet import Kubelet
@@ -60,8 +60,9 @@ class JobController:
         shared = {name: free_port() for name in SHARED_BY_JOB}
         name, count = job["metadata"]["name"], job["spec"].get("completions", 1)
         self._set_status(job, ready=0, active=count)
+        uid = job["metadata"]["uid"]
         for index in map(str, range(count)):
-            labels = {"batch.kubernetes.io/job-name": name, POD_INDEX: index}
+            labels = {"batch.kubernetes.io/job-name": name, CONTROLLER_UID: uid, POD_INDEX: index}
             self._kubelet.start(pod_of(job, f"{name}-{index}", labels, {POD_INDEX: index}), shared)
 
     def _is_overdue(self, job: Manifest) -> bool:

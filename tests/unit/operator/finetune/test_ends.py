@@ -1,6 +1,7 @@
 """What does not start, and what ends: jobs too large, suspension, other runs, time to live, deadlines."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from fake_cluster import NOW, FakeCluster, JobBuilder, names
@@ -29,7 +30,7 @@ def test_nothing_is_made_for_a_job_that_does_not_fit_until_it_does(job: JobBuild
     assert conditions["Stalled"] == ("True", "Failed", message)
     cluster.update(workers={"gpusPerNode": 8, "nodes": 8})
     assert [child["kind"] for child in cluster.reconcile().apply] == [
-        *("PersistentVolumeClaim", "ConfigMap", "Service", "Job", "ModelDeployment")
+        *("PersistentVolumeClaim", "ConfigMap", "Service", "NetworkPolicy", "Job", "ModelDeployment")
     ]
 
 
@@ -68,7 +69,7 @@ def test_children_of_another_run_go(job: JobBuilder) -> None:
     plan = cluster.reconcile()
 
     assert {ref.name for ref in plan.delete} == {f"faq-{old}", f"faq-{old}-prepare-0"}
-    assert len(plan.apply) == 3
+    assert len(plan.apply) == 4
 
 
 @pytest.mark.parametrize("code", [pytest.param(0, id="complete"), pytest.param(2, id="failed")])
@@ -86,6 +87,27 @@ def test_a_finished_job_is_deleted_when_its_time_is_over(job: JobBuilder, code: 
     assert cluster.deleted_parent
 
 
+@pytest.mark.parametrize(
+    "spec",
+    [
+        pytest.param({"deployment": {"gpus": 0}}, id="an endpoint"),
+        pytest.param({"storage": {"size": "1Gi"}}, id="a claim with the model"),
+    ],
+)
+def test_no_time_to_live_takes_what_serves_or_holds_a_model(job: JobBuilder, spec: dict[str, Any]) -> None:
+    """The API refuses both together; an object may be older than that rule."""
+    old = job(**spec)
+    cluster = FakeCluster(
+        old.model_copy(update={"spec": old.spec.model_copy(update={"ttl_seconds_after_finished": 60})})
+    )
+    cluster.reconcile()
+    while cluster.active:
+        cluster.end(0)
+        cluster.reconcile()
+    assert cluster.reconcile(NOW + timedelta(days=1)).delete == ()
+    assert not cluster.deleted_parent
+
+
 def test_a_job_that_is_not_finished_has_no_time_to_live(job: JobBuilder) -> None:
     cluster = FakeCluster(job(ttlSecondsAfterFinished=60))
     cluster.reconcile()
@@ -101,9 +123,9 @@ def test_every_child_goes_with_the_job(job: JobBuilder) -> None:
     while cluster.active:
         cluster.end(0)
         cluster.reconcile()
-    assert len(cluster.children) == 9
+    assert len(cluster.children) == 10
     owners = [child["metadata"]["ownerReferences"] for child in cluster.children.values()]
-    assert owners == 9 * [[owner_of(cluster.job).reference]]
+    assert owners == 10 * [[owner_of(cluster.job).reference]]
 
 
 def test_the_deadline_of_an_attempt_is_what_is_left(job: JobBuilder) -> None:

@@ -1,4 +1,4 @@
-"""The children of two whole manifests, byte for byte, and the run files of the contract.
+"""The children of whole manifests, byte for byte, and the run files of the contract.
 
 `UPDATE_GOLDEN=1 pytest tests/unit/operator -k golden` writes them anew; read the difference.
 """
@@ -39,7 +39,7 @@ def all_children(job: FineTuneJob) -> list[Manifest]:
     return children
 
 
-@pytest.mark.parametrize("name", ["quickstart", "671b"])
+@pytest.mark.parametrize("name", ["quickstart", "671b", "digits"])
 def test_children(
     golden_manifest: Callable[[str], Manifest],
     check_children: Callable[[str, list[Manifest]], None],

@@ -22,6 +22,7 @@ def test_the_life_of_a_job(job: JobBuilder) -> None:
         "PersistentVolumeClaim/faq-storage",
         f"ConfigMap/faq-{run}",
         f"Service/faq-{run}",
+        f"NetworkPolicy/faq-{run}",
         f"Job/faq-{run}-prepare-0",
     ]
     assert first.events == (Event(type="Normal", reason="Preparing", message="The prepare stage runs"),)

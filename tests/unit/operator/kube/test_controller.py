@@ -92,12 +92,12 @@ class Job:
         return asyncio.run(self._controller.reconcile(Ref.of(fine_tune_job())))
 
 
-def test_a_new_job_costs_three_requests_and_its_status_waits_until_its_job_starts() -> None:
+def test_a_new_job_costs_four_requests_and_its_status_waits_until_its_job_starts() -> None:
     server = Server()
     job = Job(server)
     assert job.reconcile() == 5.0
     assert server.asked[-1] == "create Job"
-    assert sorted(server.asked[:-1]) == ["create ConfigMap", "create Service"]
+    assert sorted(server.asked[:-1]) == ["create ConfigMap", "create NetworkPolicy", "create Service"]
     server.asked.clear()
     assert job.reconcile() is None
     assert [request for request in server.asked if request != "event"] == ["status"]

@@ -25,9 +25,14 @@ class GpuDemand(Demand):
         )
 
 
+def has_whole_gpus(resource: str) -> bool:
+    """Return whether a resource counts the GPUs of a node."""
+    return resource in _WHOLE_GPUS
+
+
 def too_many_gpus(subject: str, gpus: int, resource: str, gpus_per_node: int) -> tuple[Demand, ...]:
     """Return what no node has; nothing where a node has enough."""
-    if gpus <= gpus_per_node or resource not in _WHOLE_GPUS:
+    if gpus <= gpus_per_node or not has_whole_gpus(resource):
         return ()
     parts = {"GPUs": gpus}
     return (

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from finetune_operator.api.export import PushSpec
 from finetune_operator.api.job import FineTuneJob
 from finetune_operator.api.secrets import SecretKeyRef
+from finetune_operator.core.capacity.node import has_whole_gpus
 from finetune_operator.core.config import Config
 from finetune_operator.core.labels import ATTEMPT, QUEUE_NAME, RUN, selector_labels
 from finetune_operator.core.objects import Manifest, without_empty
@@ -97,7 +98,7 @@ def _pod_template(job: FineTuneJob, names: Names, attempt: Attempt, config: Conf
         grace_seconds=_TRAIN_GRACE_SECONDS if stage is Stage.TRAIN else _GRACE_SECONDS,
         priority_class_name=spec.scheduling.priority_class_name,
         subdomain=names.service if stage is Stage.TRAIN else None,
-        affinity=_one_pod_a_node(selector) if stage is Stage.TRAIN and spec.workers.nodes > 1 else {},
+        affinity=_one_pod_a_node(selector) if stage is Stage.TRAIN and _may_share(job, config) else {},
     )
     return build_pod_template(pod, spec.workers.pod_template)
 
@@ -157,6 +158,16 @@ def _devices(job: FineTuneJob) -> Manifest:
     gpus = {workers.gpu_resource_name: workers.gpus_per_node} if workers.gpus_per_node else {}
     rdma = {workers.rdma_resource_name: 1} if workers.rdma_resource_name else {}
     return {**gpus, **rdma}
+
+
+def _may_share(job: FineTuneJob, config: Config) -> bool:
+    """Return whether two pods would fit one node: where each takes every GPU of its node, they never do.
+
+    The scheduler compares an anti-affinity with every pod of every node.
+    """
+    workers = job.spec.workers
+    takes_all = has_whole_gpus(workers.gpu_resource_name) and workers.gpus_per_node >= config.gpus_per_node
+    return workers.nodes > 1 and not takes_all
 
 
 def _one_pod_a_node(selector: dict[str, str]) -> Manifest:

@@ -28,6 +28,16 @@ class Names:
         """The headless Service of the training pods."""
         return child_name(self.parent, self.run)
 
+    @property
+    def policy(self) -> str:
+        """The NetworkPolicy of the run's pods."""
+        return child_name(self.parent, self.run)
+
+    @property
+    def outward_policy(self) -> str:
+        """The NetworkPolicy of the stages that reach other hosts."""
+        return child_name(self.parent, self.run, "outward")
+
     def job(self, stage: Stage, attempt: int) -> str:
         """The Job of one attempt of a stage."""
         return child_name(self.parent, self.run, stage, str(attempt))

@@ -1,11 +1,10 @@
 """The NetworkPolicy: clients reach the API and nothing else, and a server reaches nothing but names."""
 
 from finetune_operator.api.deployment import ModelDeployment
+from finetune_operator.core.network import TO_DNS, policy_spec, tcp
 from finetune_operator.core.objects import Manifest
 from finetune_operator.serving.children.names import child_metadata, selector
 from finetune_operator.serving.startup import HTTP_PORT
-
-_DNS = [{"port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")]
 
 
 def desired_network_policy(deployment: ModelDeployment) -> Manifest:
@@ -18,10 +17,5 @@ def desired_network_policy(deployment: ModelDeployment) -> Manifest:
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "metadata": child_metadata(deployment),
-        "spec": {
-            "podSelector": {"matchLabels": selector(deployment)},
-            "policyTypes": ["Ingress", "Egress"],
-            "ingress": [{"ports": [{"port": HTTP_PORT, "protocol": "TCP"}]}],
-            "egress": [{"ports": _DNS}],
-        },
+        "spec": policy_spec(selector(deployment), ingress=[{"ports": tcp(HTTP_PORT)}], egress=[TO_DNS]),
     }
