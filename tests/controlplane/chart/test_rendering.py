@@ -194,7 +194,9 @@ def test_the_pod_takes_what_values_say_of_it() -> None:
 
 def test_names_follow_the_release() -> None:
     names = {each["metadata"]["name"] for each in render("crds.install=false", release="ml")}
-    assert names == {f"ml-finetune-operator{suffix}" for suffix in ("", "-metrics", "-view", "-edit")}
+    assert names == {
+        f"ml-finetune-operator{suffix}" for suffix in ("", "-metrics", "-view", "-edit", "-pod-overrides")
+    }
 
 
 def test_the_dashboard_is_the_file() -> None:

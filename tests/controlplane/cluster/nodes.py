@@ -24,7 +24,7 @@ GPU_CAPACITY = {
     "rdma/hca": "8",
 }
 
-CPU_CAPACITY = {"cpu": "64", "memory": "512Gi", "ephemeral-storage": "4Ti", "pods": "1000"}
+CPU_CAPACITY = {"cpu": "4000", "memory": "16Ti", "ephemeral-storage": "16Ti", "pods": "1000"}
 
 
 def create(api: client.ApiClient, *, gpu_nodes: int, cpu_nodes: int = 1) -> None:

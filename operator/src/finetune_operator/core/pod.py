@@ -43,6 +43,8 @@ class ContainerSpec:
     args: tuple[str, ...] = ()
     env: tuple[Manifest, ...] = ()
     ports: tuple[Manifest, ...] = ()
+    requests: Manifest = field(default_factory=dict)
+    """What it needs by our arithmetic; what the user's resources say of the same wins."""
     limits: Manifest = field(default_factory=dict)
     mounts: tuple[Manifest, ...] = ()
     added_capabilities: tuple[str, ...] = ()
@@ -117,7 +119,7 @@ def build_container(spec: ContainerSpec, template: PodTemplateSpec) -> Manifest:
         "ports": list(spec.ports),
         "resources": without_empty(
             {
-                "requests": resources.get("requests"),
+                "requests": _requests(spec, resources),
                 "limits": {**resources.get("limits", {}), **spec.limits},
             }
         ),
@@ -127,6 +129,12 @@ def build_container(spec: ContainerSpec, template: PodTemplateSpec) -> Manifest:
         **spec.hooks,
     }
     return without_empty(container)
+
+
+def _requests(spec: ContainerSpec, given: Manifest) -> Manifest:
+    """Return requests; a limit of the user's is a request too, which ours may be above."""
+    ours = {name: amount for name, amount in spec.requests.items() if name not in given.get("limits", {})}
+    return {**ours, **given.get("requests", {})}
 
 
 @dataclass(frozen=True, kw_only=True)

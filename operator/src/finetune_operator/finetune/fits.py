@@ -45,6 +45,11 @@ def demands_of(spec: FineTuneJobSpec, config: Config) -> tuple[Demand, ...]:
     return (*gpus, _training(spec, config), *conversion, _volume(spec), *_serving(spec, config))
 
 
+def training_process_bytes(spec: FineTuneJobSpec) -> int:
+    """Return the bytes of model, optimizer and activations of one training process."""
+    return sum(training_memory(_trained(spec)).values())
+
+
 def _training(spec: FineTuneJobSpec, config: Config) -> Demand:
     workers, needed = spec.workers, training_memory(_trained(spec))
     if not workers.gpus_per_node:

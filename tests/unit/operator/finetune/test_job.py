@@ -41,3 +41,42 @@ def test_pods_are_parted_by_hostname_where_two_would_fit_a_node(
 ) -> None:
     pod = pod_of(job(workers=workers), Stage.TRAIN, config)
     assert ("affinity" in pod) == parted
+
+
+LARGE = {"flavor": "671B_lora", "workers": {"nodes": 4, "gpusPerNode": 8}, "export": {"shards": 8}}
+RESOURCES = {"requests": {"memory": "900Gi"}, "limits": {"cpu": "32", "memory": "1Ti", "acme.com/nic": 4}}
+SCRATCH = {"ephemeral-storage": "2048Mi"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "stage", "requests"),
+    [
+        pytest.param(LARGE, Stage.PREPARE, {"cpu": "1", "memory": "2048Mi", **SCRATCH}, id="prepare"),
+        pytest.param(LARGE, Stage.TRAIN, {"cpu": "16", "memory": "49152Mi", **SCRATCH}, id="train on GPUs"),
+        pytest.param(
+            {"workers": {"gpusPerNode": 0, "processesPerNode": 2}},
+            Stage.TRAIN,
+            {"cpu": "2", "memory": "2497Mi", **SCRATCH},
+            id="train on CPUs",
+        ),
+        pytest.param(LARGE, Stage.MERGE_SHARDS, {"cpu": "1", "memory": "1431Mi", **SCRATCH}, id="a shard"),
+        pytest.param(LARGE, Stage.VERIFY, {"cpu": "1", "memory": "1431Mi", **SCRATCH}, id="verify"),
+        pytest.param(
+            {**LARGE, "workers": {**LARGE["workers"], "podTemplate": {"resources": RESOURCES}}},  # type: ignore[dict-item]
+            Stage.TRAIN,
+            {**SCRATCH, "memory": "900Gi"},
+            id="the users win",
+        ),
+        pytest.param(
+            {**LARGE, "workers": {**LARGE["workers"], "podTemplate": {"resources": RESOURCES}}},  # type: ignore[dict-item]
+            Stage.MERGE,
+            {"cpu": "1", "memory": "1431Mi", **SCRATCH},
+            id="the users are of training",
+        ),
+    ],
+)
+def test_every_stage_requests_what_it_needs(
+    job: JobBuilder, spec: dict[str, Any], stage: Stage, requests: dict[str, str]
+) -> None:
+    (container,) = pod_of(job(**spec), stage)["containers"]
+    assert container["resources"]["requests"] == requests

@@ -169,7 +169,10 @@ def test_the_command_on_gpus(deployment: Builder) -> None:
         "HF_HUB_OFFLINE": "1",
         "VLLM_NO_USAGE_STATS": "1",
     }
-    assert server["resources"] == {"limits": {"nvidia.com/gpu": 8}}
+    assert server["resources"] == {
+        "requests": {"cpu": "16", "memory": "53248Mi", "ephemeral-storage": "10240Mi"},
+        "limits": {"nvidia.com/gpu": 8},
+    }
     assert server["volumeMounts"][0] == {"name": "volume", "mountPath": "/volume", "readOnly": True}
 
 
@@ -177,7 +180,9 @@ def test_the_command_on_a_cpu(deployment: Builder) -> None:
     server = server_of(plan(deployment(gpus=0), model=READY))
     assert server["args"][-6:-3] == ["--enforce-eager", "--dtype", "bfloat16"]
     assert {"name": "VLLM_CPU_KVCACHE_SPACE", "value": "1"} in server["env"]
-    assert "resources" not in server
+    assert server["resources"] == {
+        "requests": {"cpu": "1", "memory": "4096Mi", "ephemeral-storage": "10240Mi"}
+    }
 
 
 def test_code_of_the_model_runs_only_when_it_is_trusted(deployment: Builder) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from finetune_operator.api.export import PushSpec
 from finetune_operator.api.job import FineTuneJob
 from finetune_operator.api.secrets import SecretKeyRef
+from finetune_operator.core.capacity.host import CONVERSION, PREPARATION, HostNeeds, training_needs
 from finetune_operator.core.capacity.node import has_whole_gpus
 from finetune_operator.core.config import Config
 from finetune_operator.core.labels import ATTEMPT, QUEUE_NAME, RUN, selector_labels
@@ -25,6 +26,7 @@ from finetune_operator.core.pod import (
 from finetune_operator.core.termination import FINAL
 from finetune_operator.finetune.children.config_map import RUN_FILE, RUN_FOLDER
 from finetune_operator.finetune.children.names import Names, child_metadata
+from finetune_operator.finetune.fits import training_process_bytes
 from finetune_operator.finetune.progress import PROGRESS_PORT
 from finetune_operator.finetune.rendezvous import RENDEZVOUS_PORT, gpu_env, rendezvous_env
 from finetune_operator.finetune.stages import TRAITS, Stage
@@ -122,10 +124,22 @@ def _container(job: FineTuneJob, names: Names, attempt: Attempt, config: Config)
             env_var("FINETUNE_PROGRESS_PORT", PROGRESS_PORT),
         ),
         ports=(*((port("rendezvous", RENDEZVOUS_PORT),) if trains else ()), port("progress", PROGRESS_PORT)),
+        requests=_host_needs(job, stage).requests,
         limits=_devices(job) if trains else {},
         mounts=(claim_mount(), {"name": "run", "mountPath": RUN_FOLDER, "readOnly": True}),
         added_capabilities=("IPC_LOCK",) if trains and workers.ipc_lock else (),
         template_resources=trains,
+    )
+
+
+def _host_needs(job: FineTuneJob, stage: Stage) -> HostNeeds:
+    if stage is Stage.PREPARE:
+        return PREPARATION
+    if stage is not Stage.TRAIN:
+        return CONVERSION
+    workers = job.spec.workers
+    return training_needs(
+        workers.processes, gpus=workers.gpus_per_node, process_bytes=training_process_bytes(job.spec)
     )
 
 

@@ -1,6 +1,7 @@
 """The Deployment of vLLM."""
 
 from finetune_operator.api.deployment import ModelDeployment
+from finetune_operator.core.capacity.host import serving_needs
 from finetune_operator.core.config import Config
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.pod import (
@@ -65,6 +66,9 @@ def _container(deployment: ModelDeployment, model: ServedModel, config: Config) 
         args=_args(deployment, model),
         env=_env(deployment),
         ports=(port("http", HTTP_PORT),),
+        requests=serving_needs(
+            gpus, processes=spec.tensor_parallel_size, model_bytes=model.size_bytes
+        ).requests,
         limits={spec.gpu_resource_name: gpus} if gpus else {},
         mounts=(claim_mount(read_only=True),),
         hooks={
