@@ -11,8 +11,8 @@ from finetune_operator.core.capacity.conversion import CONVERSION_BYTES
 from finetune_operator.core.objects import Manifest
 
 _GIB = 2**30
-# Of a GPU's process: the interpreter and torch, the CUDA context's host side, NCCL's buffers, and the slice of
-# a file that is read. The smallest machines with a GPU have 4 CPUs and 16 GiB for it.
+# Of a GPU's process: the interpreter and torch, the CUDA context's host side, NCCL's buffers, and
+# the part of a file that is read. The smallest machines with a GPU have 4 CPUs and 16 GiB for it.
 _GPU_PROCESS_BYTES = 6 * _GIB
 _CPUS_PER_GPU = 2
 _INTERPRETER_BYTES = _GIB
