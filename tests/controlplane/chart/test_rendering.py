@@ -23,6 +23,8 @@ DEFAULT = {
     "ClusterRoleBinding": 1,
     "Service": 1,
     "Deployment": 1,
+    "ValidatingAdmissionPolicy": 1,
+    "ValidatingAdmissionPolicyBinding": 1,
 }
 
 
@@ -54,8 +56,15 @@ def test_lint_finds_nothing(settings: tuple[str, ...]) -> None:
             id="two namespaces",
         ),
         pytest.param(
-            ("scope=namespaced", "crds.install=false", "rbac.aggregateToDefaultRoles=false"),
+            (
+                "scope=namespaced",
+                "crds.install=false",
+                "rbac.aggregateToDefaultRoles=false",
+                "podOverrides.enforce=false",
+            ),
             {
+                "ValidatingAdmissionPolicy": 0,
+                "ValidatingAdmissionPolicyBinding": 0,
                 "CustomResourceDefinition": 0,
                 "ClusterRole": 0,
                 "ClusterRoleBinding": 0,
