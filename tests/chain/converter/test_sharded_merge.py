@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from finetune_operator.finetune.run import run_file
 from safetensors.torch import save_file
 
 from finetune_converter.merge.stage import merge_folders
@@ -15,6 +14,7 @@ from finetune_converter.model_files.export_dtype import Dtype
 from finetune_operator.api.job import FineTuneJob
 from finetune_operator.core.config import Images
 from finetune_operator.core.objects import Manifest
+from finetune_operator.core.run import run_file
 from finetune_operator.core.verdict import State
 from finetune_operator.local.engine import Engine
 from finetune_operator.local.environments import Environment, Environments
