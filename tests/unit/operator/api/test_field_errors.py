@@ -85,6 +85,22 @@ def test_accepts(job: Build, spec: dict[str, Any]) -> None:
             id="too-large",
         ),
         pytest.param(
+            {"dataset": {"uri": "d", "format": "parquet"}},
+            [
+                "spec.dataset.format: is 'parquet'; use one of 'auto', 'chat', 'sharegpt', 'alpaca',"
+                " 'prompt-completion' or 'text'"
+            ],
+            id="format",
+        ),
+        pytest.param(
+            {"dataset": {"uri": "d", "format": "text", "train": "last"}},
+            [
+                "spec.dataset.format: text has no turns: all of it is learned; "
+                "remove train and thoughts, or correct format"
+            ],
+            id="turns-of-text",
+        ),
+        pytest.param(
             {"model": {"uri": "../tiny"}},
             [
                 "spec.model.uri: is '../tiny'; use hf://ORG/NAME, s3://BUCKET/PREFIX,"
