@@ -71,6 +71,21 @@ def test_a_dataset_is_counted(tmp_path, make_tokenizer):
     assert tally.first_dropped == {"promptTooLong": ["faq.jsonl:2"], "answerTooLong": ["faq.jsonl:3"]}
 
 
+def test_rows_of_which_none_trains_are_counted_and_a_dataset_of_them_is_refused(tmp_path, make_tokenizer):
+    file, tally = tmp_path / "faq.jsonl", Tally()
+    rows = [
+        {"messages": [{"role": "user", "content": "A?"}, {"role": "assistant", "content": "B", "weight": w}]}
+        for w in (1, 0)
+    ]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    read = {"reading": Reading(), "tokenizer": make_tokenizer(), "longest": 20}
+    assert len(list(read_documents({"faq.jsonl": file}, tally=tally, **read))) == 1
+    assert tally.first_dropped == {"nothingTrains": ["faq.jsonl:2"]}
+    file.write_text(json.dumps(rows[1]))
+    with pytest.raises(DataError, match=r"^faq\.jsonl: in none of 1 rows is a turn"):
+        list(read_documents({"faq.jsonl": file}, tally=Tally(), **read))
+
+
 def test_what_a_long_conversation_loses_is_counted(make_tokenizer, chat_line):
     tokenizer = make_tokenizer()
     line = chat_line("user", "A?", "assistant", "B", "user", "C?", "assistant", "D")

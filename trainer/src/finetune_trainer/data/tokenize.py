@@ -1,5 +1,6 @@
 """From a dataset's lines to documents, and the report of what became of them."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,8 @@ from finetune_trainer.data.parquet import PARQUET, read_rows
 from finetune_trainer.data.row import Line
 from finetune_trainer.data.text import text_documents
 from finetune_trainer.data.tokenizer import ChatTokenizer
+
+logger = logging.getLogger(__name__)
 
 # Of the dropped lines so many are named.
 NAMED = 5
@@ -53,6 +56,7 @@ def read_documents(
     for line in _rows(files, reading):
         if documents is None:
             tally.format = reading.format if reading.format != "auto" else recognise(line, reading.ignored)
+            logger.info("%s: rows are read in format %s", line.place, tally.format)
             documents = _reader(replace(reading, format=tally.format), tokenizer, longest)
         tally.lines += 1
         for document in documents(line):
@@ -61,6 +65,11 @@ def read_documents(
                 yield replace(document, line=tally.lines)
             else:
                 tally.drop(line.place, document)
+    if tally.lines and tally.dropped[Dropped.NOTHING_TRAINS] == tally.lines:
+        raise DataError(
+            f"{', '.join(files)}: in none of {tally.lines:,} rows is a turn of the assistant to train",
+            remedy="Give turns weight 1, or set dataset.train: all",
+        )
 
 
 def _rows(files: Mapping[str, Path], reading: Reading) -> Iterator[Line]:
