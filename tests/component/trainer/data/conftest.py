@@ -49,6 +49,10 @@ TEMPLATES = {
         "{% for m in messages %}{{ '<|User|>' if m.role == 'user' else '<|Assistant|>' }}{{ m.content }}"
         "{% if loop.last %}{{ eos_token }}{% endif %}{% endfor %}"
     ),
+    "endless": (
+        "{% for m in messages %}{{ '<|User|>' if m.role == 'user' else '<|Assistant|>' }}{{ m.content }}"
+        "{% if m.role == 'assistant' and loop.index < 3 %}{{ eos_token }}{% endif %}{% endfor %}"
+    ),
     "moody": "{% for m in messages %}{{ m.content[::-1] }}{{ eos_token }}{% endfor %}",
     "forgetful": "{% for m in messages %}{{ m.content if loop.last else '...' }}{{ eos_token }}{% endfor %}",
 }

@@ -153,6 +153,12 @@ def test_what_does_not_fit_is_dropped(make_tokenizer, chat_line, parts, expected
             id="role-taken-for-the-assistants",
         ),
         pytest.param(
+            "endless",
+            ("user", "A?", "assistant", "B", "user", "C?", "assistant", "D", "user", "E?", "assistant", "F"),
+            "the chat template writes no end token after the answer of message 4 (assistant)",
+            id="template-forgets-an-end",
+        ),
+        pytest.param(
             "moody",
             ("user", "A?", "assistant", "<think>\nB</think>"),
             "what the chat template writes depends on the messages' texts",

@@ -56,10 +56,21 @@ class ChatReader:
         if not self._reading.keep_thoughts:
             _refuse_dropped(whole, conversation.trained)
         chats = [self._chat(whole, finder.spans(whole, kept, tools))] if kept else []
+        if kept and not template.marks_generation:
+            self._refuse_endless(whole, kept, chats[0])
         for turn in sorted(conversation.trained - set(kept)):
             alone = render(line, template, messages[: turn + 1], tools)
             chats.append(self._alone(alone, template, finder, tools))
         return chats
+
+    def _refuse_endless(self, rendered: Rendered, turns: Sequence[int], chat: Chat) -> None:
+        """Raises DataError for an answer without an end token after it: the model would never stop there.
+
+        The conversation's own end is not among them: an end of sequence follows it.
+        """
+        for turn, (start, end) in zip(turns, chat.trained, strict=True):
+            if end < len(chat.text) and not self._tokenizer.control.ends(chat.text[start:end]):
+                raise rendered.error(turn, "writes no end token after the answer")
 
     def _alone(
         self,

@@ -47,6 +47,10 @@ class ControlTokens:
             answer = next(stripped.removesuffix(token) for token in self._ends if stripped.endswith(token))
         return answer
 
+    def ends(self, answer: str) -> bool:
+        """Whether a rendered answer has an end token, where the template has one at all."""
+        return len(self._ends) < 2 or any(answer.rstrip().endswith(token) for token in self._ends)
+
     @cached_property
     def _ends(self) -> tuple[str, ...]:
         closing = self.added.match(self._closing.strip())
