@@ -11,6 +11,7 @@ COMMANDS = (
     ("merge.py",),
     ("merge_671b.py",),
     ("packing.py",),
+    ("tokenizing.py",),
     ("fuzz_readers.py",),
     ("agreement.py", ".demo"),
     ("api_server_away.py",),
