@@ -196,6 +196,12 @@ def test_a_folder_and_a_file(tmp_path):
     assert list(dataset_files(tmp_path / "b.jsonl", "train")) == ["b.jsonl"]
 
 
+def test_a_table_says_what_it_is(tmp_path):
+    (tmp_path / "a.csv").write_text("prompt,completion\n")
+    with pytest.raises(DataError, match=r"a\.csv: a \.csv file; rows are read from"):
+        dataset_files(tmp_path / "a.csv", "train")
+
+
 @pytest.mark.parametrize(
     "missing", [pytest.param("nothing", id="path"), pytest.param(".", id="empty-folder")]
 )

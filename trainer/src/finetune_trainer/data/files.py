@@ -9,6 +9,7 @@ from finetune_trainer.data.parquet import PARQUET
 _JSON = (".jsonl", ".json", ".ndjson")
 SUFFIXES = (*(json + packed for json in _JSON for packed in ("", ".gz", ".zst")), PARQUET)
 FORMATS = "*.jsonl, *.json (also .gz or .zst) or *.parquet"
+_TABLES = (".csv", ".tsv", ".xls", ".xlsx", ".txt", ".arrow")
 # What other programs leave beside a dataset's files.
 _METADATA = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
 # As datasets on the hub name their splits, by file or folder: train.jsonl, train-00000-of-00002.jsonl, test/.
@@ -21,6 +22,11 @@ def dataset_files(path: Path, split: str) -> dict[str, Path]:
     `path` is a file, or a folder of them. If no file or folder is named after a split, all files are it.
     Raises DataError if there is nothing to read.
     """
+    if path.suffix.lower() in _TABLES:
+        raise DataError(
+            f"{path}: a {path.suffix} file; rows are read from {FORMATS}",
+            remedy="Save it as JSON lines or parquet, with the columns of a format in docs/guides/data.md",
+        )
     if path.is_file():
         return {path.name: path}
     if not path.is_dir():
