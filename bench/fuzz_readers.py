@@ -211,6 +211,7 @@ def _config() -> dict[str, Any]:
     return {
         "peft_type": "LORA", "r": 2, "lora_alpha": 4, "use_rslora": False, "bias": "none",
         "rank_pattern": {"o_proj": 2}, "alpha_pattern": {"o_proj": 4}, "modules_to_save": None,
+        "target_modules": ["o_proj", "gate_proj", "up_proj", "down_proj"],
     }  # fmt: skip
 
 

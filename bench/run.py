@@ -13,6 +13,7 @@ COMMANDS = (
     ("packing.py",),
     ("tokenizing.py",),
     ("fuzz_readers.py",),
+    ("fuzz_adapters.py",),
     ("agreement.py", ".demo"),
     ("api_server_away.py",),
     ("load",),

@@ -16,6 +16,7 @@ from waiting import HANG_SECONDS, until
 pytestmark = pytest.mark.chain
 KILLS = 50
 RANK = 8
+REST = ("model.embed_tokens.weight", "model.norm.weight", "lm_head.weight")
 
 # One process imports torch once and then merges in forked children: a kill costs the merge, not the import.
 DRIVER = """
@@ -65,9 +66,11 @@ def write_model(root: Path, *, layers: int, hidden: int) -> None:
     base, adapter = root / "base", root / "adapter"
     base.mkdir()
     adapter.mkdir()
-    config = {"model_type": "deepseek_v3", "dtype": "bfloat16"}
+    config = {"model_type": "deepseek_v3", "dtype": "bfloat16", "num_hidden_layers": layers}
     (base / "config.json").write_text(json.dumps(config))
-    weight_map, updates = {}, {}
+    rest = {name: torch.ones(8, 8).bfloat16() for name in REST}
+    save_file(rest, base / "model-rest.safetensors")
+    weight_map, updates = dict.fromkeys(rest, "model-rest.safetensors"), {}
     for layer in range(layers):
         name, file = f"model.layers.{layer}.self_attn.o_proj", f"model-{layer}.safetensors"
         save_file({f"{name}.weight": torch.randn(hidden, hidden).bfloat16()}, base / file)
@@ -75,7 +78,7 @@ def write_model(root: Path, *, layers: int, hidden: int) -> None:
         updates[f"base_model.model.{name}.lora_A.weight"] = torch.randn(RANK, hidden)
         updates[f"base_model.model.{name}.lora_B.weight"] = torch.randn(hidden, RANK)
     save_file(updates, adapter / "adapter_model.safetensors")
-    settings = {"peft_type": "LORA", "r": RANK, "lora_alpha": 2 * RANK}
+    settings = {"peft_type": "LORA", "r": RANK, "lora_alpha": 2 * RANK, "target_modules": ["o_proj"]}
     (adapter / "adapter_config.json").write_text(json.dumps(settings))
     (base / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
 

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,16 @@ PROMPTS = [[1, 7, 300, 42], [2, 900, 17, 5, 80, 3]]
 FLOAT8_BASE = "float8 base"
 
 
+def targets(names: Iterable[str]) -> dict[str, list[str]]:
+    """As PEFT takes them: experts by their modules' names, dense and shared MLPs by their parameters'."""
+    modules = {name.rsplit(".", 2)[0].removeprefix("base_model.model.") for name in names}
+    mlps = {module for module in modules if ".mlp." in module and ".experts." not in module}
+    return {
+        "target_modules": sorted({module.rpartition(".")[2] for module in modules - mlps}),
+        "target_parameters": sorted({f"{module.rpartition('.')[2]}.weight" for module in mlps}),
+    }
+
+
 def write_adapter(base: Path, folder: Path) -> Path:
     """Of every projection of the layers that are trained."""
     torch.manual_seed(0)
@@ -41,9 +52,8 @@ def write_adapter(base: Path, folder: Path) -> Path:
                 tensors[f"{module}.lora_B.weight"] = torch.randn(tensor.shape[0], RANK) * 0.05
     folder.mkdir()
     save_file(tensors, folder / "adapter_model.safetensors")
-    (folder / "adapter_config.json").write_text(
-        json.dumps({"peft_type": "LORA", "r": RANK, "lora_alpha": 2 * RANK})
-    )
+    config = {"peft_type": "LORA", "r": RANK, "lora_alpha": 2 * RANK}
+    (folder / "adapter_config.json").write_text(json.dumps({**config, **targets(tensors)}))
     return folder
 
 

@@ -24,6 +24,7 @@ from finetune_operator.local.runner import Runner
 pytestmark = pytest.mark.chain
 ROOT = Path(__file__).parents[3]
 LAYERS, RANK, HIDDEN = 7, 4, 256
+REST = ("model.embed_tokens.weight", "model.norm.weight", "lm_head.weight")
 
 JOB: Manifest = {
     "apiVersion": "finetune.dev/v1alpha1",
@@ -44,13 +45,16 @@ JOB: Manifest = {
 def write_base(folder: Path) -> None:
     """One bf16 file a layer, with the marker that prepare writes."""
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps({"model_type": "deepseek_v3", "dtype": "bfloat16"}))
+    config = {"model_type": "deepseek_v3", "dtype": "bfloat16", "num_hidden_layers": LAYERS}
+    (folder / "config.json").write_text(json.dumps(config))
     (folder / ".finetune-complete.json").write_text("{}")
     weight_map = {}
     for layer in range(LAYERS):
         name, file = f"model.layers.{layer}.self_attn.o_proj.weight", f"model-{layer}.safetensors"
-        save_file({name: torch.randn(HIDDEN, HIDDEN).bfloat16()}, folder / file)
-        weight_map[name] = file
+        tensors = {name: torch.randn(HIDDEN, HIDDEN).bfloat16()}
+        tensors |= {rest: torch.ones(8, 8).bfloat16() for rest in REST if layer == LAYERS - 1}
+        save_file(tensors, folder / file)
+        weight_map |= dict.fromkeys(tensors, file)
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
 
 
@@ -63,7 +67,7 @@ def write_adapter(folder: Path) -> None:
         updates[f"{name}.lora_A.weight"] = torch.randn(RANK, HIDDEN)
         updates[f"{name}.lora_B.weight"] = torch.randn(HIDDEN, RANK)
     save_file(updates, folder / "adapter_model.safetensors")
-    settings = {"peft_type": "LORA", "r": RANK, "lora_alpha": 2 * RANK}
+    settings = {"peft_type": "LORA", "r": RANK, "lora_alpha": 2 * RANK, "target_modules": ["o_proj"]}
     (folder / "adapter_config.json").write_text(json.dumps(settings))
 
 

@@ -37,7 +37,7 @@ def open_adapter(folder: Path, base_shapes: Shapes, base_config: Mapping[str, An
         keys = group_keys(file.path, file.header.tensors.values())
         updates = match(file.path, keys, config, base_shapes, base_config)
         check_saved_modules(file.path, keys, config, base_shapes, base_config)
-        lost = lost_modules(keys, config, base_shapes, base_config)
+        lost = lost_modules(file.path, keys, config, base_shapes, base_config)
         return Adapter(file=file, config=config, updates=updates, notes=(*config.notes, *lost))
     except BaseException:
         file.close()

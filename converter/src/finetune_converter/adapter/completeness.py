@@ -36,13 +36,23 @@ def check_saved_modules(
 
 
 def lost_modules(
-    keys: Keys, config: AdapterConfig, shapes: Shapes, base_config: Mapping[str, Any]
+    path: Path, keys: Keys, config: AdapterConfig, shapes: Shapes, base_config: Mapping[str, Any]
 ) -> tuple[str, ...]:
-    """A sentence for each kind of module that is adapted in some layers, and lost in others that it names."""
+    """A sentence for each kind of module that is adapted in some layers, and lost in others that it names.
+
+    Raises Failure(AdapterMismatch) when it names none of the base's.
+    """
     found = {_stacked_name(pair.module) for pair in keys.pairs}
     kinds = {_kind(name) for name in found}
+    adapted = dict.fromkeys(_adapted(config.targets, _known_to_transformers(shapes, base_config)))
+    if not adapted:
+        raise Failure(
+            Reason.ADAPTER_MISMATCH,
+            f"{path}: target_modules and target_parameters of adapter_config.json name nothing of the base",
+            "Use the base model that the adapter was trained on",
+        )
     lost: dict[str, list[str]] = {}
-    for name in dict.fromkeys(_adapted(config.targets, _known_to_transformers(shapes, base_config))):
+    for name in adapted:
         if name not in found and _kind(name) in kinds:
             lost.setdefault(_kind(name), []).append(name)
     return tuple(_sentence(kind, names) for kind, names in lost.items())
@@ -55,8 +65,6 @@ def _sentence(kind: str, names: list[str]) -> str:
 
 def _adapted(targets: Targets, names: Iterable[str]) -> Iterator[str]:
     """The modules that adapter_config.json names among the base's tensors, experts by their stack."""
-    if not targets.said:
-        return
     for name in names:
         module = name.removesuffix(".weight")
         if module == name:

@@ -52,18 +52,16 @@ class AdapterConfig:
 
     def rank_of(self, name: str) -> int:
         """Of a module, or of a parameter named by `target_parameters`."""
-        return int(_by_pattern(self.rank_pattern, name, self.rank * self.halves(name)))
+        return int(_by_pattern(self.rank_pattern, name, self.rank))
 
     def scale_of(self, name: str, rank: int) -> float:
         """alpha / r, or alpha / sqrt(r) with rsLoRA (Kalajdzievski, arXiv 2312.03732)."""
-        alpha = float(_by_pattern(self.alpha_pattern, name, self.alpha * self.halves(name)))
+        alpha = float(_by_pattern(self.alpha_pattern, name, self.alpha))
         return alpha / math.sqrt(rank) if self.rslora else alpha / rank
 
     def halves(self, name: str) -> int:
-        """Modules of target_modules that PEFT stacks in a parameter; it multiplies rank and alpha by that."""
-        halves = {leaf for leaf, parameter in STACKED.items() if parameter == GATE_UP}
-        both = name.endswith(f".experts.{GATE_UP}") and halves <= self.targets.stacked_modules()
-        return 2 if both else 1
+        """Modules of target_modules that PEFT stacks in a parameter."""
+        return 2 if name.endswith(f".experts.{GATE_UP}") and _stacks_both(self.targets) else 1
 
 
 def read_adapter_config(folder: Path) -> AdapterConfig:
@@ -82,17 +80,27 @@ def read_adapter_config(folder: Path) -> AdapterConfig:
     _check_initial_weights(path, raw.get("init_lora_weights"))
     for name in _PATTERNS:
         _check_pattern(path, name, raw.get(name) or {})
+    targets = _targets(path, raw)
+    rank = _number(path, "r", raw.get("r"), int)
+    alpha = _number(path, "lora_alpha", raw.get("lora_alpha"), float)
+    # PEFT (_convert_peft_config_moe) gives the stack of both twice rank and alpha, whatever it had.
+    both = r".*\.gate_up_proj" if _stacks_both(targets) else None
     return AdapterConfig(
-        rank=_number(path, "r", raw.get("r"), int),
-        alpha=_number(path, "lora_alpha", raw.get("lora_alpha"), float),
+        rank=rank,
+        alpha=alpha,
         rslora=bool(raw.get("use_rslora")),
-        rank_pattern=raw.get("rank_pattern") or {},
-        alpha_pattern=raw.get("alpha_pattern") or {},
-        targets=_targets(path, raw),
+        rank_pattern={**(raw.get("rank_pattern") or {}), **({both: 2 * rank} if both else {})},
+        alpha_pattern={**(raw.get("alpha_pattern") or {}), **({both: 2 * alpha} if both else {})},
+        targets=targets,
         saved=tuple(raw.get("modules_to_save") or ()),
         expert_columns=_expert_columns(path, raw),
         raw=raw,
     )
+
+
+def _stacks_both(targets: Targets) -> bool:
+    """Whether target_modules names both modules that transformers 5 stacks in gate_up_proj."""
+    return {leaf for leaf, parameter in STACKED.items() if parameter == GATE_UP} <= targets.stacked_modules()
 
 
 def _expert_columns(path: Path, raw: Mapping[str, Any]) -> ExpertColumns:
@@ -137,6 +145,8 @@ def _targets(path: Path, raw: Mapping[str, Any]) -> Targets:
     targets = Targets.of(raw)
     for name, pattern in targets.expressions():
         _compiled(path, name, pattern)
+    if not targets.modules and not targets.parameters:
+        raise _invalid(path, "neither target_modules nor target_parameters says what is adapted")
     if isinstance(raw.get("target_modules"), str) and raw.get("layers_to_transform") is not None:
         raise _invalid(path, "layers_to_transform is set beside a target_modules that is an expression")
     return targets

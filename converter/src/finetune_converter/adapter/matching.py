@@ -10,7 +10,7 @@ from typing import Any
 from finetune_converter.adapter.config import AdapterConfig
 from finetune_converter.adapter.fused_experts import fused_parameter, fused_updates
 from finetune_converter.adapter.names import Keys, Pair
-from finetune_converter.adapter.targets import ROUTER, STACKED
+from finetune_converter.adapter.targets import GATE_UP, ROUTER, STACKED
 from finetune_converter.adapter.updates import LowRank, Replacement, Update, whole
 from finetune_converter.adapter.vocabulary import check_tied, resized
 from finetune_converter.failure import Failure, Reason
@@ -21,7 +21,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 _REMEDY = "Use the base model that the adapter was trained on"
 _TOGETHER = "Keep adapter_config.json and adapter_model.safetensors of the same training together"
-_EXPERT = re.compile(r"(?P<experts>.+\.experts)\.\d+\.(?P<leaf>[^.]+)")
+_EXPERT = re.compile(r"(?P<experts>.+\.experts)\.\d+\.(?P<leaf>gate_proj|up_proj|down_proj)")
 
 
 def match(
@@ -63,10 +63,11 @@ def _updates_of(
             raise _no_match(path, pair.a.name, target, shapes)
         _check_targeted(path, pair, parameter, config)
         return dict(fused_updates(path, pair, parameter, config, shapes))
-    name = _name_in_config(path, pair, config)
-    rank = _rank(path, pair, config.rank_of(name))
-    scale = config.scale_of(name, rank)
-    _check_as_stacked(path, pair, scale, rank, config)
+    if expert := _EXPERT.fullmatch(pair.module):
+        scale = _scale_of_expert(path, pair, expert, config)
+    else:
+        name = _name_in_config(path, pair, config)
+        scale = config.scale_of(name, _rank(path, pair, config.rank_of(name)))
     return {
         target: LowRank(
             a=whole(pair.a),
@@ -83,11 +84,47 @@ def _name_in_config(path: Path, pair: Pair, config: AdapterConfig) -> str:
     parameter, leaf = f"{pair.module}.weight", pair.module.rpartition(".")[2]
     if config.targets.has_parameter(parameter):
         return parameter
-    if leaf == ROUTER and ROUTER in config.targets.stacked_modules():
-        return parameter
     if not config.targets.has_module(pair.module):
         raise _not_targeted(path, pair)
-    return pair.module
+    if leaf in STACKED:
+        raise Failure(
+            Reason.ADAPTER_MISMATCH,
+            f"{path}: tensor {pair.a.name!r}: PEFT 0.21 takes {leaf!r} in target_modules to mean routed "
+            "experts, and leaves out the dense and shared MLPs",
+            f"Name them in target_parameters of adapter_config.json, as {leaf + '.weight'!r}",
+        )
+    return parameter if leaf == ROUTER else pair.module
+
+
+def _scale_of_expert(path: Path, pair: Pair, expert: re.Match[str], config: AdapterConfig) -> float:
+    """The scale of one expert's own adapter, once PEFT has stacked it for transformers 5.
+
+    What its own name says must be the same: that is how it was trained where experts are modules.
+    """
+    leaf = expert["leaf"]
+    parameter = f"{expert['experts']}.{STACKED[leaf]}"
+    stacked, halves = config.targets.stacked_modules(), config.halves(parameter)
+    if leaf not in stacked and not config.targets.has_parameter(parameter):
+        raise _not_targeted(path, pair)
+    if halves == 1 and STACKED[leaf] == GATE_UP and not config.targets.has_parameter(parameter):
+        raise _differs(
+            path, pair, f"PEFT stacks gate_proj and up_proj, and target_modules names {leaf!r} alone"
+        )
+    rank = _rank(path, pair, config.rank_of(parameter) // halves)
+    scale = config.scale_of(parameter, rank * halves)
+    own = config.scale_of(pair.module, rank)
+    if leaf in stacked and not isclose(scale, own, rel_tol=1e-6):
+        fact = f"its scale is {own:.6g} under this name and {scale:.6g} as {parameter!r}"
+        raise _differs(path, pair, f"{fact}, which PEFT 0.21 makes of it")
+    return scale
+
+
+def _differs(path: Path, pair: Pair, fact: str) -> Failure:
+    return Failure(
+        Reason.ADAPTER_MISMATCH,
+        f"{path}: tensor {pair.a.name!r}: {fact}",
+        "Give the stacked parameter a rank_pattern and an alpha_pattern with which both are the same",
+    )
 
 
 def _check_targeted(path: Path, pair: Pair, parameter: str, config: AdapterConfig) -> None:
@@ -105,22 +142,6 @@ def _not_targeted(path: Path, pair: Pair) -> Failure:
         "PEFT leaves it out",
         _TOGETHER,
     )
-
-
-def _check_as_stacked(path: Path, pair: Pair, scale: float, rank: int, config: AdapterConfig) -> None:
-    """An expert's own adapter weighs what it weighs once PEFT has stacked it for transformers 5."""
-    expert = _EXPERT.fullmatch(pair.module)
-    if expert is None or expert["leaf"] not in config.targets.stacked_modules():
-        return
-    parameter = f"{expert['experts']}.{STACKED[expert['leaf']]}"
-    stacked = config.scale_of(parameter, rank * config.halves(parameter))
-    if not isclose(scale, stacked, rel_tol=1e-6):
-        raise Failure(
-            Reason.ADAPTER_MISMATCH,
-            f"{path}: tensor {pair.a.name!r}: adapter_config.json scales it by {scale:.6g} under this name "
-            f"and by {stacked:.6g} as {parameter!r}, which PEFT 0.21 makes of it",
-            f"Give {parameter.rpartition('.')[2]!r} an alpha_pattern so that both scales are the same",
-        )
 
 
 def _rank(path: Path, pair: Pair, expected: int) -> int:

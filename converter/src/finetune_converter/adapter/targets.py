@@ -44,11 +44,6 @@ class Targets:
             saved=_listed(raw.get("modules_to_save")),
         )
 
-    @property
-    def said(self) -> bool:
-        """Whether the configuration says at all what is adapted."""
-        return bool(self.modules or self.parameters)
-
     def expressions(self) -> Iterator[tuple[str, str]]:
         """The fields whose values are regular expressions, with each of them."""
         if isinstance(self.modules, str):
@@ -62,8 +57,6 @@ class Targets:
         """Whether a module is adapted, by its name in the model."""
         if self._excludes(name):
             return False
-        if not self.said:
-            return True
         if isinstance(self.modules, str):
             if self.modules.lower() == ALL_LINEAR:
                 return name.rpartition(".")[2] not in ("lm_head", "embed_tokens")
