@@ -124,11 +124,23 @@ def push(run_file: Path | None, root: Path | None, model: Path | None, to: str |
 @click.option("--base", type=_FOLDER, required=True, help="The base model it was trained on.")
 @click.option("--out", type=_FOLDER, required=True, help="A new folder.")
 @click.option("--alpha", type=click.FloatRange(0, min_open=True), help="LoRA's alpha, if it holds LoRA keys.")
-def from_dcp(checkpoint: Path, base: Path, out: Path, alpha: float | None) -> None:
-    """Write a torchtitan checkpoint as a Hugging Face model, or as a PEFT adapter where it has LoRA keys."""
+@click.option("--merge", is_flag=True, help="Merge the LoRA keys into the base, and let the gate prove it.")
+@_dtype
+def from_dcp(checkpoint: Path, base: Path, out: Path, alpha: float | None, merge: bool, dtype: str) -> None:
+    """Write a torchtitan checkpoint as a Hugging Face model, or as a PEFT adapter where it has LoRA keys.
+
+    With --merge, the LoRA keys are merged into the base instead, in --dtype, and the gate proves the result.
+    """
     # torch takes seconds to import: only what computes waits for it.
     from finetune_converter.dcp.export import export_dcp
+    from finetune_converter.dcp.merged import merge_dcp
 
+    if merge:
+        adapter = merge_dcp(checkpoint=checkpoint, base=base, out=out, alpha=alpha, dtype=Dtype(dtype))
+        click.echo(f"merged and verified: {out} (its adapter: {adapter})")
+        return
+    if Dtype(dtype) is not Dtype.BASE:
+        raise Failure(Reason.SETTING_INVALID, "--dtype is for --merge", "Leave it out, or give --merge too")
     kind = export_dcp(checkpoint=checkpoint, base=base, out=out, alpha=alpha)
     click.echo(f"{kind}: {out}")
 

@@ -47,13 +47,16 @@ class ModelFolder:
         self.close()
 
 
-def open_model_folder(path: Path) -> ModelFolder:
-    """Read config, index and every header. Raises Failure(BaseInvalid or CheckpointInvalid)."""
+def open_model_folder(path: Path, config_from: Path | None = None) -> ModelFolder:
+    """Read config, index and every header; the config of another folder where this one has none.
+
+    Raises Failure(BaseInvalid or CheckpointInvalid).
+    """
     if not path.is_dir():
         raise Failure(
             Reason.BASE_INVALID, f"{path}: no such model folder", "Give the folder that holds config.json"
         )
-    config = read_json_object(path / "config.json", Reason.BASE_INVALID, _FETCH)
+    config = read_json_object((config_from or path) / "config.json", Reason.BASE_INVALID, _FETCH)
     weight_map, metadata = _index(path)
     files: dict[str, TensorFile] = {}
     try:
