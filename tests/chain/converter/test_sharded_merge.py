@@ -14,7 +14,7 @@ from finetune_converter.model_files.export_dtype import Dtype
 from finetune_operator.api.job import FineTuneJob
 from finetune_operator.core.config import Images
 from finetune_operator.core.objects import Manifest
-from finetune_operator.core.run import run_file
+from finetune_operator.core.run import build_run_file
 from finetune_operator.core.verdict import State
 from finetune_operator.local.engine import Engine
 from finetune_operator.local.environments import Environment, Environments
@@ -95,7 +95,7 @@ def test_three_shards_make_what_one_process_makes(tmp_path: Path, environments: 
     torch.manual_seed(0)
     storage = tmp_path / "storage"
     job: Any = FineTuneJob.model_validate(JOB)
-    run = storage / run_file(job)["paths"]["run"]
+    run = storage / build_run_file(job).paths.run
     write_base(storage / "models" / "base")
     write_adapter(run / "adapter")
 
