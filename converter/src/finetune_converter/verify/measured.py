@@ -33,8 +33,8 @@ class Measured:
         return replace(
             self,
             elements=self.elements + error.numel(),
-            update_square=self.update_square + float((after - before).double().square().sum()),
-            error_square=self.error_square + float(error.double().square().sum()),
+            update_square=self.update_square + _square(after - before),
+            error_square=self.error_square + _square(error),
             greatest_error=max(self.greatest_error, float(error.abs().max())),
         )
 
@@ -58,6 +58,11 @@ class Measured:
             "errorRms": math.sqrt(self.error_square / count),
             "greatestError": self.greatest_error,
         }
+
+
+def _square(values: torch.Tensor) -> float:
+    """Sum of squares."""
+    return float(torch.linalg.vector_norm(values, dtype=torch.float64)) ** 2
 
 
 def tensor_report(measured: Iterable[Measured]) -> dict[str, Any]:

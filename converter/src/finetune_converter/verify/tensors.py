@@ -1,5 +1,6 @@
 """Every merged tensor against what it must be, computed anew from base and PEFT's factors, band by band."""
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -128,7 +129,8 @@ def _compare(
                 " are not those of base + update"
             )
     error = stored - after
-    if not bool(torch.isfinite(error).all()):
+    # A sum keeps what is not finite, at a tenth of the cost of looking at each value.
+    if not math.isfinite(error.sum()) and not bool(torch.isfinite(error).all()):
         raise failed(f"tensor {name!r}: rows {start} to {stop} hold values that are not finite")
     if bool((error.abs() > rounded_apart(after, apart, dtype, spread, scale_dtype)).any()):
         raise failed(
