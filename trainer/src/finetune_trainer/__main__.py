@@ -1,6 +1,7 @@
 """The trainer image's two commands: `python -m finetune_trainer prepare|train --run FILE --root DIR`."""
 
 import argparse
+import json
 import logging
 import os
 import signal
@@ -40,6 +41,12 @@ def _prepare(run: RunFile, _run_file: Path, folders: RunFolders) -> None:
     prepare(run, folders)
 
 
+def _data(run: RunFile, _run_file: Path, folders: RunFolders) -> None:
+    from finetune_trainer.prepare.preview import preview_data
+
+    print(json.dumps(preview_data(run, folders).to_json()))
+
+
 def _train(run: RunFile, run_file: Path, folders: RunFolders) -> None:
     writes_report = observe_rendezvous(run, os.environ).node == 0
     failure: str | None = None
@@ -69,6 +76,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     stages = parser.add_subparsers(required=True, metavar="STAGE")
     for name, stage, summary in (
         ("prepare", _prepare, "fetch and check the base model and the dataset"),
+        ("data", _data, "print what would train as JSON: the data report of a run that is not there yet"),
         ("train", _train, "train the adapter: one torchrun agent, to be started on every node"),
     ):
         command = stages.add_parser(name, help=summary)

@@ -1,4 +1,4 @@
-"""`finetune`: run, chat, status, watch, delete, validate, plan. Also installed as kubectl-finetune."""
+"""`finetune`: run, chat, status, watch, delete, validate, plan, data. Also installed as kubectl-finetune."""
 
 import sys
 
@@ -6,6 +6,7 @@ import click
 
 from finetune_operator.api.validation import InvalidManifestsError
 from finetune_operator.cli.chat import chat
+from finetune_operator.cli.data import data
 from finetune_operator.cli.delete import delete
 from finetune_operator.cli.plan import plan
 from finetune_operator.cli.run import run
@@ -28,6 +29,7 @@ finetune.add_command(watch)
 finetune.add_command(delete)
 finetune.add_command(validate)
 finetune.add_command(plan)
+finetune.add_command(data)
 
 
 def main() -> None:

@@ -185,6 +185,15 @@ def test_a_deleted_job_may_come_back_with_another_spec(launch: Launch, job: Job,
     assert again.returncode == 0
 
 
+def test_data_that_is_refused_is_one_line(job: Job, layout: Layout, fake: Path, tmp_path: Path) -> None:
+    file = tmp_path / "manifest.yaml"
+    file.write_text(yaml.safe_dump(job()))
+    (fake / "data").write_text("3")
+    result = CliRunner().invoke(finetune, ["data", "-f", str(file), "--storage", str(layout.storage)])
+    assert result.exit_code == 3
+    assert result.output == "error: FineTuneJob default/faq: The data stage is broken. Mend it\n"
+
+
 def test_more_gpus_than_the_machine_has(launch: Launch, job: Job) -> None:
     process = launch(job(workers={"gpusPerNode": 64}))
     _, err = process.communicate(timeout=HANG_SECONDS)

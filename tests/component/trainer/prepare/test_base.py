@@ -34,7 +34,10 @@ def test_a_whole_base_is_marked_and_the_data_reported(volume, copy_base, checksu
     record["modified"] = volume.dataset.stat().st_mtime_ns
     assert prepared["dataset"] == source | {"files": {"faq.jsonl": record}}
     assert prepared["parity"]["comparedWith"] == "DeepseekV3ForCausalLM"
-    assert json.loads((volume.run / "data-report.json").read_text()) == source | {
+    report = json.loads((volume.run / "data-report.json").read_text())
+    assert [file["rows"] for file in report.pop("byFile")] == [3]
+    assert [example["place"] for example in report.pop("examples")] == [f"faq.jsonl:{n}" for n in (1, 2, 3)]
+    assert report == source | {
         "files": ["faq.jsonl"],
         "schemaVersion": 1,
         "split": "train",
@@ -47,6 +50,9 @@ def test_a_whole_base_is_marked_and_the_data_reported(volume, copy_base, checksu
         "packedShare": 18 / 256,
         "epochSteps": 1,
         "lastStepSequences": 1,
+        "sequenceLength": 256,
+        "batchSequences": 8,
+        "steps": 200,
         "validationDocuments": 0,
         "truncatedLines": 0,
         "tokensCut": 0,

@@ -12,20 +12,28 @@ import torch
 from finetune_trainer.data.columns import TableWriter, read_table
 from finetune_trainer.data.document import Document
 
-_COLUMNS = {"tokens": torch.int32, "trained": torch.bool, "ends": torch.int64, "lines": torch.int64}
+_COLUMNS = {
+    "tokens": torch.int32,
+    "trained": torch.bool,
+    "ends": torch.int64,
+    "lines": torch.int64,
+    "cut": torch.int64,
+}
 
 
 @dataclass(frozen=True)
 class TokenStore:
     """tokens: int32 [tokens]; trained: bool [tokens]; ends: int64 [documents], where each document ends.
 
-    lines: int64 [documents], which line of the dataset each document is of, from 1.
+    lines: int64 [documents], which line of the dataset each document is of, from 1; cut: int64 [documents],
+    how many tokens each lost at its end.
     """
 
     tokens: torch.Tensor
     trained: torch.Tensor
     ends: torch.Tensor
     lines: torch.Tensor
+    cut: torch.Tensor
 
     @classmethod
     def write(cls, documents: Iterable[Document], folder: Path) -> "TokenStore":
@@ -35,6 +43,7 @@ class TokenStore:
                 table.append("trained", document.trained)
                 table.append("ends", [table.append("tokens", document.tokens)])
                 table.append("lines", [document.line])
+                table.append("cut", [document.tokens_cut])
         return cls.load(folder)
 
     @classmethod

@@ -66,13 +66,20 @@ def prepare_base(
     return _fetch(source, flavor, folder, before_weights, expect)
 
 
+def describe_base(model: Model, flavor: str, folder: Path) -> None:
+    """Have everything of the base but its weights: what a dataset is tokenized with. Raises a Failure."""
+    marker, source = read_marker(folder), base_source(model)
+    if source is not None and not (marker and marker.describes(folder)):
+        listing = source.list_files()
+        described = [f for f in listing.files if belongs_to_model(f.name) and not f.name.endswith(SUFFIX)]
+        _fetch_described(source, listing, described, folder)
+    _check_folder(model, folder)
+    check_description(folder)
+    check_architecture(flavor, folder)
+
+
 def _check_volume(model: Model, flavor: str, folder: Path, before_weights: Callable[[], None]) -> Marker:
-    if not folder.is_dir():
-        raise DataError(
-            f"{folder}: no such folder",
-            Reason.BASE_INCOMPLETE,
-            remedy="Put the base model there, or correct model.uri" + _or_hub(model.uri),
-        )
+    _check_folder(model, folder)
     _check_links(folder)
     check_description(folder)
     check_architecture(flavor, folder)
@@ -81,6 +88,15 @@ def _check_volume(model: Model, flavor: str, folder: Path, before_weights: Calla
     _check_contents(flavor, folder)
     checksums = {file.name: checksum for file, checksum in sha256_all(files).items()}
     return _mark(folder, model.uri, None, checksums)
+
+
+def _check_folder(model: Model, folder: Path) -> None:
+    if not folder.is_dir():
+        raise DataError(
+            f"{folder}: no such folder",
+            Reason.BASE_INCOMPLETE,
+            remedy="Put the base model there, or correct model.uri" + _or_hub(model.uri),
+        )
 
 
 def _check_links(folder: Path) -> None:

@@ -1,24 +1,29 @@
 """The dataset: fetched or found in the volume, tokenized, and reported."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from finetune_trainer.contract.failure import ConfigurationError, DataError
 from finetune_trainer.contract.run_file import Dataset, RunFile, RunFolders
+from finetune_trainer.data.document import Document
 from finetune_trainer.data.files import FORMATS, dataset_files, is_data, select_split
 from finetune_trainer.data.formats import Reading
 from finetune_trainer.data.packing import Packing, pack
 from finetune_trainer.data.store import TokenStore, split
 from finetune_trainer.data.tokenize import Tally, read_documents
-from finetune_trainer.data.tokenizer import load_tokenizer
+from finetune_trainer.data.tokenizer import ChatTokenizer, load_tokenizer
 from finetune_trainer.prepare.bucket import BucketSource
+from finetune_trainer.prepare.examples import examples
 from finetune_trainer.prepare.fetch import fetch
+from finetune_trainer.prepare.file_tally import DatasetTally
 from finetune_trainer.prepare.hub import HubSource
 from finetune_trainer.prepare.lock import exclusive
 from finetune_trainer.prepare.report import DataReport
 from finetune_trainer.prepare.source import Source, parse_location
+from finetune_trainer.train.config import total_steps
 from finetune_trainer.train.parallelism import batch_sizes
 
 
@@ -68,15 +73,14 @@ def _source(dataset: Dataset) -> Source | None:
 
 def tokenize_dataset(run: RunFile, folders: RunFolders, dataset: DatasetFiles) -> DataReport:
     """Tokenize all documents into the run's folder. Raises DataError naming file and line."""
-    tally = Tally()
-    documents = read_documents(
-        dataset.files,
+    tally = DatasetTally()
+    read = partial(
+        _read_documents,
         reading=Reading.of(run.dataset),
         tokenizer=load_tokenizer(folders.base),
         longest=run.training.sequence_length,
-        tally=tally,
     )
-    store = TokenStore.write(documents, folders.tokens)
+    store = TokenStore.write(tally.counted(dataset.files, read), folders.tokens)
     if not len(store):
         raise _nothing_left(run, folders.dataset, tally)
     packing, validating = _pack(run, folders, store)
@@ -86,7 +90,7 @@ def tokenize_dataset(run: RunFile, folders: RunFolders, dataset: DatasetFiles) -
         revision=dataset.revision,
         split=run.dataset.split,
         files=list(dataset.files),
-        lines=tally.lines,
+        lines=tally.rows,
         documents=len(store),
         tokens=len(store.tokens),
         trained_tokens=int(store.trained.sum()),
@@ -96,11 +100,22 @@ def tokenize_dataset(run: RunFile, folders: RunFolders, dataset: DatasetFiles) -
         epoch_steps=-(-len(packing) // batch),
         last_step_sequences=(len(packing) - 1) % batch + 1,
         validation_documents=validating,
-        truncated_lines=tally.truncated_lines,
-        tokens_cut=tally.tokens_cut,
+        sequence_length=run.training.sequence_length,
+        batch_sequences=batch,
+        steps=total_steps(run, len(packing)),
+        truncated_lines=sum(file.rows.truncated_lines for file in tally.files),
+        tokens_cut=sum(file.rows.tokens_cut for file in tally.files),
         dropped=dict(tally.dropped),
         first_dropped=tally.first_dropped,
+        by_file=[file.report() for file in tally.files],
+        examples=examples(store, folders.base, tally.place_of),
     )
+
+
+def _read_documents(
+    files: Mapping[str, Path], tally: Tally, *, reading: Reading, tokenizer: ChatTokenizer, longest: int
+) -> Iterator[Document]:
+    return read_documents(files, reading=reading, tokenizer=tokenizer, longest=longest, tally=tally)
 
 
 def _pack(run: RunFile, folders: RunFolders, store: TokenStore) -> tuple[Packing, int]:
@@ -122,10 +137,10 @@ def _pack(run: RunFile, folders: RunFolders, store: TokenStore) -> tuple[Packing
     return packing, len(validation)
 
 
-def _nothing_left(run: RunFile, dataset: Path, tally: Tally) -> DataError | ConfigurationError:
-    if not tally.lines:
+def _nothing_left(run: RunFile, dataset: Path, tally: DatasetTally) -> DataError | ConfigurationError:
+    if not tally.rows:
         return DataError(f"{dataset}: the dataset is empty", remedy="Add at least one line")
     return ConfigurationError(
-        f"{dataset}: none of {tally.lines} lines fits into {run.training.sequence_length} tokens",
+        f"{dataset}: none of {tally.rows} lines fits into {run.training.sequence_length} tokens",
         remedy="Raise training.sequenceLength",
     )

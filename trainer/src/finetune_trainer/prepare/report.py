@@ -1,9 +1,53 @@
 """The data report: what the dataset is, and what became of its lines."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from finetune_trainer.contract.progress.snapshot import camel_case
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileReport:
+    """What became of one file."""
+
+    name: str
+    format: str
+    """As dataset.format says, or what the rows were recognised as."""
+    rows: int
+    documents: int
+    tokens: int
+    trained_tokens: int
+    longest_document: int
+    """Tokens."""
+    histogram: dict[str, int]
+    """Documents by their tokens: at most so many, and more than the bound before, which is half of it."""
+    truncated_lines: int
+    tokens_cut: int
+    first_truncated: list[str]
+    """Where some of them are, "file:line"."""
+    dropped: dict[str, int]
+    first_dropped: dict[str, list[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """A piece of a document that trains, or does not, as a whole."""
+
+    text: str
+    trained: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """A document as text."""
+
+    place: str
+    tokens: int
+    trained_tokens: int
+    tokens_cut: int
+    tokens_not_shown: int
+    """Of a long document's end."""
+    segments: list[Segment]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +74,12 @@ class DataReport:
     """Steps that train every document once."""
     last_step_sequences: int
     """What the last of them holds; the rest of it is padding."""
+    sequence_length: int
+    """Tokens a sequence."""
+    batch_sequences: int
+    """Sequences a step."""
+    steps: int
+    """Of the whole run."""
     validation_documents: int
     truncated_lines: int
     tokens_cut: int
@@ -38,9 +88,11 @@ class DataReport:
     """Lines by why they train nothing."""
     first_dropped: dict[str, list[str]]
     """Where some of them are, "file:line"."""
+    by_file: list[FileReport]
+    examples: list[Example]
 
     def to_json(self) -> dict[str, Any]:
-        return {"schemaVersion": 1} | {camel_case(key): value for key, value in asdict(self).items()}
+        return {"schemaVersion": 1, **_json(self)}
 
     def _epoch(self) -> str:
         last = f", the last of {self.last_step_sequences} sequences" if self.epoch_steps > 1 else ""
@@ -57,3 +109,11 @@ class DataReport:
             f"({self.packed_share:.1%} full), one epoch is {self._epoch()}; "
             f"{self.truncated_lines:,} lines truncated ({self.tokens_cut:,} tokens cut), {dropped}"
         )
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_json(item) for item in value]
+    if is_dataclass(value):
+        return {camel_case(field.name): _json(getattr(value, field.name)) for field in fields(value)}
+    return value

@@ -45,13 +45,16 @@ def render(run: RunFile, run_file: Path, folders: RunFolders, metrics: Metrics, 
         lstrip_blocks=True,
     )
     environment.filters["number"] = chart.number
+    data = read_json(folders.data_report)
     return environment.get_template(TEMPLATE).render(
         run=run,
         failure=failure,
         summary=_summary(metrics),
         charts=[drawn for drawn in _charts(metrics) if drawn],
         size=chart,
-        data=_facts(read_json(folders.data_report)),
+        data=_facts(data),
+        files=[file | {"histogram": _histogram(file["histogram"])} for file in data.get("byFile", [])],
+        examples=data.get("examples", []),
         configuration=dict(_flat(json.loads(run_file.read_text(encoding="utf-8")))),
         lineage=lineage(run, run_file, folders),
     )
@@ -88,7 +91,12 @@ def _moment(seconds: float) -> str:
 
 
 def _facts(content: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in _flat(content) if name != "schemaVersion"}
+    with_a_place_of_their_own = ("schemaVersion", "byFile", "examples")
+    return {name: value for name, value in _flat(content) if name not in with_a_place_of_their_own}
+
+
+def _histogram(documents: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} to {int(bound):,}" for bound, count in documents.items())
 
 
 def _flat(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
