@@ -12,6 +12,7 @@ COMMANDS = (
     ("merge_671b.py",),
     ("packing.py",),
     ("tokenizing.py",),
+    ("prepare_data.py",),
     ("fuzz_readers.py",),
     ("fuzz_adapters.py",),
     ("agreement.py", ".demo"),

@@ -10,7 +10,7 @@ from typing import Any
 
 from finetune_operator.api.job import FineTuneJob
 from finetune_operator.core.objects import Manifest
-from finetune_operator.core.run import run_file
+from finetune_operator.core.run import build_run_file
 from finetune_operator.core.termination import Termination, parse_termination
 from finetune_operator.local.environments import Environment
 
@@ -26,7 +26,7 @@ def read_data_report(job: Manifest, storage: Path, trainer: Environment) -> dict
     """Return the data report of a job that need not have run. Raises NoReport when there can be none."""
     with tempfile.TemporaryDirectory() as scratch:
         run, log = Path(scratch, "run.json"), Path(scratch, "termination-log")
-        run.write_text(json.dumps(run_file(FineTuneJob.model_validate(job))))
+        run.write_text(build_run_file(FineTuneJob.model_validate(job)).model_dump_json(by_alias=True))
         command = [trainer.resolve("python"), "-m", "finetune_trainer", "data"]
         ended = subprocess.run(
             [*command, "--run", str(run), "--root", str(storage)],
