@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from training_run import TrainingRun, assert_same_curve, terminate
+from training_run import Steps, TrainingRun, assert_same_curve, terminate
 from waiting import until
 
 pytestmark = pytest.mark.chain
@@ -41,8 +41,16 @@ def test_stopped_run_skips_a_corrupt_checkpoint_and_goes_on_with_two_processes(
     assert f"skipped checkpoint step-{stopped_at}" in result.stdout + result.stderr
     assert "layer-2.safetensors does not match its checksum" in result.stdout + result.stderr
     assert_same_curve(run.steps, trained.steps[int(resumed_after) :])
+    _assert_same_load(run.steps, trained.steps[int(resumed_after) :])
     assert run.checkpoints == ["step-10", "step-6", "step-8"]
     assert (run.folder / "adapter/adapter_model.safetensors").exists()
+
+
+def _assert_same_load(steps: Steps, expected: Steps) -> None:
+    """The fullest of 8 experts, of which a token takes 2, has at least the mean and at most 4 times that."""
+    for step, other in zip(steps, expected, strict=True):
+        assert 1 <= step["expertLoad"] <= 4
+        assert step["expertLoad"] == pytest.approx(other["expertLoad"], rel=0.05)
 
 
 def test_run_whose_checkpoints_are_all_corrupt_says_so_and_keeps_them(

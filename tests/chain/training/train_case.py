@@ -32,7 +32,8 @@ def record_steps(trainer: LoRATrainer, file: Path) -> None:
         if isinstance(step, ValidationRecord):
             steps[-1]["validationLoss"] = step.loss
         else:
-            steps.append({"step": step.step, "loss": step.loss, "gradNorm": step.grad_norm})
+            told = {"step": step.step, "loss": step.loss, "gradNorm": step.grad_norm}
+            steps.append(told | {"expertLoad": step.expert_load or 0.0})
         if dist.get_rank() == 0:
             file.write_text(json.dumps(steps))
 

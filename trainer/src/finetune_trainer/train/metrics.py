@@ -10,6 +10,7 @@ from typing import Any
 from torchtitan.components.metrics import MetricsProcessor
 
 from finetune_trainer.distributed.agreement import greatest
+from finetune_trainer.train.expert_load import expert_load
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,8 @@ class StepRecord:
     grad_norm: float
     learning_rate: float
     tokens_per_second: float
+    expert_load: float | None = None
+    """Tokens of the fullest expert over the mean, in the most uneven layer; 1 is even."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +56,7 @@ class ProgressMetrics(MetricsProcessor):
         extra_metrics: dict[str, Any] | None = None,
     ) -> None:
         global_avg_loss = self._known_loss(global_avg_loss)
+        load = expert_load(self.model_parts, self.parallel_dims)
         self._tell(
             StepRecord(
                 step=step,
@@ -60,9 +64,11 @@ class ProgressMetrics(MetricsProcessor):
                 grad_norm=grad_norm,
                 learning_rate=_learning_rate(extra_metrics or {}),
                 tokens_per_second=self._tokens_per_second(),
+                expert_load=load,
             )
         )
-        super().log(step, global_avg_loss, global_max_loss, grad_norm, extra_metrics)
+        told = (extra_metrics or {}) | ({"experts/load": load} if load else {})
+        super().log(step, global_avg_loss, global_max_loss, grad_norm, told)
 
     def log_validation(self, loss: float, step: int, extra_metrics: dict[str, Any] | None = None) -> None:
         loss = self._known_loss(loss)

@@ -122,6 +122,7 @@ def _record(progress: TrainingProgress, record: StepRecord | ValidationRecord) -
         grad_norm=record.grad_norm,
         learning_rate=record.learning_rate,
         tokens_per_second=record.tokens_per_second,
+        expert_load=record.expert_load,
     )
 
 

@@ -25,9 +25,16 @@ class TrainingProgress:
         self._progress = Progress(stage="train", step=resumed_step, total_steps=total_steps)
 
     def record_step(
-        self, step: int, *, loss: float, grad_norm: float, learning_rate: float, tokens_per_second: float
+        self,
+        step: int,
+        *,
+        loss: float,
+        grad_norm: float,
+        learning_rate: float,
+        tokens_per_second: float,
+        expert_load: float | None = None,
     ) -> None:
-        """A step is done. tokens_per_second counts all processes."""
+        """A step is done. tokens_per_second counts all processes; expert_load is 1 where all are even."""
         now, memory = time.monotonic(), peak_memory()
         with self._lock:
             eta = self._eta(step, now)
@@ -47,6 +54,7 @@ class TrainingProgress:
                 "grad_norm": grad_norm,
                 "learning_rate": learning_rate,
                 "tokens_per_second": tokens_per_second,
+                "expert_load": expert_load,
                 "peak_memory_bytes": memory,
                 "time": time.time(),
             }
