@@ -3,8 +3,7 @@
 Rows, of activations and of gradients, are quantised in groups of 128 values with a scale each, weights are
 in blocks of 128 x 128; sums are in float32. Source: DeepSeek-V3 technical report,
 https://arxiv.org/abs/2412.19437, section 3.3. What is not in whole blocks is dequantised
-(weight_only.py). CPUs
-compute the same in float32.
+(weight_only.py). CPUs compute the same in float32.
 """
 
 from typing import Any
@@ -73,9 +72,8 @@ class _GroupedLinear(torch.autograd.Function):
 @torch.library.custom_op("finetune_trainer::quantize_rows", mutates_args=(), device_types="cuda")
 def _quantize_rows(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """FP8 values of x (rows, columns), and (columns / 128, rows) scales, as cuBLAS wants them."""
-    from finetune_trainer.model.frozen.float8_kernels import (
-        quantize_rows,  # needs Triton, which CPUs have not
-    )
+    # It needs Triton, which CPUs have not.
+    from finetune_trainer.model.frozen.float8_kernels import quantize_rows
 
     return quantize_rows(x)
 
@@ -173,7 +171,7 @@ def _(
     back: bool,
 ) -> torch.Tensor:
     factor = weight_only.dequantized(weight, scales, torch.float32)
-    return torch._grouped_mm(
+    return F.grouped_mm(
         _dequantized_rows(values, row_scales), factor if back else factor.transpose(1, 2), offs=ends
     )
 

@@ -43,7 +43,7 @@ class _GroupedLinear(torch.autograd.Function):
     ) -> torch.Tensor:
         ctx.save_for_backward(weight, scales, ends)
         parts = [
-            torch._grouped_mm(
+            F.grouped_mm(
                 x, dequantized(weight[:, rows], scales[:, blocks], x.dtype).transpose(-2, -1), offs=ends
             )
             for rows, blocks in _chunks(weight, scales, dim=1)
@@ -54,7 +54,7 @@ class _GroupedLinear(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
         weight, scales, ends = ctx.saved_tensors
         parts = [
-            torch._grouped_mm(
+            F.grouped_mm(
                 gradient,
                 dequantized(weight[..., columns], scales[..., blocks], gradient.dtype),
                 offs=ends,
