@@ -65,6 +65,16 @@ class FakeCluster:
         jobs = (child for ref, child in self.children.items() if ref.kind == "Job")
         return next((child for child in jobs if "conditions" not in child.get("status", {})), None)
 
+    def pods(self, *phases: str) -> None:
+        """Give the Job that runs pods in these phases."""
+        job = self.active
+        assert job is not None
+        metadata = {"name": "pod", "namespace": job["metadata"]["namespace"]}
+        job["pods"] = [
+            {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": {"phase": phase}}
+            for phase in phases
+        ]
+
     def end(self, code: int, *, disrupted: bool = False) -> None:
         """End the Job that runs."""
         job = self.active

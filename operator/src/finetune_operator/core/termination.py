@@ -26,6 +26,9 @@ FINAL = (ExitCode.CONFIGURATION, ExitCode.DATA)
 # When one process of many fails, the others fail of it: a lost peer or the stop that follows is no cause.
 _CONSEQUENCES = (ExitCode.COMMUNICATION, ExitCode.KILLED, ExitCode.STOPPED)
 
+OUT_OF_HOST_MEMORY = "OutOfHostMemory"
+"""The kubelet says OOMKilled: a cause, though the exit code is that of any kill."""
+
 _REASONS = {
     ExitCode.CONFIGURATION: "ConfigurationInvalid",
     ExitCode.DATA: "DataInvalid",
@@ -78,11 +81,24 @@ def parse_termination(exit_code: int, log: str, finished_at: datetime | None = N
     )
 
 
+def killed_for_memory(finished_at: datetime | None = None) -> Termination:
+    """Return the end of a container that the kernel killed: it could write nothing itself."""
+    return Termination(
+        exit_code=ExitCode.KILLED,
+        reason=OUT_OF_HOST_MEMORY,
+        message="The kernel killed it (OOMKilled): it took more host memory than its limit, or its node, has",
+        remedy="Raise the memory limit in podTemplate.resources, or take nodes with more; "
+        "`finetune plan` says what is needed",
+        finished_at=finished_at,
+    )
+
+
 def cause_of(terminations: tuple[Termination, ...]) -> Termination | None:
     """Return the failure that brought the others about: what cannot be retried, then the first real one."""
 
     def order(t: Termination) -> tuple[bool, bool, float]:
         moment = t.finished_at.timestamp() if t.finished_at else float("inf")
-        return (not t.is_final, t.exit_code in _CONSEQUENCES, moment)
+        is_consequence = t.exit_code in _CONSEQUENCES and t.reason != OUT_OF_HOST_MEMORY
+        return (not t.is_final, is_consequence, moment)
 
     return min(terminations, key=order, default=None)

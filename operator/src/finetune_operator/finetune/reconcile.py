@@ -8,7 +8,9 @@ from finetune_operator.api.run_file import RunFile
 from finetune_operator.core.children import changed_children
 from finetune_operator.core.conditions import Condition, events_of
 from finetune_operator.core.config import Config
+from finetune_operator.core.digest import spec_hash_of, with_spec_hash
 from finetune_operator.core.objects import Manifest, Ref
+from finetune_operator.core.observed.job import ObservedJob
 from finetune_operator.core.plan import Plan
 from finetune_operator.core.run import build_run_file
 from finetune_operator.finetune.children.claim import desired_claim
@@ -47,7 +49,7 @@ def reconcile(job: FineTuneJob, observed: Observed, now: datetime, config: Confi
         apply=changed_children(
             _desired_children(job, names, run_file, course, step, config), observed.children
         ),
-        delete=tuple(_superfluous(job, names, course, step, observed)),
+        delete=tuple(_superfluous(job, names, course, _current(job, names, course, step, config), observed)),
         events=events_of(previous_status(job).get("conditions", []), conditions),
         requeue_after=_requeue_after(step, expires_at, now),
     )
@@ -78,8 +80,24 @@ def _desired_children(
         yield deployment
 
 
+def _current(
+    job: FineTuneJob, names: Names, course: Course, step: Step, config: Config
+) -> ObservedJob | None:
+    """Return the Job that is waited for. One that waits itself gives way when its template has changed since.
+
+    A Job's template is immutable, and what has begun goes on as it is: deleted, it is made again.
+    """
+    if not isinstance(step, Running) or step.job is None:
+        return None
+    if step.job.has_begun or not step.job.spec_hash:
+        return step.job
+    attempt = Attempt(stage=step.stage, number=step.attempt, deadline_seconds=course.remaining_seconds)
+    wanted = with_spec_hash(desired_job(job, names, attempt, config))
+    return step.job if step.job.spec_hash == spec_hash_of(wanted) else None
+
+
 def _superfluous(
-    job: FineTuneJob, names: Names, course: Course, step: Step, observed: Observed
+    job: FineTuneJob, names: Names, course: Course, current: ObservedJob | None, observed: Observed
 ) -> Iterable[Ref]:
     """Yield children of other runs, a removed deployment, and unfinished Jobs that nobody waits for.
 
@@ -88,12 +106,11 @@ def _superfluous(
     wanted = {names.config_map, names.service, names.policy, names.outward_policy}
     if job.spec.deployment is not None:
         wanted.add(job.metadata.name)
-    current = step.job.name if isinstance(step, Running) and step.job else None
     finished = {j.name for j in course.jobs if j.finished_at is not None}
     deleting = {j.name for j in observed.jobs if j.deleting}
     for ref in sorted(observed.children):
         if ref.kind == "Job":
-            if ref.name not in finished | deleting and ref.name != current:
+            if ref.name not in finished | deleting and (current is None or ref.name != current.name):
                 yield ref
         elif ref.kind != "PersistentVolumeClaim" and ref.name not in wanted:
             yield ref

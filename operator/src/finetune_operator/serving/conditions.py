@@ -54,8 +54,8 @@ def _reason_of(step: Step) -> str:
             return reason
         case ScaledToZero():
             return ServingReason.SCALED_TO_ZERO
-        case Loading():
-            return ServingReason.LOADING
+        case Loading(waiting=waiting):
+            return ServingReason.WAITING if waiting else ServingReason.LOADING
         case Serving():
             return ServingReason.SERVING
         case Crashing():
@@ -72,14 +72,16 @@ def _message_of(step: Step, replicas: int) -> str:
             return message
         case ScaledToZero():
             return MESSAGES[ServingReason.SCALED_TO_ZERO]
+        case Loading(ready=ready, waiting=why) if why:
+            return MESSAGES[ServingReason.WAITING].format(why=why, ready=ready, replicas=replicas)
         case Loading(path=path, ready=ready):
             return MESSAGES[ServingReason.LOADING].format(path=path, ready=ready, replicas=replicas)
         case Serving(ready=ready):
             return MESSAGES[ServingReason.SERVING].format(ready=ready, replicas=replicas)
         case Crashing(end=end):
             return MESSAGES[ServingReason.CRASHING].format(code=end.exit_code, message=end.sentence)
-        case NotReadyInTime():
-            return MESSAGES[ServingReason.NOT_READY_IN_TIME]
+        case NotReadyInTime(waiting=why):
+            return MESSAGES[ServingReason.NOT_READY_IN_TIME].format(why=why or "see the pod's log")
         case RolledBack(path=path, before=before, ready=ready):
             message = MESSAGES[ServingReason.ROLLED_BACK]
             return message.format(path=path, before=before, ready=ready, replicas=replicas)

@@ -13,6 +13,7 @@ class ServingReason(StrEnum):
     ADAPTER_NOT_TRAINED = "AdapterNotTrained"
     ADAPTER_ELSEWHERE = "AdapterInAnotherVolume"
     ADAPTER_NOT_SERVED = "AdapterNotAppliedByVLLM"
+    WAITING = "Waiting"
     LOADING = "Loading"
     SERVING = "Serving"
     CRASHING = "Crashing"
@@ -31,10 +32,11 @@ MESSAGES = {
     ServingReason.ADAPTER_ELSEWHERE: "The adapter of FineTuneJob {job} is in the volume {theirs}, "
     "the model in {ours}; give both the same storage.claimName",
     ServingReason.ADAPTER_NOT_SERVED: "The adapter of FineTuneJob {job} cannot be served: {message}",
+    ServingReason.WAITING: "The server waits: {why}; {ready} of {replicas} replicas are ready",
     ServingReason.LOADING: "The server loads {path}; {ready} of {replicas} replicas are ready",
     ServingReason.SERVING: "{ready} of {replicas} replicas answer",
     ServingReason.CRASHING: "The server ends with exit code {code}: {message}",
-    ServingReason.NOT_READY_IN_TIME: "The server was not ready in time; see the pod's log",
+    ServingReason.NOT_READY_IN_TIME: "The server was not ready in time; {why}",
     ServingReason.ROLLED_BACK: "The server of {path} was not ready in time; {before} is served again, "
     "and {ready} of {replicas} replicas answer. The next change of spec or model is tried",
     ServingReason.SCALED_TO_ZERO: "replicas is 0",

@@ -22,6 +22,8 @@ class Loading:
 
     path: str
     ready: int
+    waiting: str = ""
+    """Why a pod is not there or does not run yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,8 @@ class Crashing:
 @dataclass(frozen=True, kw_only=True)
 class NotReadyInTime:
     """The rollout made no progress for as long as it may."""
+
+    waiting: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,4 +82,6 @@ def step_of(
         return Serving(ready=ready)
     if seen.termination and seen.restarts and ready < replicas:
         return Crashing(end=seen.termination, restarts=seen.restarts)
-    return NotReadyInTime() if seen.overdue_since else Loading(path=model.path, ready=ready)
+    if seen.overdue_since:
+        return NotReadyInTime(waiting=seen.waiting)
+    return Loading(path=model.path, ready=ready, waiting=seen.waiting)

@@ -132,3 +132,29 @@ def test_the_deadline_of_an_attempt_is_what_is_left(job: JobBuilder) -> None:
     cluster = FakeCluster(job(scheduling={"activeDeadlineSeconds": 600}))
     first = cluster.reconcile().apply[-1]
     assert first["spec"]["activeDeadlineSeconds"] == 600
+
+
+@pytest.mark.parametrize(
+    ("phases", "again"),
+    [
+        pytest.param([], True, id="no pod was made"),
+        pytest.param(["Pending"], True, id="its pod waits"),
+        pytest.param(["Running"], False, id="its pod runs"),
+        pytest.param(["Pending", "Running"], False, id="one of several runs"),
+    ],
+)
+def test_a_template_that_changes_before_anything_has_started_is_applied(
+    job: JobBuilder, phases: list[str], again: bool
+) -> None:
+    cluster = FakeCluster(job())
+    made = cluster.reconcile().apply[-1]
+    cluster.pods(*phases)
+    assert cluster.reconcile().delete == ()
+    cluster.update(scheduling={"priorityClassName": "high"})
+
+    deleted = [ref.name for ref in cluster.reconcile().delete]
+
+    assert deleted == ([made["metadata"]["name"]] if again else [])
+    if again:
+        template = cluster.reconcile().apply[-1]["spec"]["template"]
+        assert template["spec"]["priorityClassName"] == "high"

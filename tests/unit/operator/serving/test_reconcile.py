@@ -24,6 +24,7 @@ CONFIG = Config(images=Images(server="server:test"))
 PATH = "runs/default/faq/3f2a9c1b/merged"
 READY = Outcome(phase="Complete", claim="shared", model_path=PATH, complete=True)
 TRAINING = Outcome(phase="Training", claim="shared")
+UNSCHEDULABLE = [{"type": "PodScheduled", "status": "False", "message": "0/5 nodes are available"}]
 CRASH = Termination(exit_code=1, reason="Failed", message="no memory")
 
 
@@ -108,6 +109,30 @@ def server_of(plan: Plan) -> Manifest:
             "True",
             "The server was not ready in time; see the pod's log",
             id="too slow",
+        ),
+        pytest.param(
+            READY,
+            observing.server(updated=1, pods=(observing.pod(phase="Pending", conditions=UNSCHEDULABLE),)),
+            "Waiting",
+            "False",
+            "The server waits: 0/5 nodes are available; 0 of 1 replicas are ready",
+            id="no node",
+        ),
+        pytest.param(
+            READY,
+            observing.server(refused="exceeded quota: gpus"),
+            "Waiting",
+            "False",
+            "The server waits: exceeded quota: gpus; 0 of 1 replicas are ready",
+            id="a quota",
+        ),
+        pytest.param(
+            READY,
+            observing.server(refused="exceeded quota: gpus", overdue_since="2026-01-01T00:00:00Z"),
+            "Failed",
+            "True",
+            "The server was not ready in time; exceeded quota: gpus",
+            id="a quota for too long",
         ),
         pytest.param(
             TRAINING,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from finetune_operator.core.labels import ROLLOUT
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.observed.child import ObservedChild, child_fields
-from finetune_operator.core.observed.pod import ObservedPod
+from finetune_operator.core.observed.pod import ObservedPod, waiting_of
 from finetune_operator.core.termination import Termination
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -25,6 +25,8 @@ class ObservedDeployment(ObservedChild):
     """Its newest template was rolled out to the end: every replica was ready."""
     overdue_since: str | None = None
     """When it had made no progress for progressDeadlineSeconds; None while it has."""
+    refused: str = ""
+    """Why its pods are not made: a quota, a policy or a webhook refuses them."""
     rollout: str = ""
     """Our annotation about its templates."""
     pods: tuple[ObservedPod, ...] = ()
@@ -36,6 +38,11 @@ class ObservedDeployment(ObservedChild):
         return max((pod.restarts for pod in self.pods), default=0)
 
     @property
+    def waiting(self) -> str:
+        """Why a pod is not there or does not run yet; empty when all do."""
+        return self.refused or waiting_of(self.pods)
+
+    @property
     def termination(self) -> Termination | None:
         """The newest end with an error, of a container that was started again too."""
         ends = [end for pod in self.pods for end in (*pod.ends, *pod.ends_before)]
@@ -45,7 +52,7 @@ class ObservedDeployment(ObservedChild):
 def observe_deployment(obj: Manifest) -> ObservedDeployment:
     """Return a Deployment, without its pods."""
     metadata, status = obj["metadata"], obj.get("status", {})
-    progressing = _condition(status, "Progressing")
+    progressing, failure = _condition(status, "Progressing"), _condition(status, "ReplicaFailure")
     replicas, updated = status.get("replicas", 0), status.get("updatedReplicas", 0)
     up_to_date = status.get("observedGeneration", 0) >= metadata.get("generation", 1)
     overdue = up_to_date and progressing.get("reason") == "ProgressDeadlineExceeded"
@@ -59,6 +66,7 @@ def observe_deployment(obj: Manifest) -> ObservedDeployment:
         and progressing.get("reason") == "NewReplicaSetAvailable"
         and updated == replicas > 0,
         overdue_since=progressing["lastTransitionTime"] if overdue else None,
+        refused=failure.get("message", "") if failure.get("status") == "True" else "",
         rollout=metadata.get("annotations", {}).get(ROLLOUT, ""),
     )
 

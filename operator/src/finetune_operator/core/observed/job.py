@@ -67,6 +67,11 @@ class ObservedJob(ObservedChild):
         return "the queue has not admitted its Job" if self.suspended else waiting_of(self.pods)
 
     @property
+    def has_begun(self) -> bool:
+        """Whether a pod of it has started, or may have: those that are counted and not seen yet."""
+        return any(pod.has_begun for pod in self.pods) or len(self.pods) < self.active_pods
+
+    @property
     def speaker(self) -> ObservedPod | None:
         """The pod that tells the progress of all, while the Job runs."""
         if not self.run or not self.active_pods:

@@ -9,7 +9,7 @@ from finetune_operator.core.conditions import parse_timestamp
 from finetune_operator.core.labels import POD_INDEX
 from finetune_operator.core.objects import Manifest, Owner
 from finetune_operator.core.observed.object import ObservedObject, common_fields, wakes_nobody
-from finetune_operator.core.termination import Termination, parse_termination
+from finetune_operator.core.termination import Termination, killed_for_memory, parse_termination
 
 # What every pod goes through.
 _PASSING = ("ContainerCreating", "PodInitializing")
@@ -40,6 +40,11 @@ class ObservedPod(ObservedObject):
     """Containers that have failed and are not started again."""
     ends_before: tuple[Termination, ...] = ()
     """The last failure of each container that was started again."""
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a container of it has started."""
+        return self.phase != "Pending"
 
     @property
     def runs(self) -> bool:
@@ -100,4 +105,7 @@ def _failures(containers: Iterable[Manifest], state: str) -> Iterator[Terminatio
         if end and end["exitCode"] != 0:
             finished = end.get("finishedAt")
             moment = parse_timestamp(finished) if finished else None
-            yield parse_termination(end["exitCode"], end.get("message", ""), moment)
+            if end.get("reason") == "OOMKilled":
+                yield killed_for_memory(moment)
+            else:
+                yield parse_termination(end["exitCode"], end.get("message", ""), moment)
