@@ -5,6 +5,8 @@ from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from transformers.quantizers.quantizers_utils import should_convert_module
+
 from finetune_converter.model_files.header import TensorEntry
 from finetune_converter.model_files.model_folder import ModelFolder
 from finetune_converter.verify.gate import failed
@@ -71,9 +73,9 @@ def _dtype(entry: TensorEntry, dtype: str, config: Mapping[str, Any]) -> str:
 
 
 def is_ignored(weight: str, config: Mapping[str, Any]) -> bool:
-    """Whether quantization_config keeps a weight out: by a whole part of its module's name, or all of it."""
-    module = weight.removesuffix(".weight")
-    return any(module == ignored or f".{ignored}." in f".{module}." for ignored in _ignored_modules(config))
+    """Whether quantization_config keeps a weight out, by transformers' own rule for its entries."""
+    ignored = [*_ignored_modules(config)]
+    return bool(ignored) and not should_convert_module(weight.removesuffix(".weight"), ignored)
 
 
 def _ignored_modules(config: Mapping[str, Any]) -> Iterator[str]:

@@ -15,6 +15,7 @@ from finetune_converter.arithmetic.float8 import dequantize
 from finetune_converter.failure import Failure
 from finetune_converter.merge.stage import merge_folders
 from finetune_converter.model_files.export_dtype import Dtype
+from finetune_converter.verify.stage import verify_folders
 
 Write = Callable[..., Path]
 O_PROJ = "model.layers.0.self_attn.o_proj"
@@ -195,7 +196,9 @@ def test_what_is_excepted_stays_out_of_float8(
     for name in names:
         edit(float8_base, unquantise, name)
     quantise(float8_base, **{field: [name.removesuffix(".weight") for name in names]})
-    folder = merged(float8_base, adapter(), dtype)
+    lora = adapter()
+    folder = merged(float8_base, lora, dtype)
+    verify_folders(base=float8_base, adapter=lora, merged=folder, dtype=dtype)
     tensors, config = load_model(folder), load_json(folder / "config.json")
     expected = torch.float16 if dtype is Dtype.FLOAT16 else torch.bfloat16
     assert {tensors[name].dtype for name in names} == {expected}
