@@ -156,13 +156,13 @@ class ChatReader:
 
 
 def _is_there(rendered: Rendered, turn: int) -> bool:
-    return turn in rendered.bounds and rendered.missing(turn) is None
+    return turn in rendered.bounds and rendered.stripped(turn) is None
 
 
 def _refuse_dropped(rendered: Rendered, turns: Iterable[int]) -> None:
     """Raises DataError for the first of `turns` that the template did not write whole."""
     for turn in sorted(turns):
-        if part := rendered.missing(turn):
+        if part := rendered.stripped(turn):
             raise rendered.dropped(part)
         if turn not in rendered.bounds:
             raise rendered.error(turn, "does not render the content")

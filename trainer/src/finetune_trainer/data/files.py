@@ -11,7 +11,10 @@ SUFFIXES = (*(json + packed for json in _JSON for packed in ("", ".gz", ".zst"))
 FORMATS = "*.jsonl, *.json (also .gz or .zst) or *.parquet"
 _TABLES = (".csv", ".tsv", ".xls", ".xlsx", ".txt", ".arrow")
 # What other programs leave beside a dataset's files.
-_METADATA = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
+_METADATA = (
+    *("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"),
+    *("metadata.json", "config.json", "croissant.json", "package.json"),
+)
 # As datasets on the hub name their splits, by file or folder: train.jsonl, train-00000-of-00002.jsonl, test/.
 _SPLITS = ("train", "training", "validation", "valid", "val", "dev", "test", "testing", "eval")
 

@@ -16,7 +16,8 @@ from finetune_trainer.data.conversation import Message
 _BEGIN, _END, _STOP = "\ufdd0", "\ufdd1", "\ufdd2"
 GENERATED, UNGENERATED = "\ufdd3", "\ufdd4"
 RESERVED = re.compile("[\ufdd0-\ufdd4]")
-THINK = re.compile(r"(<think>|</think>)")
+THOUGHT_BEGIN, THOUGHT_END = "<think>", "</think>"
+THINK = re.compile(f"({THOUGHT_BEGIN}|{THOUGHT_END})")
 _MARK = re.compile(f"([{_BEGIN}{_END}])([0-9]+){_STOP}|[{GENERATED}{UNGENERATED}]")
 
 Kind = Literal["content", "thought", "call"]
@@ -101,10 +102,10 @@ def _answer(number: int, content: str, parts: list[Part]) -> str:
     pieces: list[str] = []
     split = THINK.split(content)
     # A template that opens the thought in its prompt leaves only the closing tag to the answer.
-    kind: Kind = "thought" if split[1:2] == ["</think>"] else "content"
+    kind: Kind = "thought" if split[1:2] == [THOUGHT_END] else "content"
     for piece in split:
         if THINK.fullmatch(piece):
-            kind = "thought" if piece == "<think>" else "content"
+            kind = "thought" if piece == THOUGHT_BEGIN else "content"
             pieces.append(piece)
         else:
             pieces.append(_text(Part(number, kind, piece), parts))

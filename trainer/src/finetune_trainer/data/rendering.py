@@ -12,7 +12,7 @@ from jinja2.exceptions import TemplateError
 
 from finetune_trainer.contract.failure import DataError
 from finetune_trainer.data.conversation import Message
-from finetune_trainer.data.marks import Found, Part, find, is_whole, mark
+from finetune_trainer.data.marks import THOUGHT_END, Found, Part, find, is_whole, mark
 from finetune_trainer.data.row import Line
 from finetune_trainer.data.template import ChatTemplate
 
@@ -57,6 +57,16 @@ class Rendered:
             ),
             None,
         )
+
+    def stripped(self, number: int) -> Part | None:
+        """What the template dropped of message `number`, be it the closing tag of an empty thought."""
+        content = str(self.messages[number]["content"] or "")
+        if (part := self.missing(number)) or THOUGHT_END not in content or number not in self.bounds:
+            return part
+        first, last = self.bounds[number]
+        before = max((end for _, end in self.bounds.values() if end <= first), default=0)
+        after = min((start for start, _ in self.bounds.values() if start >= last), default=len(self.text))
+        return None if THOUGHT_END in self.text[before:after] else Part(number, "thought", "")
 
     def error(self, number: int, what: str, remedy: str = _OTHER_BASE) -> DataError:
         role = self.messages[number]["role"]

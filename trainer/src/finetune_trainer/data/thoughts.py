@@ -5,16 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 from finetune_trainer.data.conversation import Message
-from finetune_trainer.data.marks import find, mark
+from finetune_trainer.data.marks import THINK, THOUGHT_BEGIN, THOUGHT_END, find, mark
 from finetune_trainer.data.rendering import REFUSALS, Rendered, Span, bounds_of
 from finetune_trainer.data.template import ChatTemplate
-
-OPEN, CLOSE = "<think>", "</think>"
 
 
 def with_inline_thought(message: Message, thought: str) -> Message:
     """The message with its thought in its content, as DeepSeek-R1 writes both."""
-    return message | {"content": f"{OPEN}\n{thought}\n{CLOSE}\n\n{message['content'] or ''}"}
+    return message | {"content": f"{THOUGHT_BEGIN}\n{thought}\n{THOUGHT_END}\n\n{message['content'] or ''}"}
 
 
 def written_whole(
@@ -26,12 +24,14 @@ def written_whole(
     and where the answer begins in it. Raises DataError if the template's prompt does not open a thought.
     """
     last = len(rendered.messages) - 1
-    thought, closed, _ = str(rendered.messages[last]["content"]).rpartition(CLOSE)
-    part = rendered.missing(last)
+    thought, closed, rest = str(rendered.messages[last]["content"]).rpartition(THOUGHT_END)
+    part = rendered.stripped(last)
     if part and (not closed or part.kind != "thought"):
         raise rendered.dropped(part)
+    if THINK.search(rest) or len(THINK.findall(thought)) > 1:
+        raise rendered.error(last, "strips one of several thoughts")
     prompt = _prompt(rendered, template, tools)
-    if prompt.text.rstrip().endswith(CLOSE):
+    if prompt.text.rstrip().endswith(THOUGHT_END):
         raise rendered.error(last, "closes the thought before it begins in the prompt")
     start, end = answer
     text = prompt.text + _continued(prompt.text, thought + closed) + rendered.text[start:end]
@@ -58,7 +58,7 @@ def _prompt(rendered: Rendered, template: ChatTemplate, tools: Sequence[Any]) ->
 
 def _continued(prompt: str, thought: str) -> str:
     """`thought` without the beginning that the prompt has already written."""
-    if not prompt.rstrip().endswith(OPEN):
+    if not prompt.rstrip().endswith(THOUGHT_BEGIN):
         return thought
     space = prompt[len(prompt.rstrip()) :]
-    return thought.lstrip().removeprefix(OPEN).removeprefix(space)
+    return thought.lstrip().removeprefix(THOUGHT_BEGIN).removeprefix(space)
