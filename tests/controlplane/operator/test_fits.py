@@ -40,8 +40,7 @@ def test_a_deployment_that_the_model_does_not_fit_makes_no_pod(parents: Parents)
     fits = parents.until("ModelDeployment", "large", "Fits", "False")
 
     assert fits["message"] == (
-        "Serving in bfloat16 needs 1,342 GB of the 1,128 GB of 8 GPUs: "
-        "set pipelineParallelSize to 2, or set tensorParallelSize to 16"
+        "Serving in bfloat16 needs 1,342 GB of the 1,128 GB of 8 GPUs; no change of one field makes it fit"
     )
     assert parents.condition("ModelDeployment", "large", "Stalled")["status"] == "True"
     assert client.AppsV1Api(parents.api).list_namespaced_deployment(parents.namespace).items == []
