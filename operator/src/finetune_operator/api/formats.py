@@ -82,7 +82,7 @@ ShortText = Annotated[str, StringConstraints(max_length=1024)]
 LabelValue = Annotated[str, StringConstraints(pattern=LABEL_VALUE_PATTERN, max_length=63)]
 
 
-def _int_or_string(pattern: str) -> Any:
+def _int_or_string(pattern: str, **bounds: int) -> Any:
     """Return the type of a value that is an integer or a string of that pattern, as Kubernetes has them."""
     text = Annotated[str, StringConstraints(pattern=pattern, max_length=64)]
     schema = {
@@ -90,13 +90,14 @@ def _int_or_string(pattern: str) -> Any:
         "pattern": pattern,
         "maxLength": 64,
         "minimum": 0,
+        **bounds,
         "x-kubernetes-int-or-string": True,
     }
-    return Annotated[Annotated[int, Field(ge=0)] | text, WithJsonSchema(schema)]
+    return Annotated[Annotated[int, Field(ge=0, le=bounds.get("maximum"))] | text, WithJsonSchema(schema)]
 
 
 Quantity = _int_or_string(QUANTITY_PATTERN)
-IntOrPercentage = _int_or_string(PERCENTAGE_PATTERN)
+IntOrPercentage = _int_or_string(PERCENTAGE_PATTERN, maximum=2**31 - 1)
 
 
 def _unique(items: list[Any]) -> list[Any]:
