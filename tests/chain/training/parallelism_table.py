@@ -87,7 +87,8 @@ def run_table(folder: Path) -> dict[str, Result]:
     write_tiny_base(folder / "base", layers=3)
     files = {name: _run_file(folder, name, case) for name, case in cases().items()}
     command = [sys.executable, str(Path(__file__).with_name("table_case.py")), str(folder)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "MASTER_ADDR": "localhost"}
+    builders = str(Path(__file__).parents[2] / "builders")
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "MASTER_ADDR": "localhost", "PYTHONPATH": builders}
     done = subprocess.run(
         [*command, *map(str, files.values())],
         env=environment,
