@@ -21,7 +21,7 @@ def rendezvous_env(workers: WorkersSpec, job: str, service: str) -> tuple[Manife
         env_var("PET_NNODES", workers.nodes),
         env_var("PET_NPROC_PER_NODE", workers.processes),
         env_var("PET_NODE_RANK", "$(NODE_RANK)"),
-        # Every rank is known: c10d's agents would unpickle what anybody puts into the store (docs/adr/0010).
+        # Every rank is known: c10d's agents would unpickle what anybody puts into the store (docs/adr/0011).
         env_var("PET_RDZV_BACKEND", "static"),
         env_var("PET_RDZV_ENDPOINT", "$(MASTER_ADDR):$(MASTER_PORT)"),
         env_from_field("PET_RDZV_ID", "metadata.labels['batch.kubernetes.io/controller-uid']"),

@@ -1,7 +1,7 @@
 """How agents meet whose ranks are known before: nothing is agreed on, and nothing unpickled.
 
 torchrun's c10d rendezvous unpickles its state from the store, into which whoever reaches its port may write
-(docs/adr/0010). torchrun's static one has no such state, and does not notice that node 0 is gone.
+(docs/adr/0011). torchrun's static one has no such state, and does not notice that node 0 is gone.
 """
 
 import time

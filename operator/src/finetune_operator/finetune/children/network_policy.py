@@ -1,6 +1,6 @@
 """The NetworkPolicies of a run: its pods reach each other and names, and nobody else reaches them.
 
-Whoever reaches the rendezvous can disturb a training, and more (docs/adr/0010): this is its boundary.
+Whoever reaches the rendezvous can disturb a training, and more (docs/adr/0011): this is its boundary.
 Policies add up, so that a job needs no other one in a namespace that denies everything.
 """
 
