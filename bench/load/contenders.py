@@ -120,7 +120,7 @@ def _fine_tune_job_spec() -> dict[str, Any]:
         "flavor": "tiny_lora",
         "dataset": {"uri": "datasets/faq.jsonl"},
         "training": {"steps": 10},
-        "workers": {"nodes": NODES, "gpusPerNode": 1, "podTemplate": {"tolerations": [GPU_TOLERATION]}},
+        "workers": {"nodes": NODES, "gpusPerNode": 1, "podOverrides": {"tolerations": [GPU_TOLERATION]}},
         "storage": {"claimName": CLAIM},
     }
 

@@ -20,7 +20,7 @@ _QUIET_SECONDS = 3
 _MOST_SECONDS = 900
 _MOST_SECONDS_TO_PLAY = 300
 _POD = {"containers": [{"name": "try", "image": "try"}], "restartPolicy": "Never"}
-_ONE_NODE = {"workers": {"gpusPerNode": 0}}
+_ONE_NODE = {"workers": {"device": "cpu"}}
 _SUSPENDED = {"scheduling": {"suspend": True}}
 
 

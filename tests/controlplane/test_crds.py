@@ -36,7 +36,7 @@ DEPLOYMENT: dict[str, Any] = {
     "apiVersion": "finetune.dev/v1alpha1",
     "kind": "ModelDeployment",
     "metadata": {"name": "faq"},
-    "spec": {"model": {"fineTuneJob": "faq"}},
+    "spec": {"model": {"fineTuneJobRef": {"name": "faq"}}},
 }
 
 
@@ -214,7 +214,7 @@ def start(kubectl: Run, namespace: str) -> None:
         pytest.param("spec.lora.rank", 8, False, id="lora"),
         pytest.param("spec.workers.nodes", 2, False, id="nodes"),
         pytest.param("spec.scheduling.suspend", True, True, id="suspend"),
-        pytest.param("spec.restartPolicy.maxRestarts", 9, True, id="restarts"),
+        pytest.param("spec.failurePolicy.maxRestarts", 9, True, id="restarts"),
         pytest.param("metadata.labels", {"team": "search"}, True, id="labels"),
     ],
 )

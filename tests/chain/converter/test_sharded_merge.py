@@ -35,7 +35,7 @@ JOB: Manifest = {
         "flavor": "tiny_lora",
         "dataset": {"uri": "datasets/none.jsonl"},
         "training": {"steps": 1},
-        "workers": {"gpusPerNode": 0},
+        "workers": {"device": "cpu"},
         "storage": {"claimName": "shared"},
         "export": {"shards": 3, "verify": False},
     },

@@ -28,14 +28,14 @@ def job(template: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
         "flavor": "tiny_lora",
         "dataset": {"uri": "datasets/d.jsonl"},
         "training": {"steps": 10},
-        "workers": {"gpusPerNode": 0, "podTemplate": template or {}},
+        "workers": {"device": "cpu", "podOverrides": template or {}},
         "storage": {"claimName": "models"},
     }
     return _object("FineTuneJob", {**whole, **spec})
 
 
 def deployment(template: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
-    whole = {"model": {"fineTuneJob": "x"}, "podTemplate": template or {}}
+    whole = {"model": {"fineTuneJobRef": {"name": "x"}}, "podOverrides": template or {}}
     return _object("ModelDeployment", {**whole, **spec})
 
 
@@ -84,8 +84,8 @@ PRIVILEGES = {
 @pytest.mark.parametrize("user", [NEWCOMER, EDITOR])
 @pytest.mark.parametrize("template", [pytest.param(t, id=name) for name, t in PRIVILEGES.items()])
 def test_nobody_gets_privileges(apply: Apply, user: str, template: dict[str, Any]) -> None:
-    for manifest in (job(template), deployment(template), job(deployment={"podTemplate": template})):
-        assert "podOverrides.privileges" in apply(user, manifest)
+    for manifest in (job(template), deployment(template), job(deployment={"podOverrides": template})):
+        assert "podOverridesPolicy.privileges" in apply(user, manifest)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_nobody_gets_privileges(apply: Apply, user: str, template: dict[str, Any
 def test_who_may_only_make_jobs_gets_nothing_else_by_them(
     apply: Apply, manifest: dict[str, Any], value: str
 ) -> None:
-    assert f"podOverrides.{value}" in apply(NEWCOMER, manifest)
+    assert f"podOverridesPolicy.{value}" in apply(NEWCOMER, manifest)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_an_administrator_allows_each_by_name(apply: Apply, helm: Run) -> None:
         "serviceAccounts={backup}",
         "secrets={hub}",
     )
-    install(helm, *(f"podOverrides.{each}" for each in allowed))
+    install(helm, *(f"podOverridesPolicy.{each}" for each in allowed))
     everything = {
         "hostNetwork": True,
         "serviceAccountName": "backup",
@@ -173,5 +173,5 @@ def test_an_administrator_allows_each_by_name(apply: Apply, helm: Run) -> None:
         "env": [{"name": "PYTHONPATH", "value": "/x"}, *secret_env("hub")["env"]],
     }
     until("another policy", lambda: apply(NEWCOMER, job(everything)) == "")
-    assert "podOverrides.secrets" in apply(NEWCOMER, job(secret_env("prod-db")))
-    assert "podOverrides.serviceAccounts" in apply(NEWCOMER, job({"serviceAccountName": "other"}))
+    assert "podOverridesPolicy.secrets" in apply(NEWCOMER, job(secret_env("prod-db")))
+    assert "podOverridesPolicy.serviceAccounts" in apply(NEWCOMER, job({"serviceAccountName": "other"}))

@@ -60,7 +60,7 @@ def test_lint_finds_nothing(settings: tuple[str, ...]) -> None:
                 "scope=namespaced",
                 "crds.install=false",
                 "rbac.aggregateToDefaultRoles=false",
-                "podOverrides.enforce=false",
+                "podOverridesPolicy.enforce=false",
             ),
             {
                 "ValidatingAdmissionPolicy": 0,

@@ -15,11 +15,11 @@ JOB: dict[str, Any] = {
     "flavor": "tiny_lora",
     "dataset": {"uri": "datasets/faq.jsonl"},
     "training": {"steps": 10},
-    "workers": {"nodes": 2, "gpusPerNode": 0},
+    "workers": {"nodes": 2, "device": "cpu"},
     "storage": {"claimName": "models"},
-    "restartPolicy": {"maxRestarts": 1, "backoffSeconds": 1},
+    "failurePolicy": {"maxRestarts": 1, "backoffSeconds": 1},
 }
-DEPLOYMENT: dict[str, Any] = {"gpus": 0}
+DEPLOYMENT: dict[str, Any] = {"device": "cpu"}
 
 
 def job_spec(**changes: Any) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def test_the_next_attempt_may_succeed(parents: Parents, pods: Pods) -> None:
 
 def test_a_drained_node_does_not_count(parents: Parents, pods: Pods, api: client.ApiClient) -> None:
     pods.play(PREPARE, succeed())
-    parents.create("FineTuneJob", "faq", job_spec(restartPolicy={"maxRestarts": 0}))
+    parents.create("FineTuneJob", "faq", job_spec(failurePolicy={"maxRestarts": 0}))
     first = until("training pods", lambda: [p for p in parents.pods(component="train") if p.spec.node_name])[
         0
     ]
@@ -123,7 +123,7 @@ def test_a_server_that_crashes_says_why(parents: Parents, pods: Pods) -> None:
 
 
 def test_a_deployment_waits_for_its_job(parents: Parents) -> None:
-    parents.create("ModelDeployment", "early", {"model": {"fineTuneJob": "later"}, **DEPLOYMENT})
+    parents.create("ModelDeployment", "early", {"model": {"fineTuneJobRef": {"name": "later"}}, **DEPLOYMENT})
     waiting = parents.until("ModelDeployment", "early", "Available", "False")
     assert waiting["reason"] == "FineTuneJobNotFound"
     parents.create("FineTuneJob", "later", job_spec(scheduling={"suspend": True}))
@@ -138,7 +138,7 @@ def test_a_deployment_waits_for_its_job(parents: Parents) -> None:
 @pytest.mark.usefixtures("stages_succeed")
 def test_a_replaced_job_rolls_its_deployment(parents: Parents) -> None:
     parents.create("FineTuneJob", "faq", job_spec())
-    parents.create("ModelDeployment", "faq", {"model": {"fineTuneJob": "faq"}, **DEPLOYMENT})
+    parents.create("ModelDeployment", "faq", {"model": {"fineTuneJobRef": {"name": "faq"}}, **DEPLOYMENT})
     parents.until("ModelDeployment", "faq", "Available")
     before = parents.get("ModelDeployment", "faq")
     parents.delete("FineTuneJob", "faq")
@@ -185,7 +185,7 @@ def test_what_belongs_to_somebody_else_is_left_alone(parents: Parents, api: clie
     [
         pytest.param({"storage": {"claimName": "absent"}}, '"absent" not found', id="no such claim"),
         pytest.param(
-            {"workers": {"gpusPerNode": 0, "podTemplate": {"nodeSelector": {"disk": "none"}}}},
+            {"workers": {"device": "cpu", "podOverrides": {"nodeSelector": {"disk": "none"}}}},
             "didn't match Pod's node affinity/selector",
             id="no such node",
         ),

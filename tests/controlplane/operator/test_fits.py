@@ -34,7 +34,7 @@ def test_a_job_that_does_not_fit_makes_nothing_until_it_does(parents: Parents, k
 
 def test_a_deployment_that_the_model_does_not_fit_makes_no_pod(parents: Parents) -> None:
     parents.create("FineTuneJob", "large", job_spec(**LARGE, workers={"nodes": 4, "gpusPerNode": 8}))
-    served = {"model": {"fineTuneJob": "large"}, "tensorParallelSize": 8}
+    served = {"model": {"fineTuneJobRef": {"name": "large"}}, "tensorParallelSize": 8}
     parents.create("ModelDeployment", "large", served)
 
     fits = parents.until("ModelDeployment", "large", "Fits", "False")

@@ -23,8 +23,8 @@ def serving(version: str, **changes: Any) -> dict[str, Any]:
     return {
         "model": {"uri": f"models/{version}"},
         "storage": {"claimName": "models"},
-        "gpus": 0,
-        "podTemplate": {"labels": {"version": version}},
+        "device": "cpu",
+        "podOverrides": {"labels": {"version": version}},
         **changes,
     }
 

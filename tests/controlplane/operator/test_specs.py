@@ -43,7 +43,7 @@ from finetune_operator.serving.reconcile import reconcile as reconcile_deploymen
 SPECS = 10_000
 ROOT = Path(__file__).parents[3]
 MODELS = {"FineTuneJob": FineTuneJob, "ModelDeployment": ModelDeployment}
-DEPLOYMENT = {"model": {"uri": "models/tiny"}, "storage": {"claimName": "models"}, "gpus": 0}
+DEPLOYMENT = {"model": {"uri": "models/tiny"}, "storage": {"claimName": "models"}, "device": "cpu"}
 BASES = {"FineTuneJob": JOB, "ModelDeployment": DEPLOYMENT}
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NAMES_A_FIELD = re.compile(r"(spec|metadata|unknownField)[.\[\":]?")

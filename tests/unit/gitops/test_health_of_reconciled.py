@@ -81,6 +81,8 @@ def test_health_of_a_job_as_reconciled(changes: dict[str, Any], expected: str) -
     ],
 )
 def test_health_of_a_deployment_as_reconciled(replicas: int, observed: Observed, expected: str) -> None:
-    deployment = parent("ModelDeployment", {"model": {"fineTuneJob": "faq"}, "replicas": replicas})
+    deployment = parent(
+        "ModelDeployment", {"model": {"fineTuneJobRef": {"name": "faq"}}, "replicas": replicas}
+    )
     plan = reconcile_deployment(ModelDeployment.model_validate(deployment), observed, NOW, CONFIG)
     assert health({**deployment, "status": plan.status})[0] == expected

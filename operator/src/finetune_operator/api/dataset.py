@@ -5,9 +5,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, StringConstraints
 
 from finetune_operator.api.base import ApiModel
-from finetune_operator.api.formats import SourceUri
 from finetune_operator.api.rules import Rule
 from finetune_operator.api.secrets import SecretKeyRef
+from finetune_operator.api.uri import NOT_READ_YET, Uri
 
 DatasetFormat = Literal["auto", "chat", "sharegpt", "alpaca", "prompt-completion", "text"]
 TrainedTurns = Literal["all", "last", "weighted"]
@@ -18,7 +18,7 @@ ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 class Dataset(ApiModel):
     """JSON lines, JSON arrays or parquet, and how to read them."""
 
-    uri: SourceUri
+    uri: Uri
     """hf://ORG/NAME on the Hugging Face hub, s3://BUCKET/KEY, or a path relative to the volume's root."""
 
     format: DatasetFormat = "auto"
@@ -55,10 +55,11 @@ class DatasetSpec(Dataset):
     """The Secret key that holds the hub's token, for a gated or private hf:// dataset."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
+        NOT_READ_YET,
         Rule(
             rule="!has(self.tokenSecretRef) || self.uri.startsWith('hf://')",
             problem="only an hf:// dataset takes a token",
-            remedy="remove it; credentials for s3:// come from workers.podTemplate.env",
+            remedy="remove it; credentials for s3:// come from workers.podOverrides.env",
             field="tokenSecretRef",
         ),
         Rule(

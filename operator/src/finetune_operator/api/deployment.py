@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, StringConstraints
 
 from finetune_operator.api.base import ApiModel
+from finetune_operator.api.device import Device, only_with_gpus
 from finetune_operator.api.engine_args import ENGINE_ARG_RULES
 from finetune_operator.api.formats import (
     LABEL_PATTERN,
@@ -15,40 +16,40 @@ from finetune_operator.api.formats import (
     listed_by,
 )
 from finetune_operator.api.metadata import Metadata
-from finetune_operator.api.pod_template import PodTemplateSpec
+from finetune_operator.api.pod_overrides import PodOverrides
 from finetune_operator.api.rules import Rule
 from finetune_operator.api.secrets import SecretKeyRef
 from finetune_operator.api.status import ModelDeploymentStatus
 from finetune_operator.api.storage import StorageSpec
+from finetune_operator.api.uri import NOT_SERVED_YET, Uri
 
-VolumePath = Annotated[
-    str,
-    StringConstraints(
-        pattern=r"^[A-Za-z0-9_@+=,-][A-Za-z0-9._@+=,-]*(/[A-Za-z0-9_@+=,-][A-Za-z0-9._@+=,-]*)*$",
-        min_length=1,
-        max_length=1024,
-    ),
-]
 ServedName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=253)]
 
 
 _ONE_SOURCE = Rule(
-    rule="has(self.fineTuneJob) != has(self.uri)",
-    problem="give either fineTuneJob or uri, and only one of them",
-    remedy="set fineTuneJob to a job's name, or uri to a folder in the volume",
+    rule="has(self.fineTuneJobRef) != has(self.uri)",
+    problem="give either fineTuneJobRef or uri, and only one of them",
+    remedy="set fineTuneJobRef.name to a job's name, or uri to a folder in the volume",
 )
+
+
+class FineTuneJobRef(ApiModel):
+    """A FineTuneJob in the object's own namespace."""
+
+    name: ObjectName
+    """The job's name."""
 
 
 class ServedModelSpec(ApiModel):
     """Which model is served: a job's, or a folder in the volume."""
 
-    fine_tune_job: ObjectName | None = None
-    """A FineTuneJob in the same namespace; the deployment waits until it is complete."""
+    fine_tune_job_ref: FineTuneJobRef | None = None
+    """The job whose merged model is served; the deployment waits until it is complete."""
 
-    uri: VolumePath | None = None
+    uri: Uri | None = None
     """A folder in Hugging Face format, relative to the volume's root."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (_ONE_SOURCE,)
+    rules: ClassVar[tuple[Rule, ...]] = (_ONE_SOURCE, NOT_SERVED_YET)
 
 
 class AdapterSpec(ApiModel):
@@ -57,14 +58,14 @@ class AdapterSpec(ApiModel):
     name: Annotated[str, StringConstraints(pattern=LABEL_PATTERN, max_length=63)]
     """The name by which requests ask for it."""
 
-    fine_tune_job: ObjectName | None = None
-    """A FineTuneJob in the same namespace, whose volume is the model's; the deployment waits until it is
+    fine_tune_job_ref: FineTuneJobRef | None = None
+    """The job whose adapter is served, and whose volume is the model's; the deployment waits until it is
     trained."""
 
-    uri: VolumePath | None = None
+    uri: Uri | None = None
     """A folder in PEFT format, relative to the volume's root."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (_ONE_SOURCE,)
+    rules: ClassVar[tuple[Rule, ...]] = (_ONE_SOURCE, NOT_SERVED_YET)
 
 
 class RolloutSpec(ApiModel):
@@ -110,9 +111,12 @@ class ServingSpec(ApiModel):
     experts; 8 with tensorParallelSize 1 gives DeepSeek-V3 on 8 GPUs eight KV caches instead of the same one
     eight times. Default: 1."""
 
-    gpus: Annotated[int, Field(ge=0, le=64)] | None = None
-    """GPUs of each replica; 0 serves on the CPU, which is for debug sizes. Default: tensorParallelSize x
-    pipelineParallelSize x dataParallelSize."""
+    device: Device = "gpu"
+    """What the server computes on: gpu, or cpu, which is for debug sizes. Default: gpu."""
+
+    gpus: Annotated[int, Field(ge=1, le=64)] | None = None
+    """GPUs of each replica. Default: tensorParallelSize x pipelineParallelSize x dataParallelSize; none with
+    device cpu."""
 
     gpu_resource_name: DeviceName = "nvidia.com/gpu"
     """The resource that stands for a GPU. Default: nvidia.com/gpu."""
@@ -149,15 +153,17 @@ class ServingSpec(ApiModel):
     rollout: RolloutSpec = Field(default_factory=RolloutSpec)
     """How new pods replace old ones."""
 
-    pod_template: PodTemplateSpec = Field(default_factory=PodTemplateSpec)
+    pod_overrides: PodOverrides = Field(default_factory=PodOverrides)
     """Overrides of the pods."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
+        only_with_gpus("gpus"),
+        only_with_gpus("gpuMemory"),
         Rule(
-            rule="!has(self.gpus) || self.gpus == 0"
+            rule="self.device == 'cpu' || !has(self.gpus)"
             " || self.gpus == self.tensorParallelSize * self.pipelineParallelSize * self.dataParallelSize",
             problem="gpus is not tensorParallelSize x pipelineParallelSize x dataParallelSize",
-            remedy="leave it out, or set it to 0 to serve on the CPU",
+            remedy="leave it out, or set device to cpu to serve without GPUs",
             field="gpus",
         ),
         *ENGINE_ARG_RULES,
@@ -168,25 +174,25 @@ class ServingSpec(ApiModel):
             field="engineArgs",
         ),
         Rule(
-            rule="!self.podTemplate.env.exists(v,"
+            rule="!self.podOverrides.env.exists(v,"
             " v.name in ['SERVING_PORT', 'SERVED_MODEL_NAME', 'FINETUNE_PROBE'])",
             problem="this variable tells the server and its probes where and what to answer",
             remedy="remove it; servedModelName is the model's name",
-            field="podTemplate.env",
+            field="podOverrides.env",
         ),
         Rule(
-            rule="!self.podTemplate.env.exists(v, v.name == 'VLLM_API_KEY')",
+            rule="!self.podOverrides.env.exists(v, v.name == 'VLLM_API_KEY')",
             problem="the server's key is not a variable to be given here",
             remedy="remove it, put the key into a Secret, and set apiKeySecretRef to it",
-            field="podTemplate.env",
+            field="podOverrides.env",
         ),
     )
 
     @property
     def gpus_per_replica(self) -> int:
         """GPUs that a replica's pod asks for."""
-        if self.gpus is not None:
-            return self.gpus
+        if self.device == "cpu":
+            return 0
         return self.tensor_parallel_size * self.pipeline_parallel_size * self.data_parallel_size
 
 
@@ -214,7 +220,7 @@ class ModelDeploymentSpec(ServingSpec):
             field="storage",
         ),
         Rule(
-            rule="!has(self.model.fineTuneJob) || !has(self.storage)",
+            rule="!has(self.model.fineTuneJobRef) || !has(self.storage)",
             problem="the model of a FineTuneJob is in that job's volume",
             remedy="remove storage",
             field="storage",

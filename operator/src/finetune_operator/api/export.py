@@ -5,9 +5,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from finetune_operator.api.base import ApiModel
-from finetune_operator.api.formats import TargetUri
 from finetune_operator.api.rules import Rule
 from finetune_operator.api.secrets import SecretRef
+from finetune_operator.api.uri import NO_PLACE_TO_PUSH_TO, Uri
 
 ExportDtype = Literal["base", "bfloat16", "float8", "float16"]
 
@@ -15,7 +15,7 @@ ExportDtype = Literal["base", "bfloat16", "float8", "float16"]
 class PushTarget(ApiModel):
     """Where the merged model is pushed to."""
 
-    uri: TargetUri
+    uri: Uri
     """oci://HOST/REPOSITORY:TAG (an image that an image volume mounts), s3://BUCKET/PREFIX, or hf://ORG/NAME
     on the Hugging Face hub."""
 
@@ -26,6 +26,8 @@ class PushSpec(PushTarget):
     credentials_secret_ref: SecretRef | None = None
     """The Secret with the credentials: of oci:// a kubernetes.io/dockerconfigjson, of hf:// its key HF_TOKEN,
     of s3:// its keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Default: what the pods have themselves."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (NO_PLACE_TO_PUSH_TO,)
 
 
 class Export(ApiModel):

@@ -70,7 +70,7 @@ def _one_a_problem(found: list[FieldError]) -> list[FieldError]:
 
 
 def dotted(path: Path) -> str:
-    """Return a path as people write it: spec.dataset.uri, spec.workers.podTemplate.env[0].name."""
+    """Return a path as people write it: spec.dataset.uri, spec.workers.podOverrides.env[0].name."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return text.removeprefix(".")
 

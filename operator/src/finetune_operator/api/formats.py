@@ -15,16 +15,12 @@ _DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 _QUALIFIED_NAME = rf"({_DNS_LABEL}(\.{_DNS_LABEL})*/)?{_NAME}"
 
-SOURCE_URI_PATTERN = (
+# Of an oci:// a tag is demanded: what a job pushes must not become "latest" by being forgotten.
+URI_PATTERN = (
     r"^(hf://[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*"
     r"|s3://[a-z0-9][a-z0-9.-]*[a-z0-9](/[^\s]*)?"
+    r"|oci://[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?(/[a-z0-9][a-z0-9._-]*)+:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
     rf"|{_SEGMENT}(/{_SEGMENT})*)$"
-)
-# A tag is demanded: what a job pushes must not become "latest" by being forgotten.
-TARGET_URI_PATTERN = (
-    r"^(hf://[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*"
-    r"|s3://[a-z0-9][a-z0-9.-]*[a-z0-9](/[^\s]*)?"
-    r"|oci://[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?(/[a-z0-9][a-z0-9._-]*)+:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})$"
 )
 OBJECT_NAME_PATTERN = rf"^{_DNS_LABEL}(\.{_DNS_LABEL})*$"
 NAMESPACE_PATTERN = rf"^{_DNS_LABEL}$"
@@ -47,8 +43,8 @@ SHA256_PATTERN = r"^[0-9a-f]{64}$"
 
 # What a user is told instead of the pattern.
 EXPLANATIONS = {
-    SOURCE_URI_PATTERN: "hf://ORG/NAME, s3://BUCKET/PREFIX, or a path relative to the volume's root",
-    TARGET_URI_PATTERN: "oci://HOST/REPOSITORY:TAG, s3://BUCKET/PREFIX or hf://ORG/NAME",
+    URI_PATTERN: "hf://ORG/NAME, s3://BUCKET/PREFIX, oci://HOST/REPOSITORY:TAG,"
+    " or a path relative to the volume's root",
     OBJECT_NAME_PATTERN: "a Kubernetes object name: lower-case letters, digits, '-' and '.'",
     NAMESPACE_PATTERN: "a namespace's name: lower-case letters, digits and '-'",
     LABEL_PATTERN: "lower-case letters, digits and '-', starting with a letter and not ending with '-'",
@@ -66,8 +62,6 @@ EXPLANATIONS = {
     SHA256_PATTERN: "a SHA-256 digest in lower-case hexadecimal",
 }
 
-SourceUri = Annotated[str, StringConstraints(pattern=SOURCE_URI_PATTERN, min_length=1, max_length=1024)]
-TargetUri = Annotated[str, StringConstraints(pattern=TARGET_URI_PATTERN, min_length=1, max_length=1024)]
 ObjectName = Annotated[str, StringConstraints(pattern=OBJECT_NAME_PATTERN, min_length=1, max_length=253)]
 NamespaceName = Annotated[str, StringConstraints(pattern=NAMESPACE_PATTERN, min_length=1, max_length=63)]
 SecretKey = Annotated[str, StringConstraints(pattern=SECRET_KEY_PATTERN, min_length=1, max_length=253)]

@@ -12,7 +12,7 @@ from finetune_operator.api.lora import LoraSpec
 from finetune_operator.api.metadata import Metadata
 from finetune_operator.api.model_source import ModelSpec
 from finetune_operator.api.rules import Rule
-from finetune_operator.api.scheduling import RestartPolicy, SchedulingSpec
+from finetune_operator.api.scheduling import FailurePolicy, SchedulingSpec
 from finetune_operator.api.status import FineTuneJobStatus
 from finetune_operator.api.storage import StorageSpec
 from finetune_operator.api.training import Flavor, TrainingSpec
@@ -25,7 +25,7 @@ _MODEL_PROCESSES = (
 )
 _WORLD_SIZE = (
     "(self.workers.nodes * (has(self.workers.processesPerNode) ? self.workers.processesPerNode"
-    " : (self.workers.gpusPerNode > 0 ? self.workers.gpusPerNode : 1)))"
+    " : (has(self.workers.gpusPerNode) ? self.workers.gpusPerNode : 1)))"
 )
 _DATA_DEGREE = f"({_WORLD_SIZE} / {_MODEL_PROCESSES})"
 
@@ -60,7 +60,7 @@ class FineTuneJobSpec(ApiModel):
     scheduling: SchedulingSpec = Field(default_factory=SchedulingSpec)
     """Queue, priority, suspension and deadline."""
 
-    restart_policy: RestartPolicy = Field(default_factory=RestartPolicy)
+    failure_policy: FailurePolicy = Field(default_factory=FailurePolicy)
     """What happens when an attempt fails."""
 
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None

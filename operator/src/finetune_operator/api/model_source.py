@@ -3,15 +3,16 @@
 from typing import ClassVar
 
 from finetune_operator.api.base import ApiModel
-from finetune_operator.api.formats import Revision, SourceUri
+from finetune_operator.api.formats import Revision
 from finetune_operator.api.rules import Rule
 from finetune_operator.api.secrets import SecretKeyRef
+from finetune_operator.api.uri import NOT_READ_YET, Uri
 
 
 class ModelSource(ApiModel):
     """A model in Hugging Face format, and where it is."""
 
-    uri: SourceUri
+    uri: Uri
     """hf://ORG/NAME on the Hugging Face hub, s3://BUCKET/PREFIX, or a path relative to the volume's root."""
 
     revision: Revision | None = None
@@ -29,6 +30,7 @@ class ModelSpec(ModelSource):
     """The Secret key that holds the hub's token, for a gated or private hf:// model."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
+        NOT_READ_YET,
         Rule(
             rule="!has(self.revision) || self.uri.startsWith('hf://')",
             problem="only an hf:// model has revisions",
@@ -38,7 +40,7 @@ class ModelSpec(ModelSource):
         Rule(
             rule="!has(self.tokenSecretRef) || self.uri.startsWith('hf://')",
             problem="only an hf:// model takes a token",
-            remedy="remove it; credentials for s3:// come from workers.podTemplate.env",
+            remedy="remove it; credentials for s3:// come from workers.podOverrides.env",
             field="tokenSecretRef",
         ),
     )

@@ -13,9 +13,9 @@ from finetune_operator.api.dataset import Dataset
 from finetune_operator.api.export import ExportDtype
 from finetune_operator.api.formats import FreeObject, ObjectName, RunId
 from finetune_operator.api.training import Flavor, Frozen, Precision, Recompute, Schedule
-from finetune_operator.api.workers import Device
 
 Count = Annotated[int, Field(ge=1)]
+TorchDevice = Literal["cpu", "cuda"]
 
 
 class RunPaths(ApiModel):
@@ -159,8 +159,8 @@ class RunWorkers(ApiModel):
     processes_per_node: Count
     """Processes of each agent."""
 
-    device: Device
-    """What they compute on."""
+    device: TorchDevice
+    """What they compute on, by torch's name."""
 
 
 class RunPush(ApiModel):

@@ -24,7 +24,7 @@ class SchedulingSpec(ApiModel):
     """Seconds the job may take before it fails, suspension not counted. Default: no limit."""
 
 
-class RestartPolicy(ApiModel):
+class FailurePolicy(ApiModel):
     """What happens when an attempt fails for a reason that a retry can help."""
 
     max_restarts: Annotated[int, Field(ge=0, le=1000)] = 3

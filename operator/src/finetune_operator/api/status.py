@@ -80,7 +80,7 @@ class FineTuneJobStatus(ApiModel):
     """The stage that runs or waits: prepare, train, merge-shards, merge, verify or push."""
 
     restarts: int | None = None
-    """Attempts that failed and count against restartPolicy.maxRestarts."""
+    """Attempts that failed and count against failurePolicy.maxRestarts."""
 
     start_time: Time | None = None
     """When the first pod was started."""

@@ -35,6 +35,7 @@ WHAT_MAY_CHANGE = {
     "training": Change.ANOTHER_RUN,
     "workers": Change.FREE,
     "workers.nodes": Change.ANOTHER_RUN,
+    "workers.device": Change.ANOTHER_RUN,
     "workers.gpusPerNode": Change.ANOTHER_RUN,
     "workers.processesPerNode": Change.ANOTHER_RUN,
     "storage": Change.ANOTHER_PLACE,
@@ -42,7 +43,7 @@ WHAT_MAY_CHANGE = {
     "export.shards": Change.FREE,
     "export.push": Change.FREE,
     "scheduling": Change.FREE,
-    "restartPolicy": Change.FREE,
+    "failurePolicy": Change.FREE,
     "ttlSecondsAfterFinished": Change.FREE,
     "deployment": Change.FREE,
 }

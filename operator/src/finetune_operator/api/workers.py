@@ -1,15 +1,14 @@
 """The processes that train, and the pods they run in."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from finetune_operator.api.base import ApiModel
+from finetune_operator.api.device import Device, only_with_gpus
 from finetune_operator.api.formats import DeviceName, Quantity
-from finetune_operator.api.pod_template import PodTemplateSpec
+from finetune_operator.api.pod_overrides import PodOverrides
 from finetune_operator.api.rules import Rule
-
-Device = Literal["cpu", "cuda"]
 
 
 class WorkersSpec(ApiModel):
@@ -18,11 +17,14 @@ class WorkersSpec(ApiModel):
     nodes: Annotated[int, Field(ge=1, le=1024)] = 1
     """Pods that train together, each on its own node. Default: 1."""
 
-    gpus_per_node: Annotated[int, Field(ge=0, le=64)] = 1
-    """GPUs of each pod. 0 trains on the CPU, which is for debug sizes. Default: 1."""
+    device: Device = "gpu"
+    """What the processes compute on: gpu, or cpu, which is for debug sizes. Default: gpu."""
+
+    gpus_per_node: Annotated[int, Field(ge=1, le=64)] | None = None
+    """GPUs of each pod. Default: 1; none with device cpu."""
 
     processes_per_node: Annotated[int, Field(ge=1, le=64)] | None = None
-    """Processes in each pod. Default: one a GPU, or 1 without GPUs."""
+    """Processes in each pod. Default: one a GPU, or 1 with device cpu."""
 
     gpu_resource_name: DeviceName = "nvidia.com/gpu"
     """The resource that stands for a GPU. Default: nvidia.com/gpu."""
@@ -38,13 +40,15 @@ class WorkersSpec(ApiModel):
     """Add the capability IPC_LOCK, which RDMA needs where containers may not lock memory (ulimit -l). A
     namespace with the restricted or the baseline pod-security level refuses it. Default: false."""
 
-    pod_template: PodTemplateSpec = Field(default_factory=PodTemplateSpec)
+    pod_overrides: PodOverrides = Field(default_factory=PodOverrides)
     """Overrides of the job's pods."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
+        only_with_gpus("gpusPerNode"),
+        only_with_gpus("gpuMemory"),
         Rule(
-            rule="!has(self.processesPerNode) || self.gpusPerNode == 0"
-            " || self.processesPerNode <= self.gpusPerNode",
+            rule="self.device == 'cpu' || !has(self.processesPerNode)"
+            " || self.processesPerNode <= (has(self.gpusPerNode) ? self.gpusPerNode : 1)",
             problem="there are more processes than GPUs in a pod",
             remedy="leave processesPerNode out, or make it at most gpusPerNode",
             field="processesPerNode",
@@ -52,14 +56,14 @@ class WorkersSpec(ApiModel):
     )
 
     @property
-    def device(self) -> Device:
-        """What the processes compute on."""
-        return "cuda" if self.gpus_per_node else "cpu"
+    def gpus(self) -> int:
+        """GPUs of each pod."""
+        return 0 if self.device == "cpu" else self.gpus_per_node or 1
 
     @property
     def processes(self) -> int:
         """Processes in each pod."""
-        return self.processes_per_node or self.gpus_per_node or 1
+        return self.processes_per_node or self.gpus or 1
 
     @property
     def world_size(self) -> int:

@@ -75,7 +75,8 @@ def _judged(
 
 def _weights(deployment: ModelDeployment, jobs: Sequence[FineTuneJob]) -> Weights | None:
     """Return the weights of the job that a deployment names, when it is there."""
-    wanted = (deployment.metadata.namespace, deployment.spec.model.fine_tune_job)
+    ref = deployment.spec.model.fine_tune_job_ref
+    wanted = (deployment.metadata.namespace, ref.name if ref else None)
     named = (job for job in jobs if (job.metadata.namespace, job.metadata.name) == wanted)
     return next((exported_weights(job.spec) for job in named), None)
 

@@ -5,7 +5,7 @@ https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
 
 from dataclasses import dataclass, field
 
-from finetune_operator.api.pod_template import PodTemplateSpec
+from finetune_operator.api.pod_overrides import PodOverrides
 from finetune_operator.api.secrets import SecretKeyRef
 from finetune_operator.core.labels import POD_INDEX
 from finetune_operator.core.objects import Manifest, without_empty
@@ -50,8 +50,8 @@ class ContainerSpec:
     added_capabilities: tuple[str, ...] = ()
     hooks: Manifest = field(default_factory=dict)
     """Probes and lifecycle: what the kubelet calls in the container."""
-    template_resources: bool = True
-    """Whether the template's resources are meant for this container."""
+    overridable_resources: bool = True
+    """Whether the user's resources are meant for this container."""
 
 
 def env_var(name: str, value: object) -> Manifest:
@@ -101,10 +101,10 @@ _SCRATCH_MOUNTS: tuple[Manifest, ...] = (
 )
 
 
-def build_container(spec: ContainerSpec, template: PodTemplateSpec) -> Manifest:
-    """Return the container; the template's variables come last, so that they win."""
-    resources = template.resources.to_dict() if template.resources and spec.template_resources else {}
-    own_names = {variable.name for variable in template.env}
+def build_container(spec: ContainerSpec, overrides: PodOverrides) -> Manifest:
+    """Return the container; the user's variables come last, so that they win."""
+    resources = overrides.resources.to_dict() if overrides.resources and spec.overridable_resources else {}
+    own_names = {variable.name for variable in overrides.env}
     env = (env_var("HOME", "/tmp"), *spec.env)
     security = dict(_CONTAINER_SECURITY)
     if spec.added_capabilities:
@@ -115,7 +115,7 @@ def build_container(spec: ContainerSpec, template: PodTemplateSpec) -> Manifest:
         "imagePullPolicy": spec.image_pull_policy,
         "command": list(spec.command),
         "args": list(spec.args),
-        "env": [v for v in env if v["name"] not in own_names] + [v.to_dict() for v in template.env],
+        "env": [v for v in env if v["name"] not in own_names] + [v.to_dict() for v in overrides.env],
         "ports": list(spec.ports),
         "resources": without_empty(
             {
@@ -124,7 +124,7 @@ def build_container(spec: ContainerSpec, template: PodTemplateSpec) -> Manifest:
             }
         ),
         "volumeMounts": [*spec.mounts, *_SCRATCH_MOUNTS],
-        "securityContext": {**security, **(template.container_security_context or {})},
+        "securityContext": {**security, **(overrides.container_security_context or {})},
         "terminationMessagePolicy": "FallbackToLogsOnError",
         **spec.hooks,
     }
@@ -161,35 +161,35 @@ def _device_toleration(resource: str) -> Manifest:
     return {"key": resource, "operator": "Exists", "effect": "NoSchedule"}
 
 
-def build_pod_template(spec: PodSpec, template: PodTemplateSpec) -> Manifest:
+def build_pod_template(spec: PodSpec, overrides: PodOverrides) -> Manifest:
     """Return `spec.template` of a Job or a Deployment."""
-    overrides = template.to_dict()
+    given = overrides.to_dict()
     pod = {
         "restartPolicy": spec.restart_policy,
-        "serviceAccountName": template.service_account_name,
+        "serviceAccountName": overrides.service_account_name,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": {**_POD_SECURITY, **(template.security_context or {})},
+        "securityContext": {**_POD_SECURITY, **(overrides.security_context or {})},
         "priorityClassName": spec.priority_class_name,
-        "schedulerName": template.scheduler_name,
-        "runtimeClassName": template.runtime_class_name,
-        "hostNetwork": template.host_network or None,
+        "schedulerName": overrides.scheduler_name,
+        "runtimeClassName": overrides.runtime_class_name,
+        "hostNetwork": overrides.host_network or None,
         # On the node's network, names of the cluster resolve only with this policy.
-        "dnsPolicy": "ClusterFirstWithHostNet" if template.host_network else None,
-        "nodeSelector": overrides.get("nodeSelector"),
-        "tolerations": [*map(_device_toleration, spec.container.limits), *overrides.get("tolerations", [])],
-        "affinity": {**spec.affinity, **(template.affinity or {})},
-        "topologySpreadConstraints": overrides.get("topologySpreadConstraints"),
-        "imagePullSecrets": overrides.get("imagePullSecrets"),
+        "dnsPolicy": "ClusterFirstWithHostNet" if overrides.host_network else None,
+        "nodeSelector": given.get("nodeSelector"),
+        "tolerations": [*map(_device_toleration, spec.container.limits), *given.get("tolerations", [])],
+        "affinity": {**spec.affinity, **(overrides.affinity or {})},
+        "topologySpreadConstraints": given.get("topologySpreadConstraints"),
+        "imagePullSecrets": given.get("imagePullSecrets"),
         "subdomain": spec.subdomain,
         "terminationGracePeriodSeconds": spec.grace_seconds,
-        "containers": [build_container(spec.container, template)],
+        "containers": [build_container(spec.container, overrides)],
     }
     return {
         "metadata": without_empty(
             {
-                "labels": {**template.labels, **spec.labels},
-                "annotations": {**spec.annotations, **template.annotations},
+                "labels": {**overrides.labels, **spec.labels},
+                "annotations": {**spec.annotations, **overrides.annotations},
             }
         ),
         "spec": {**without_empty(pod), "volumes": [*spec.volumes, *_SCRATCH_VOLUMES]},

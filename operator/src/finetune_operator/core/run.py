@@ -6,6 +6,7 @@ The contract is in contract/README.md.
 import re
 
 from finetune_operator.api.dataset import Dataset
+from finetune_operator.api.device import Device
 from finetune_operator.api.job import FineTuneJob, FineTuneJobSpec
 from finetune_operator.api.run_file import (
     RunCheckpoint,
@@ -18,11 +19,13 @@ from finetune_operator.api.run_file import (
     RunPush,
     RunTraining,
     RunWorkers,
+    TorchDevice,
 )
 from finetune_operator.api.what_may_change import what_decides
 from finetune_operator.core.digest import run_id
 
 _SCHEME = re.compile(r"^(hf|s3)://")
+_TORCH_DEVICES: dict[Device, TorchDevice] = {"gpu": "cuda", "cpu": "cpu"}
 
 
 def run_of(spec: FineTuneJobSpec) -> str:
@@ -95,7 +98,8 @@ def _global_batch_size(spec: FineTuneJobSpec) -> int:
 
 def _workers(spec: FineTuneJobSpec) -> RunWorkers:
     workers = spec.workers
-    return RunWorkers(nodes=workers.nodes, processes_per_node=workers.processes, device=workers.device)
+    device = _TORCH_DEVICES[workers.device]
+    return RunWorkers(nodes=workers.nodes, processes_per_node=workers.processes, device=device)
 
 
 def _training(spec: FineTuneJobSpec) -> RunTraining:

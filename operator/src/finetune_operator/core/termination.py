@@ -87,7 +87,7 @@ def killed_for_memory(finished_at: datetime | None = None) -> Termination:
         exit_code=ExitCode.KILLED,
         reason=OUT_OF_HOST_MEMORY,
         message="The kernel killed it (OOMKilled): it took more host memory than its limit, or its node, has",
-        remedy="Raise the memory limit in podTemplate.resources, or take nodes with more; "
+        remedy="Raise the memory limit in podOverrides.resources, or take nodes with more; "
         "`finetune plan` says what is needed",
         finished_at=finished_at,
     )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from finetune_operator.api.scheduling import RestartPolicy, SchedulingSpec
+from finetune_operator.api.scheduling import FailurePolicy, SchedulingSpec
 from finetune_operator.core.observed.job import JobState, ObservedJob
 from finetune_operator.finetune.reasons import JobReason
 from finetune_operator.finetune.stages import Stage
@@ -63,7 +63,7 @@ class Course:
     stages: tuple[Stage, ...]
     jobs: Sequence[ObservedJob]
     scheduling: SchedulingSpec
-    restart_policy: RestartPolicy
+    failure_policy: FailurePolicy
 
     def attempts(self, stage: Stage) -> list[ObservedJob]:
         """Return the Jobs of a stage, oldest first."""
@@ -114,7 +114,7 @@ class Course:
             return Failed(stage=stage, reason=cause.reason, message=cause.sentence, since=last.finished_at)
         if self._deadline_is_over:
             return self._deadline_exceeded(stage)
-        if len(self.failures) > self.restart_policy.max_restarts:
+        if len(self.failures) > self.failure_policy.max_restarts:
             return self._restarts_exhausted(stage, last)
         if self.scheduling.suspend:
             return Suspended(stage=stage)
@@ -127,12 +127,12 @@ class Course:
         """Return the wait after a failure, doubled for each that counts."""
         if _is_no_fault(last):
             return 0
-        doubled = self.restart_policy.backoff_seconds * 2.0 ** min(len(self.failures) - 1, 16)
-        return min(doubled, self.restart_policy.max_backoff_seconds)
+        doubled = self.failure_policy.backoff_seconds * 2.0 ** min(len(self.failures) - 1, 16)
+        return min(doubled, self.failure_policy.max_backoff_seconds)
 
     def _restarts_exhausted(self, stage: Stage, last: ObservedJob) -> Failed:
         cause = last.termination.sentence if last.termination else "no pod left a message"
-        allowed = self.restart_policy.max_restarts
+        allowed = self.failure_policy.max_restarts
         times = "1 restart" if allowed == 1 else f"{allowed} restarts"
         reason = last.termination.reason if last.termination and not allowed else JobReason.RESTARTS_EXHAUSTED
         message = cause if not allowed else f"The {stage} stage failed again after {times}: {cause}"

@@ -41,7 +41,7 @@ def demands_of(spec: FineTuneJobSpec, config: Config) -> tuple[Demand, ...]:
     """Return everything that a job needs."""
     conversion = () if spec.export.adapter_only else (_conversion(),)
     workers = spec.workers
-    gpus = too_many_gpus("Training", workers.gpus_per_node, workers.gpu_resource_name, config.gpus_per_node)
+    gpus = too_many_gpus("Training", workers.gpus, workers.gpu_resource_name, config.gpus_per_node)
     return (*gpus, _training(spec, config), *conversion, _volume(spec), *_serving(spec, config))
 
 
@@ -52,7 +52,7 @@ def training_process_bytes(spec: FineTuneJobSpec) -> int:
 
 def _training(spec: FineTuneJobSpec, config: Config) -> Demand:
     workers, needed = spec.workers, training_memory(_trained(spec))
-    if not workers.gpus_per_node:
+    if not workers.gpus:
         place = "host memory of each process"
         return Demand(subject="Training", parts=needed, place=place, reason=FitsReason.TRAINING_MEMORY)
     return Demand(
@@ -85,7 +85,7 @@ def _trained(spec: FineTuneJobSpec) -> Training:
         micro_batch_size=training.micro_batch_size,
         micro_batches=math.ceil((training.global_batch_size or together) / together),
         float8_products=training.frozen_arithmetic == "float8",
-        recompute=training.recompute or ("selective" if workers.gpus_per_node else "none"),
+        recompute=training.recompute or ("selective" if workers.gpus else "none"),
     )
 
 
@@ -128,8 +128,8 @@ def _serving(spec: FineTuneJobSpec, config: Config) -> tuple[Demand, ...]:
 def _changes(spec: FineTuneJobSpec, exceeded: Demand, config: Config) -> Sequence[Change]:
     """Return what can be changed, the nearest first."""
     match exceeded.reason:
-        case FitsReason.TOO_MANY_GPUS if spec.workers.gpus_per_node > config.gpus_per_node:
-            return (Change(path="workers.gpusPerNode", values=halvings(spec.workers.gpus_per_node)),)
+        case FitsReason.TOO_MANY_GPUS if spec.workers.gpus > config.gpus_per_node:
+            return (Change(path="workers.gpusPerNode", values=halvings(spec.workers.gpus)),)
         case FitsReason.TOO_MANY_GPUS:
             assert spec.deployment is not None
             return fewer_gpus(spec.deployment, "deployment.")
@@ -156,7 +156,7 @@ def _training_changes(spec: FineTuneJobSpec, most_gpus: int) -> Sequence[Change]
         Change(path="training.microBatchSize", values=halvings(training.micro_batch_size)),
         Change(path="training.parallelism.expert", values=doublings(degrees.expert, workers.world_size)),
         Change(path="training.parallelism.tensor", values=doublings(degrees.tensor, most_gpus)),
-        Change(path="workers.gpusPerNode", values=doublings(workers.gpus_per_node, most_gpus)),
+        Change(path="workers.gpusPerNode", values=doublings(workers.gpus, most_gpus)),
         Change(path="workers.nodes", values=doublings(workers.nodes, _MOST_NODES)),
         Change(path="training.sequenceLength", values=halvings(training.sequence_length)),
     )

@@ -36,7 +36,7 @@ def reconcile(job: FineTuneJob, observed: Observed, now: datetime, config: Confi
         stages=stages_of(job.spec),
         jobs=tuple(j for j in observed.jobs if j.run == names.run),
         scheduling=job.spec.scheduling,
-        restart_policy=job.spec.restart_policy,
+        failure_policy=job.spec.failure_policy,
     )
     fits = fits_of(job, config)
     step = _next_step(course, fits, now)

@@ -18,19 +18,19 @@ def check_capacity(manifests: Iterable[Manifest], available: int | None = None) 
     """Raise LocalError for the first manifest that asks for more GPUs than there are."""
     available = gpus_here() if available is None else available
     for manifest in manifests:
-        field, asked = _gpus_asked(manifest)
+        field, device, asked = _gpus_asked(manifest)
         if asked > available:
             name = f"{manifest['kind']} {manifest['metadata']['name']}"
             raise LocalError(
                 f"{name}: {field} asks for {asked} GPUs, and this machine has {available}",
-                "apply it to a cluster, or set it to 0 for a model of debug size",
+                f"apply it to a cluster, or for a model of debug size remove it and set {device} to cpu",
             )
 
 
-def _gpus_asked(manifest: Manifest) -> tuple[str, int]:
-    """Return the field, and the GPUs that an object's pods want at once."""
+def _gpus_asked(manifest: Manifest) -> tuple[str, str, int]:
+    """Return the field of the GPUs, the field of the device, and the GPUs that the pods want at once."""
     if manifest["kind"] == "FineTuneJob":
         workers = FineTuneJob.model_validate(manifest).spec.workers
-        return "spec.workers.gpusPerNode", workers.nodes * workers.gpus_per_node
+        return "spec.workers.gpusPerNode", "spec.workers.device", workers.nodes * workers.gpus
     model_deployment = ModelDeployment.model_validate(manifest).spec
-    return "spec.gpus", model_deployment.replicas * model_deployment.gpus_per_replica
+    return "spec.gpus", "spec.device", model_deployment.replicas * model_deployment.gpus_per_replica

@@ -57,10 +57,10 @@ def resolve_model(deployment: ModelDeployment, observed: Observed) -> ServedMode
 
 
 def _resolve_adapter(spec: AdapterSpec, jobs: Mapping[str, Outcome], claim: str) -> ServedAdapter | NoModel:
-    if spec.fine_tune_job is None:
+    if spec.fine_tune_job_ref is None:
         assert spec.uri is not None  # the API's rules
         return ServedAdapter(name=spec.name, path=spec.uri)
-    name = spec.fine_tune_job
+    name = spec.fine_tune_job_ref.name
     job = jobs.get(name)
     if job is None:
         return NoModel(
@@ -85,12 +85,12 @@ def _resolve_adapter(spec: AdapterSpec, jobs: Mapping[str, Outcome], claim: str)
 
 def _resolve_base(deployment: ModelDeployment, jobs: Mapping[str, Outcome]) -> ServedModel | NoModel:
     model, storage = deployment.spec.model, deployment.spec.storage
-    if model.fine_tune_job is None:
+    if model.fine_tune_job_ref is None:
         assert model.uri is not None  # the API's rules
         assert storage is not None
         assert storage.claim_name is not None
         return ServedModel(path=model.uri, claim=storage.claim_name)
-    name = model.fine_tune_job
+    name = model.fine_tune_job_ref.name
     job = jobs.get(name)
     if job is None:
         return NoModel(

@@ -46,10 +46,11 @@ def observe_model_deployment(parent: ObservedParent, objects: Cache, endpoint_of
 def named_jobs(parent: ObservedParent) -> set[Ref]:
     """Return the FineTuneJobs that a deployment needs, of its namespace."""
     spec = parent.spec or {}
-    names = {source.get("fineTuneJob") for source in (spec["model"], *spec.get("adapters", []))}
+    sources = (spec["model"], *spec.get("adapters", []))
+    names = {source["fineTuneJobRef"]["name"] for source in sources if "fineTuneJobRef" in source}
     return {
         Ref(api_version=API_VERSION, kind="FineTuneJob", namespace=parent.ref.namespace, name=name)
-        for name in names - {None}
+        for name in names
     }
 
 

@@ -27,7 +27,8 @@ def reconcile(deployment: ModelDeployment, observed: Observed, now: datetime, co
 
     While there is no model yet, what serves an older one goes on serving it.
     """
-    maker = observed.jobs.get(deployment.spec.model.fine_tune_job or "")
+    made_by = deployment.spec.model.fine_tune_job_ref
+    maker = observed.jobs.get(made_by.name) if made_by else None
     fits = fits_of(deployment, maker.weights if maker else None, config)
     model = resolve_model(deployment, observed)
     if fits.status == "False" and deployment.spec.replicas:

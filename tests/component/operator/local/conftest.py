@@ -86,9 +86,9 @@ def job() -> Callable[..., dict[str, Any]]:
             "flavor": "tiny_lora",
             "dataset": {"uri": "datasets/faq.jsonl"},
             "training": {"steps": 10},
-            "workers": {"gpusPerNode": 0},
+            "workers": {"device": "cpu"},
             "storage": {"claimName": "shared"},
-            "restartPolicy": {"maxRestarts": 2, "backoffSeconds": 0},
+            "failurePolicy": {"maxRestarts": 2, "backoffSeconds": 0},
         }
         return {
             "apiVersion": "finetune.dev/v1alpha1",

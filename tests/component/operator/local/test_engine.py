@@ -146,13 +146,13 @@ def test_a_job_that_has_started_takes_no_change_that_the_cluster_refuses(start: 
 
     with pytest.raises(LocalError, match=r"spec\.training cannot change once the job has started"):
         start(job(training={"steps": 11}))
-    _, runner = start(job(restartPolicy={"maxRestarts": 1}))
+    _, runner = start(job(failurePolicy={"maxRestarts": 1}))
     assert runner.until_settled().state is State.READY
 
 
 def test_two_nodes_meet(start: Start, job: Job, fake: Path) -> None:
     (fake / "train").write_text("meet")
-    _, runner = start(job(workers={"nodes": 2, "gpusPerNode": 0}))
+    _, runner = start(job(workers={"nodes": 2, "device": "cpu"}))
 
     assert runner.until_settled().state is State.READY
 
@@ -173,7 +173,7 @@ def test_shards_merge_side_by_side_before_the_merge_that_completes(
 
 def test_one_failed_node_ends_the_attempt(start: Start, job: Job, fake: Path) -> None:
     (fake / "train").write_text("sleep")
-    engine, _ = start(job(workers={"nodes": 2, "gpusPerNode": 0}, restartPolicy={"maxRestarts": 0}))
+    engine, _ = start(job(workers={"nodes": 2, "device": "cpu"}, failurePolicy={"maxRestarts": 0}))
     tick_until(engine, lambda: calls(fake, "train", 0) == 1 and calls(fake, "train", 1) == 1)
 
     os.kill(int((fake / "train.calls.1").read_text()), 9)

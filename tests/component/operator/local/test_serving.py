@@ -25,7 +25,7 @@ def deployment(layout: Layout) -> dict[str, Any]:
         "apiVersion": "finetune.dev/v1alpha1",
         "kind": "ModelDeployment",
         "metadata": {"name": "base", "namespace": "default"},
-        "spec": {"model": {"uri": "models/base"}, "gpus": 0, "storage": {"claimName": "shared"}},
+        "spec": {"model": {"uri": "models/base"}, "device": "cpu", "storage": {"claimName": "shared"}},
     }
 
 
@@ -67,7 +67,7 @@ def test_a_server_that_crashes_again_and_again_is_a_failure(
 
 
 def test_an_inline_deployment_waits_for_its_job(start: Start, job: Job, layout: Layout) -> None:
-    engine, runner = start(job(deployment={"gpus": 0}))
+    engine, runner = start(job(deployment={"device": "cpu"}))
     engine.tick()
     waiting = {p["kind"]: p.get("status", {}).get("phase") for p in engine.parents}
     run = engine.parents[0]["status"]["run"]

@@ -30,7 +30,7 @@ def deployment() -> Callable[..., Manifest]:
     """Return the smallest ModelDeployment; keyword arguments are fields of the spec, None leaves one out."""
 
     def deployment(**spec: Any) -> Manifest:
-        return _manifest("ModelDeployment", {"model": {"fineTuneJob": "faq"}, **spec})
+        return _manifest("ModelDeployment", {"model": {"fineTuneJobRef": {"name": "faq"}}, **spec})
 
     return deployment
 

@@ -130,5 +130,5 @@ def test_the_field_is_named_that_takes_its_place(deployment: Build, arguments: l
 @pytest.mark.parametrize("name", ["SERVING_PORT", "FINETUNE_PROBE", "SERVED_MODEL_NAME", "VLLM_API_KEY"])
 def test_variables_that_the_probes_read_are_not_the_users(deployment: Build, name: str) -> None:
     template = {"env": [{"name": name, "value": "x"}]}
-    (error,) = field_errors(ModelDeployment, deployment(podTemplate=template))
-    assert str(error).startswith("spec.podTemplate.env: ")
+    (error,) = field_errors(ModelDeployment, deployment(podOverrides=template))
+    assert str(error).startswith("spec.podOverrides.env: ")

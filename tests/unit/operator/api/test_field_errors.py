@@ -35,7 +35,7 @@ def parallel(nodes: int, gpus: int, **degrees: int) -> dict[str, Any]:
         pytest.param({"model": {"uri": "hf://a/b", "revision": "main"}}, id="hub"),
         pytest.param({"model": {"uri": "s3://bucket/a/b"}}, id="bucket"),
         pytest.param({"lora": {"targets": ["attention", "experts", "wo"]}}, id="targets"),
-        pytest.param({"workers": {"gpusPerNode": 0, "processesPerNode": 2}}, id="processes-on-a-cpu"),
+        pytest.param({"workers": {"device": "cpu", "processesPerNode": 2}}, id="processes-on-a-cpu"),
         pytest.param({"deployment": {"replicas": 2}}, id="inline-deployment"),
     ],
 )
@@ -104,14 +104,14 @@ def test_accepts(job: Build, spec: dict[str, Any]) -> None:
             {"model": {"uri": "../tiny"}},
             [
                 "spec.model.uri: is '../tiny'; use hf://ORG/NAME, s3://BUCKET/PREFIX,"
-                " or a path relative to the volume's root"
+                " oci://HOST/REPOSITORY:TAG, or a path relative to the volume's root"
             ],
             id="path-out-of-the-volume",
         ),
         pytest.param(
-            {"workers": {"podTemplate": {"resources": {"limits": {"cpu": 0.5}}}}},
+            {"workers": {"podOverrides": {"resources": {"limits": {"cpu": 0.5}}}}},
             [
-                "spec.workers.podTemplate.resources.limits.cpu: is 0.5;"
+                "spec.workers.podOverrides.resources.limits.cpu: is 0.5;"
                 " make it a whole number, or put it in quotes"
             ],
             id="quantity-that-is-a-float",
@@ -195,6 +195,22 @@ def test_names_wrong_fields(job: Build, spec: dict[str, Any], errors: list[str])
             ["spec.workers.processesPerNode"],
             id="processes-over-gpus",
         ),
+        pytest.param(
+            {"workers": {"processesPerNode": 2}},
+            ["spec.workers.processesPerNode"],
+            id="processes-over-one-gpu",
+        ),
+        pytest.param(
+            {"workers": {"device": "cpu", "gpusPerNode": 1, "gpuMemory": "80G"}},
+            ["spec.workers.gpusPerNode", "spec.workers.gpuMemory"],
+            id="gpus-of-a-cpu",
+        ),
+        pytest.param(
+            {"model": {"uri": "oci://acme.com/base:1"}}, ["spec.model.uri"], id="base-in-a-registry"
+        ),
+        pytest.param(
+            {"dataset": {"uri": "oci://acme.com/faq:1"}}, ["spec.dataset.uri"], id="data-in-a-registry"
+        ),
         pytest.param({"storage": {}}, ["spec.storage"], id="neither-claim-nor-size"),
         pytest.param({"storage": {"claimName": "a", "size": "1Gi"}}, ["spec.storage"], id="claim-and-size"),
         pytest.param(
@@ -222,6 +238,9 @@ def test_names_wrong_fields(job: Build, spec: dict[str, Any], errors: list[str])
             id="nothing-to-push",
         ),
         pytest.param(
+            {"export": {"push": {"uri": "models/faq"}}}, ["spec.export.push.uri"], id="pushed-into-the-volume"
+        ),
+        pytest.param(
             {"deployment": {"gpus": 3, "tensorParallelSize": 2}}, ["spec.deployment.gpus"], id="gpus"
         ),
     ],
@@ -236,13 +255,26 @@ def test_blames_the_field_of_a_broken_rule(job: Build, spec: dict[str, Any], fie
     [
         pytest.param({}, [], id="of-a-job"),
         pytest.param({"model": {"uri": "m"}, "storage": {"claimName": "a"}}, [], id="of-a-folder"),
-        pytest.param({"gpus": 0, "tensorParallelSize": 2}, [], id="on-a-cpu"),
+        pytest.param({"device": "cpu", "tensorParallelSize": 2}, [], id="on-a-cpu"),
         pytest.param({"model": {}}, ["spec.model"], id="no-model"),
-        pytest.param({"model": {"uri": "m", "fineTuneJob": "j"}}, ["spec.model"], id="two-models"),
+        pytest.param(
+            {"model": {"uri": "m", "fineTuneJobRef": {"name": "j"}}}, ["spec.model"], id="two-models"
+        ),
         pytest.param({"model": {"uri": "m"}}, ["spec.storage"], id="folder-without-a-volume"),
         pytest.param({"storage": {"claimName": "a"}}, ["spec.storage"], id="volume-beside-a-job"),
         pytest.param({"model": {"uri": "m"}, "storage": {"size": "1Ti"}}, ["spec.storage"], id="new-volume"),
         pytest.param({"gpus": 4}, ["spec.gpus"], id="gpus"),
+        pytest.param({"device": "cpu", "gpus": 1}, ["spec.gpus"], id="gpus-of-a-cpu"),
+        pytest.param(
+            {"model": {"uri": "hf://a/b"}, "storage": {"claimName": "c"}},
+            ["spec.model.uri"],
+            id="served-from-the-hub",
+        ),
+        pytest.param(
+            {"adapters": [{"name": "a", "uri": "s3://b/c"}]},
+            ["spec.adapters[0].uri"],
+            id="adapter-in-a-bucket",
+        ),
         pytest.param({"rollout": {"maxSurge": 1, "maxUnavailable": 0}}, [], id="one-pod-more"),
         pytest.param(
             {"rollout": {"maxSurge": "0%", "maxUnavailable": 0}},
@@ -250,7 +282,9 @@ def test_blames_the_field_of_a_broken_rule(job: Build, spec: dict[str, Any], fie
             id="no-pod-can-be-replaced",
         ),
         pytest.param(
-            {"adapters": [{"name": "a", "fineTuneJob": "j"}, {"name": "b", "uri": "c"}]}, [], id="adapters"
+            {"adapters": [{"name": "a", "fineTuneJobRef": {"name": "j"}}, {"name": "b", "uri": "c"}]},
+            [],
+            id="adapters",
         ),
         pytest.param({"adapters": [{"name": "a"}]}, ["spec.adapters[0]"], id="no-adapter"),
         pytest.param({"adapters": 2 * [{"name": "a", "uri": "b"}]}, ["spec.adapters"], id="adapter-twice"),

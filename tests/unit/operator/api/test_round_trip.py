@@ -55,7 +55,7 @@ specs = st.fixed_dictionaries(
             optional={"rank": st.integers(1, 1024), "alpha": st.floats(0.1, 64), "useRslora": st.booleans()},
         ),
         "workers": st.fixed_dictionaries(
-            {}, optional={"nodes": degree, "gpusPerNode": st.sampled_from([0, 1, 8])}
+            {}, optional={"nodes": degree, "gpusPerNode": st.sampled_from([1, 8])}
         ),
         "scheduling": st.fixed_dictionaries({}, optional={"suspend": st.booleans()}),
         "deployment": st.fixed_dictionaries(

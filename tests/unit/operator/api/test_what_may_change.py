@@ -50,8 +50,8 @@ def test_each_path_is_a_field() -> None:
         ),
         pytest.param({"workers": {"nodes": 2}}, ["workers.nodes"], True, id="nodes"),
         pytest.param(
-            {"workers": {"gpusPerNode": 0, "processesPerNode": 2}},
-            ["workers.gpusPerNode", "workers.processesPerNode"],
+            {"workers": {"device": "cpu", "processesPerNode": 2}},
+            ["workers.device", "workers.processesPerNode"],
             True,
             id="processes",
         ),

@@ -18,7 +18,7 @@ def job() -> Callable[..., FineTuneJob]:
             "flavor": "tiny_lora",
             "dataset": {"uri": "datasets/faq.jsonl"},
             "training": {"steps": 10},
-            "workers": {"gpusPerNode": 0},
+            "workers": {"device": "cpu"},
             "storage": {"claimName": "shared"},
         }
         manifest = {

@@ -6,7 +6,7 @@ from typing import Any
 import observing
 import pytest
 
-from finetune_operator.api.scheduling import RestartPolicy, SchedulingSpec
+from finetune_operator.api.scheduling import FailurePolicy, SchedulingSpec
 from finetune_operator.core.observed.job import JobState, ObservedJob
 from finetune_operator.core.termination import Termination
 from finetune_operator.finetune.course import BackingOff, Complete, Course, Failed, Running, Step, Suspended
@@ -35,7 +35,7 @@ def course(*jobs: ObservedJob, restarts: int = 1, **scheduling: Any) -> Course:
         stages=tuple(Stage),
         jobs=jobs,
         scheduling=SchedulingSpec(**scheduling),
-        restart_policy=RestartPolicy(max_restarts=restarts, backoff_seconds=10),
+        failure_policy=FailurePolicy(max_restarts=restarts, backoff_seconds=10),
     )
 
 

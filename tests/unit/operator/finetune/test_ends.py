@@ -90,7 +90,7 @@ def test_a_finished_job_is_deleted_when_its_time_is_over(job: JobBuilder, code: 
 @pytest.mark.parametrize(
     "spec",
     [
-        pytest.param({"deployment": {"gpus": 0}}, id="an endpoint"),
+        pytest.param({"deployment": {"device": "cpu"}}, id="an endpoint"),
         pytest.param({"storage": {"size": "1Gi"}}, id="a claim with the model"),
     ],
 )
@@ -118,7 +118,7 @@ def test_a_job_that_is_not_finished_has_no_time_to_live(job: JobBuilder) -> None
 
 
 def test_every_child_goes_with_the_job(job: JobBuilder) -> None:
-    cluster = FakeCluster(job(storage={"size": "1Gi"}, export={"shards": 2}, deployment={"gpus": 0}))
+    cluster = FakeCluster(job(storage={"size": "1Gi"}, export={"shards": 2}, deployment={"device": "cpu"}))
     cluster.reconcile()
     while cluster.active:
         cluster.end(0)

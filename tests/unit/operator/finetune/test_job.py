@@ -27,7 +27,7 @@ def pod_of(parent: Any, stage: Stage, config: Config | None = None) -> Manifest:
         pytest.param({"nodes": 2, "gpusPerNode": 4}, Config(), True, id="half nodes"),
         pytest.param({"nodes": 2, "gpusPerNode": 8}, Config(), False, id="whole nodes"),
         pytest.param({"nodes": 2, "gpusPerNode": 8}, Config(gpus_per_node=16), True, id="larger nodes"),
-        pytest.param({"nodes": 2, "gpusPerNode": 0}, Config(), True, id="CPUs"),
+        pytest.param({"nodes": 2, "device": "cpu"}, Config(), True, id="CPUs"),
         pytest.param(
             {"nodes": 2, "gpusPerNode": 8, "gpuResourceName": "nvidia.com/mig-1g.10gb"},
             Config(),
@@ -54,7 +54,7 @@ SCRATCH = {"ephemeral-storage": "2048Mi"}
         pytest.param(LARGE, Stage.PREPARE, {"cpu": "1", "memory": "2048Mi", **SCRATCH}, id="prepare"),
         pytest.param(LARGE, Stage.TRAIN, {"cpu": "16", "memory": "49152Mi", **SCRATCH}, id="train on GPUs"),
         pytest.param(
-            {"workers": {"gpusPerNode": 0, "processesPerNode": 2}},
+            {"workers": {"device": "cpu", "processesPerNode": 2}},
             Stage.TRAIN,
             {"cpu": "2", "memory": "2497Mi", **SCRATCH},
             id="train on CPUs",
@@ -62,13 +62,13 @@ SCRATCH = {"ephemeral-storage": "2048Mi"}
         pytest.param(LARGE, Stage.MERGE_SHARDS, {"cpu": "1", "memory": "1431Mi", **SCRATCH}, id="a shard"),
         pytest.param(LARGE, Stage.VERIFY, {"cpu": "1", "memory": "1431Mi", **SCRATCH}, id="verify"),
         pytest.param(
-            {**LARGE, "workers": {**LARGE["workers"], "podTemplate": {"resources": RESOURCES}}},  # type: ignore[dict-item]
+            {**LARGE, "workers": {**LARGE["workers"], "podOverrides": {"resources": RESOURCES}}},  # type: ignore[dict-item]
             Stage.TRAIN,
             {**SCRATCH, "memory": "900Gi"},
             id="the users win",
         ),
         pytest.param(
-            {**LARGE, "workers": {**LARGE["workers"], "podTemplate": {"resources": RESOURCES}}},  # type: ignore[dict-item]
+            {**LARGE, "workers": {**LARGE["workers"], "podOverrides": {"resources": RESOURCES}}},  # type: ignore[dict-item]
             Stage.MERGE,
             {"cpu": "1", "memory": "1431Mi", **SCRATCH},
             id="the users are of training",

@@ -19,9 +19,12 @@ def test_a_pod_wakes_the_parent_of_what_made_it(objects: Any) -> None:
 def test_a_job_wakes_the_deployments_that_name_it(objects: Any) -> None:
     cache = Cache()
     for name, spec in {
-        "of-the-model": {"model": {"fineTuneJob": "faq"}},
-        "of-the-adapter": {"model": {"uri": "m"}, "adapters": [{"name": "a", "fineTuneJob": "faq"}]},
-        "of-another": {"model": {"fineTuneJob": "other"}},
+        "of-the-model": {"model": {"fineTuneJobRef": {"name": "faq"}}},
+        "of-the-adapter": {
+            "model": {"uri": "m"},
+            "adapters": [{"name": "a", "fineTuneJobRef": {"name": "faq"}}],
+        },
+        "of-another": {"model": {"fineTuneJobRef": {"name": "other"}}},
     }.items():
         cache.put(observe(objects.make("ModelDeployment", name, spec=spec)))
     job = observe(objects.make("FineTuneJob", "faq", spec={}))

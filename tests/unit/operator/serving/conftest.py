@@ -17,7 +17,7 @@ def deployment() -> Callable[..., ModelDeployment]:
             "apiVersion": "finetune.dev/v1alpha1",
             "kind": "ModelDeployment",
             "metadata": {"name": "faq", "namespace": "default", "uid": "u-2", "generation": 1},
-            "spec": {"model": {"fineTuneJob": "faq"}, **spec},
+            "spec": {"model": {"fineTuneJobRef": {"name": "faq"}}, **spec},
         }
         return ModelDeployment.model_validate({**manifest, "status": status} if status else manifest)
 

@@ -153,7 +153,7 @@ def test_a_model_of_unknown_size_is_not_compared(deployment: Builder) -> None:
 
 def test_a_server_on_cpus_is_not_compared(deployment: Builder) -> None:
     weights = Weights(model=FLAVORS["tiny_lora"], dtype="bfloat16")
-    fits = fits_of(deployment(gpus=0), weights, Config())
+    fits = fits_of(deployment(device="cpu"), weights, Config())
     assert (fits.status, fits.reason) == ("Unknown", "NotCompared")
 
 

@@ -202,7 +202,7 @@ def test_the_command_on_gpus(deployment: Builder) -> None:
 
 
 def test_the_command_on_a_cpu(deployment: Builder) -> None:
-    server = server_of(plan(deployment(gpus=0), model=READY))
+    server = server_of(plan(deployment(device="cpu"), model=READY))
     assert server["args"][-6:-3] == ["--enforce-eager", "--dtype", "bfloat16"]
     assert {"name": "VLLM_CPU_KVCACHE_SPACE", "value": "1"} in server["env"]
     assert server["resources"] == {
@@ -262,7 +262,7 @@ TRAINED = Outcome(phase="Merging", claim="shared", adapter_path="runs/default/to
 
 
 def test_adapters_of_jobs_and_of_folders(deployment: Builder) -> None:
-    spec = adapters({"fineTuneJob": "tone"}, {"uri": "adapters/terms"})
+    spec = adapters({"fineTuneJobRef": {"name": "tone"}}, {"uri": "adapters/terms"})
     server = server_of(plan(deployment(**spec), model=READY, jobs={"tone": TRAINED}))
     assert server["args"][10:-3] == [
         *("--enable-lora", "--max-lora-rank", "64", "--lora-modules"),
@@ -308,7 +308,7 @@ def test_adapters_of_jobs_and_of_folders(deployment: Builder) -> None:
 def test_an_adapter_that_is_not_there(
     deployment: Builder, job: Outcome | None, reason: str, stalled: str
 ) -> None:
-    parent = deployment(**adapters({"fineTuneJob": "tone"}))
+    parent = deployment(**adapters({"fineTuneJobRef": {"name": "tone"}}))
     status = plan(parent, model=READY, jobs={"tone": job} if job else {}).status
     conditions = {c["type"]: c for c in status["conditions"]}
     assert (conditions["Progressing"]["reason"], conditions["Stalled"]["status"]) == (reason, stalled)

@@ -102,14 +102,14 @@ def _pod_template(job: FineTuneJob, names: Names, attempt: Attempt, config: Conf
         subdomain=names.service if stage is Stage.TRAIN else None,
         affinity=_one_pod_a_node(selector) if stage is Stage.TRAIN and _may_share(job, config) else {},
     )
-    return build_pod_template(pod, spec.workers.pod_template)
+    return build_pod_template(pod, spec.workers.pod_overrides)
 
 
 def _container(job: FineTuneJob, names: Names, attempt: Attempt, config: Config) -> ContainerSpec:
     stage, workers, traits = attempt.stage, job.spec.workers, TRAITS[attempt.stage]
     trains = stage is Stage.TRAIN
     rendezvous = rendezvous_env(workers, names.job(stage, attempt.number), names.service) if trains else ()
-    on_gpu = gpu_env() if trains and workers.gpus_per_node else ()
+    on_gpu = gpu_env() if trains and workers.gpus else ()
     return ContainerSpec(
         name=CONTAINER,
         image=getattr(config.images, traits.image),
@@ -128,7 +128,7 @@ def _container(job: FineTuneJob, names: Names, attempt: Attempt, config: Config)
         limits=_devices(job) if trains else {},
         mounts=(claim_mount(), {"name": "run", "mountPath": RUN_FOLDER, "readOnly": True}),
         added_capabilities=("IPC_LOCK",) if trains and workers.ipc_lock else (),
-        template_resources=trains,
+        overridable_resources=trains,
     )
 
 
@@ -139,7 +139,7 @@ def _host_needs(job: FineTuneJob, stage: Stage) -> HostNeeds:
         return CONVERSION
     workers = job.spec.workers
     return training_needs(
-        workers.processes, gpus=workers.gpus_per_node, process_bytes=training_process_bytes(job.spec)
+        workers.processes, gpus=workers.gpus, process_bytes=training_process_bytes(job.spec)
     )
 
 
@@ -169,7 +169,7 @@ def _push_env(push: PushSpec | None) -> tuple[Manifest, ...]:
 
 def _devices(job: FineTuneJob) -> Manifest:
     workers = job.spec.workers
-    gpus = {workers.gpu_resource_name: workers.gpus_per_node} if workers.gpus_per_node else {}
+    gpus = {workers.gpu_resource_name: workers.gpus} if workers.gpus else {}
     rdma = {workers.rdma_resource_name: 1} if workers.rdma_resource_name else {}
     return {**gpus, **rdma}
 
@@ -180,7 +180,7 @@ def _may_share(job: FineTuneJob, config: Config) -> bool:
     The scheduler compares an anti-affinity with every pod of every node.
     """
     workers = job.spec.workers
-    takes_all = has_whole_gpus(workers.gpu_resource_name) and workers.gpus_per_node >= config.gpus_per_node
+    takes_all = has_whole_gpus(workers.gpu_resource_name) and workers.gpus >= config.gpus_per_node
     return workers.nodes > 1 and not takes_all
 
 

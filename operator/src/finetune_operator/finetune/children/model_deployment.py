@@ -14,5 +14,5 @@ def desired_model_deployment(job: FineTuneJob) -> Manifest | None:
         "apiVersion": API_VERSION,
         "kind": "ModelDeployment",
         "metadata": child_metadata(job, job.metadata.name, "serve"),
-        "spec": {**job.spec.deployment.to_dict(), "model": {"fineTuneJob": job.metadata.name}},
+        "spec": {**job.spec.deployment.to_dict(), "model": {"fineTuneJobRef": {"name": job.metadata.name}}},
     }

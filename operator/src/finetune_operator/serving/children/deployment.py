@@ -50,7 +50,7 @@ def desired_deployment(deployment: ModelDeployment, model: ServedModel, config: 
             "selector": {"matchLabels": selector(deployment)},
             "strategy": _strategy(deployment),
             "progressDeadlineSeconds": _progress_deadline(deployment, model),
-            "template": build_pod_template(pod, spec.pod_template),
+            "template": build_pod_template(pod, spec.pod_overrides),
         },
     }
 

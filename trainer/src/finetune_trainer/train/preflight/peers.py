@@ -57,7 +57,7 @@ def warnings(devices: Sequence[str], bandwidth: float | None, device: str) -> li
     if len(set(devices)) > 1:
         found.append(
             f"the processes have different GPUs ({', '.join(sorted(set(devices)))}) and wait for the "
-            "slowest: choose one kind by workers.podTemplate.nodeSelector"
+            "slowest: choose one kind by workers.podOverrides.nodeSelector"
         )
     if device == "cuda" and bandwidth is not None and bandwidth < SLOW_BYTES_A_SECOND:
         found.append(

@@ -174,7 +174,7 @@ class TopologySpreadConstraint(ApiModel):
     """Which pods are counted, as in a pod."""
 
 
-class PodTemplateSpec(ApiModel):
+class PodOverrides(ApiModel):
     """Overrides of the pods that are made. Where they and the operator's own settings meet, these win."""
 
     labels: Labels = {}
