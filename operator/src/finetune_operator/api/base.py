@@ -34,6 +34,14 @@ class ApiModel(BaseModel):
 
     rules: ClassVar[tuple[Rule, ...]] = ()
 
+    @classmethod
+    def model_validate(cls, obj: Any, **settings: Any) -> Self:
+        """Read an object as it stands in YAML: by the names there alone, as the API server does.
+
+        Python's names are for Python: `learning_rate` in a manifest would take effect on this machine only.
+        """
+        return super().model_validate(obj, **settings, by_alias=True, by_name=False)
+
     @model_validator(mode="before")
     @classmethod
     def drop_nulls(cls, data: Any) -> Any:

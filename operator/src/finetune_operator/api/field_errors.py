@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from finetune_operator.api.base import ApiModel
 from finetune_operator.api.formats import EXPLANATIONS
+from finetune_operator.api.formerly import what_to_write_now
 
 _TYPES = {
     "int_type": "a whole number",
@@ -88,7 +89,8 @@ def _translate(model: type[ApiModel], details: ErrorDetails) -> Iterator[FieldEr
     elif kind == "missing":
         yield FieldError(path=path, problem="is required", remedy="add it")
     elif kind == "extra_forbidden":
-        yield FieldError(path=path, problem="is no field here", remedy=_suggestion(model, path))
+        now = what_to_write_now(name, details["input"])
+        yield FieldError(path=path, problem="is no field here", remedy=now or _suggestion(model, path))
     elif kind == "literal_error":
         yield FieldError(
             path=path, problem=f"is {details['input']!r}", remedy=f"use one of {context['expected']}"
@@ -101,9 +103,9 @@ def _translate(model: type[ApiModel], details: ErrorDetails) -> Iterator[FieldEr
     elif kind in _TYPES:
         yield FieldError(path=path, problem=f"is {details['input']!r}", remedy=f"make it {_TYPES[kind]}")
     elif kind in _BOUNDS:
-        yield FieldError(
-            path=path, problem=_shown(details["input"]), remedy=f"make it {_BOUNDS[kind].format(**context)}"
-        )
+        bound = f"make it {_BOUNDS[kind].format(**context)}"
+        now = what_to_write_now(name, details["input"])
+        yield FieldError(path=path, problem=_shown(details["input"]), remedy=now or bound)
     else:
         yield FieldError(path=path, problem=details["msg"], remedy=f"correct {name}")
 
@@ -125,7 +127,12 @@ def _suggestion(model: type[ApiModel], path: Path) -> str:
     """Return what to do about an unknown field: the nearest one there is."""
     owner = _model_at(model, path[:-1])
     names = [field.alias or name for name, field in owner.model_fields.items()] if owner else []
-    near = difflib.get_close_matches(str(path[-1]), names, n=1, cutoff=0.5)
+    return nearest(str(path[-1]), names)
+
+
+def nearest(name: str, names: Sequence[str]) -> str:
+    """Return what to do about a name that is none of these."""
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if near:
         return f"did you mean {near[0]}?"
     return f"remove it; there are {', '.join(names)}" if names else "remove it"

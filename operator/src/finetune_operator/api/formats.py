@@ -3,6 +3,7 @@
 The patterns are read by Go's RE2 in the API server and by Rust's regex here: no look-around.
 """
 
+import json
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -129,8 +130,21 @@ Time = Annotated[
     PlainSerializer(lambda t: t.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), when_used="json"),
 ]
 
+
+def _json_only(value: dict[str, Any]) -> dict[str, Any]:
+    """Refuse what YAML can say and JSON cannot."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        raise PydanticCustomError(
+            "json", "holds NaN, infinity, binary data or a set, which no JSON has"
+        ) from None
+    return value
+
+
 # Any JSON object: Kubernetes' own schema for it is checked where the object is created.
 FreeObject = Annotated[
     dict[str, Any],
+    AfterValidator(_json_only),
     WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True}),
 ]

@@ -1,11 +1,28 @@
 """The metadata of an object, as far as the operator reads it."""
 
-from typing import Any
-
 from pydantic import ConfigDict
 
 from finetune_operator.api.base import ApiModel
-from finetune_operator.api.formats import NamespaceName, ObjectName
+from finetune_operator.api.formats import LabelName, LabelValue, NamespaceName, ObjectName
+
+# https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/object-meta/
+OBJECT_META = (
+    "name",
+    "generateName",
+    "namespace",
+    "labels",
+    "annotations",
+    "finalizers",
+    "ownerReferences",
+    "managedFields",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "selfLink",
+)
 
 
 class Metadata(ApiModel):
@@ -25,8 +42,8 @@ class Metadata(ApiModel):
     generation: int = 1
     """Counts the changes of the spec; set by the API server."""
 
-    labels: dict[str, str] | None = None
+    labels: dict[LabelName, LabelValue] | None = None
     """Labels, for selectors."""
 
-    annotations: dict[str, Any] | None = None
+    annotations: dict[str, str] | None = None
     """Annotations, for tools."""

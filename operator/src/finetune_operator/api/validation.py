@@ -8,8 +8,9 @@ import yaml
 
 from finetune_operator.api import API_VERSION
 from finetune_operator.api.base import ApiModel
-from finetune_operator.api.field_errors import field_errors
+from finetune_operator.api.field_errors import FieldError, field_errors, nearest
 from finetune_operator.api.manifest_yaml import documents, line_of
+from finetune_operator.api.metadata import OBJECT_META
 from finetune_operator.api.resources import RESOURCES
 
 MODELS: dict[str, type[ApiModel]] = {resource.kind: resource.model for resource in RESOURCES}
@@ -35,6 +36,7 @@ def load_manifests(files: Sequence[Path], namespace: str = "default") -> list[di
     for file in files:
         try:
             for node, document in documents(file.read_text(encoding="utf-8")):
+                _drop_status(document)
                 problems = list(_problems(file, node, document))
                 errors += problems
                 if not problems:
@@ -52,6 +54,12 @@ def load_manifests(files: Sequence[Path], namespace: str = "default") -> list[di
     return manifests
 
 
+def _drop_status(document: Any) -> None:
+    """Leave out what is the controller's, as the API server does of what people write."""
+    if isinstance(document, dict):
+        document.pop("status", None)
+
+
 def _problems(file: Path, node: yaml.Node, document: Any) -> Iterator[str]:
     start = node.start_mark.line + 1
     if not isinstance(document, dict):
@@ -63,8 +71,17 @@ def _problems(file: Path, node: yaml.Node, document: Any) -> Iterator[str]:
     elif version != API_VERSION:
         yield f"{file}:{line_of(node, ('apiVersion',))}: apiVersion: is {version!r}; use {API_VERSION}"
     else:
-        for error in field_errors(MODELS[kind], document):
+        for error in (*_metadata_errors(document.get("metadata")), *field_errors(MODELS[kind], document)):
             yield f"{file}:{line_of(node, error.path)}: {error}"
+
+
+def _metadata_errors(metadata: Any) -> Iterator[FieldError]:
+    """Yield what Kubernetes' metadata does not have; what it has is carried along."""
+    for name in metadata if isinstance(metadata, dict) else ():
+        if name not in OBJECT_META:
+            yield FieldError(
+                path=("metadata", name), problem="is no field here", remedy=nearest(name, OBJECT_META)
+            )
 
 
 def _with_defaults(document: dict[str, Any], namespace: str) -> dict[str, Any]:

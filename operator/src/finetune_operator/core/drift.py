@@ -7,9 +7,9 @@ and tolerations.
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from finetune_operator.api.quantity import parse_quantity
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.observed.child import ObservedChild
-from finetune_operator.core.quantity import parse_quantity
 
 # Lists of pods that admission webhooks add to; every other list is as we wrote it.
 _MAY_GROW = {"containers", "env", "tolerations", "volumeMounts", "volumes", "imagePullSecrets"}

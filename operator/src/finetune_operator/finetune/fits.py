@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from finetune_operator.api.job import FineTuneJob, FineTuneJobSpec
 from finetune_operator.api.lora import unserved_message
+from finetune_operator.api.quantity import parse_bytes
 from finetune_operator.core.capacity.architecture import FLAVORS, Dtype
 from finetune_operator.core.capacity.changes import Change, doublings, halvings
 from finetune_operator.core.capacity.conversion import CONVERSION_BYTES, volume_bytes
@@ -17,7 +18,6 @@ from finetune_operator.core.capacity.training import OVERHEAD_BYTES, Layout, Tra
 from finetune_operator.core.conditions import Condition
 from finetune_operator.core.config import Config
 from finetune_operator.core.outcome import exported_weights
-from finetune_operator.core.quantity import parse_bytes
 
 _MOST_NODES = 64
 _ROOM = 1.1

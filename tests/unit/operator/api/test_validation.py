@@ -68,6 +68,25 @@ def file(tmp_path: Path) -> Path:
             ["{file}:9: spec.training.steps: is '1:30'; make it a whole number"],
             id="no-sexagesimals",
         ),
+        pytest.param(
+            JOB.replace("{name: faq}", "{name: faq, lables: {a: b}, labels: {a: b c}, annotations: {n: 3}}")
+            + "  training: {steps: 1}\n",
+            [
+                "{file}:3: metadata.lables: is no field here; did you mean labels?",
+                "{file}:3: metadata.labels.a: is 'b c';"
+                " use a label's value: letters, digits, '-', '_' and '.'",
+                "{file}:3: metadata.annotations.n: is 3; make it a string",
+            ],
+            id="metadata",
+        ),
+        pytest.param(
+            JOB + "  training: {steps: 1, overrides: {optimizer.eps: .nan}}\n",
+            [
+                "{file}:9: spec.training.overrides: holds NaN, infinity, binary data or a set,"
+                " which no JSON has; correct overrides"
+            ],
+            id="no-JSON",
+        ),
         pytest.param("a: " + "[" * 1000, ["{file}: is nested too deeply; correct the brackets"], id="nested"),
         pytest.param("a: \x01", ["{file}: is no YAML in UTF-8; correct the file"], id="control-character"),
     ],
@@ -124,3 +143,10 @@ def test_merges_and_takes_dates_for_strings(file: Path) -> None:
     (manifest,) = load_manifests([file])
     assert manifest["metadata"]["labels"] == {"day": "2026-01-01"}
     assert manifest["spec"]["lora"]["rank"] == 8
+
+
+def test_leaves_out_a_status(file: Path) -> None:
+    """As the API server does: what `kubectl get -o yaml` wrote is no job that has started."""
+    file.write_text(GOOD + "status: {startTime: 2026-01-01T00:00:00Z, ofALaterVersion: 1}\n")
+    (manifest,) = load_manifests([file])
+    assert "status" not in manifest

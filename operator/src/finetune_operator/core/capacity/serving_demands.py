@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from finetune_operator.api.deployment import ServingSpec
+from finetune_operator.api.quantity import parse_bytes
 from finetune_operator.core.capacity.architecture import Dtype, Weights
 from finetune_operator.core.capacity.changes import Change, doublings, halvings
 from finetune_operator.core.capacity.demand import Demand, FitsReason, gigabytes
@@ -15,7 +16,6 @@ from finetune_operator.core.capacity.serving import (
     whole_model_bytes,
 )
 from finetune_operator.core.config import Config
-from finetune_operator.core.quantity import parse_bytes
 
 _SHORTEST_CONTEXT = 1024
 

@@ -1,6 +1,6 @@
 import pytest
 
-from finetune_operator.core.quantity import parse_bytes
+from finetune_operator.api.quantity import parse_bytes
 
 
 @pytest.mark.parametrize(
