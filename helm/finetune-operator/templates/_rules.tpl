@@ -42,7 +42,8 @@ Server-side apply is a patch, and a create where there is nothing yet.
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch]
+# Listed for what is late only: they say why pods are refused, or do not start.
 - apiGroups: [""]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [list, create, patch]
 {{- end }}

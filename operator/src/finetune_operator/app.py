@@ -25,6 +25,7 @@ from finetune_operator.core.observed.object import ObservedObject
 from finetune_operator.kinds import Surroundings
 from finetune_operator.kube.api_server import ApiServer
 from finetune_operator.kube.controller import Controller
+from finetune_operator.kube.delays import Delays
 from finetune_operator.kube.endpoint import endpoint_of
 from finetune_operator.kube.initial_list import list_into
 from finetune_operator.kube.log import configure_log
@@ -77,15 +78,22 @@ async def _run(settings: Settings) -> None:
                 queue.wake(ref)
 
         poller = ProgressPoller(cache, wake)
+        delays = Delays(cache, server, wake)
         REGISTRY.register(OperatorCollector(cache, queue, poller))
         start_http_server(settings.ports.metrics, addr="::" if has_dualstack_ipv6() else "0.0.0.0")
-        surroundings = Surroundings(objects=cache, progress_of=poller.progress_of, endpoint_of=endpoint_of)
+        surroundings = Surroundings(
+            objects=cache,
+            progress_of=poller.progress_of,
+            endpoint_of=endpoint_of,
+            delay_of=delays.delay_of,
+        )
         controller = Controller(surroundings, server, settings.config, queue.wake)
         for obj in (obj for parent in PARENTS for obj in cache.of_kind(parent.kind, ObservedObject)):
             queue.wake(obj.ref)
         await _until_one_ends(
             _kopf(settings, cache, wake),
             poller.run(),
+            delays.run(),
             resync_for_ever(cache, server, settings.namespaces, wake, _RESYNC_SECONDS),
             *(reconcile_for_ever(queue, controller) for _ in range(_WORKERS)),
         )

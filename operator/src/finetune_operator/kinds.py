@@ -11,6 +11,7 @@ from finetune_operator.api.job import FineTuneJob
 from finetune_operator.api.resources import FINE_TUNE_JOB, MODEL_DEPLOYMENT
 from finetune_operator.core.config import Config
 from finetune_operator.core.observed.cache import Cache
+from finetune_operator.core.observed.delay import DelayOf
 from finetune_operator.core.observed.parent import ObservedParent
 from finetune_operator.core.observed.pod import ObservedPod
 from finetune_operator.core.plan import Plan
@@ -28,6 +29,7 @@ class Surroundings:
     objects: Cache
     progress_of: Callable[[ObservedPod], ObservedProgress | None]
     endpoint_of: EndpointOf
+    delay_of: DelayOf
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +46,7 @@ def _reconcile_fine_tune_job(
     parent: ObservedParent, around: Surroundings, now: datetime, config: Config
 ) -> Plan:
     job = FineTuneJob.model_validate(parent.manifest, context=context_of(parent))
-    observed = observe_fine_tune_job(parent, around.objects, around.progress_of)
+    observed = observe_fine_tune_job(parent, around.objects, around.progress_of, around.delay_of)
     return reconcile_fine_tune_job(job, observed, now, config)
 
 
@@ -52,7 +54,7 @@ def _reconcile_model_deployment(
     parent: ObservedParent, around: Surroundings, now: datetime, config: Config
 ) -> Plan:
     deployment = ModelDeployment.model_validate(parent.manifest, context=context_of(parent))
-    observed = observe_model_deployment(parent, around.objects, around.endpoint_of)
+    observed = observe_model_deployment(parent, around.objects, around.endpoint_of, around.delay_of)
     return reconcile_model_deployment(deployment, observed, now, config)
 
 

@@ -32,7 +32,7 @@ ALLOWED = {
     "networkpolicies.networking.k8s.io": CHILD,
     "persistentvolumeclaims": CHILD - {"delete"},
     "pods": {"get", "list", "watch"},
-    "events": {"create", "patch"},
+    "events": {"list", "create", "patch"},
 }
 
 

@@ -27,7 +27,10 @@ FINAL = (ExitCode.CONFIGURATION, ExitCode.DATA)
 _CONSEQUENCES = (ExitCode.COMMUNICATION, ExitCode.KILLED, ExitCode.STOPPED)
 
 OUT_OF_HOST_MEMORY = "OutOfHostMemory"
-"""The kubelet says OOMKilled: a cause, though the exit code is that of any kill."""
+"""The kubelet says OOMKilled."""
+
+EVICTED = "Evicted"
+"""The kubelet ended the pod, as its node had too little memory, disk or process ids."""
 
 _REASONS = {
     ExitCode.CONFIGURATION: "ConfigurationInvalid",
@@ -50,6 +53,8 @@ class Termination:
     message: str
     remedy: str = ""
     finished_at: datetime | None = None
+    said_by_kubelet: bool = False
+    """A cause, though the exit code is that of any kill."""
 
     @property
     def is_final(self) -> bool:
@@ -90,6 +95,31 @@ def killed_for_memory(finished_at: datetime | None = None) -> Termination:
         remedy="Raise the memory limit in podOverrides.resources, or take nodes with more; "
         "`finetune plan` says what is needed",
         finished_at=finished_at,
+        said_by_kubelet=True,
+    )
+
+
+def evicted(message: str, finished_at: datetime | None = None) -> Termination:
+    """Return the end of a pod whose node had too little of something."""
+    return Termination(
+        exit_code=ExitCode.KILLED,
+        reason=EVICTED,
+        message=f"Its node evicted it: {message.strip() or 'it does not say what it had too little of'}",
+        remedy="Raise the requests in podOverrides.resources for what is named, "
+        "so that it goes to nodes that have it",
+        finished_at=finished_at,
+        said_by_kubelet=True,
+    )
+
+
+def not_run(reason: str, message: str) -> Termination:
+    """Return the end of a pod that its node did not take, or ended without a word of its containers."""
+    return Termination(
+        exit_code=ExitCode.KILLED,
+        reason=reason,
+        message=f"Its node says {reason}: {message.strip()}".rstrip(": "),
+        remedy="It is tried again, maybe on another node; if the node is ill, cordon it",
+        said_by_kubelet=True,
     )
 
 
@@ -98,7 +128,7 @@ def cause_of(terminations: tuple[Termination, ...]) -> Termination | None:
 
     def order(t: Termination) -> tuple[bool, bool, float]:
         moment = t.finished_at.timestamp() if t.finished_at else float("inf")
-        is_consequence = t.exit_code in _CONSEQUENCES and t.reason != OUT_OF_HOST_MEMORY
+        is_consequence = t.exit_code in _CONSEQUENCES and not t.said_by_kubelet
         return (not t.is_final, is_consequence, moment)
 
     return min(terminations, key=order, default=None)

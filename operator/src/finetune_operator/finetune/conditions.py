@@ -25,7 +25,9 @@ def conditions_of(course: Course, step: Step) -> list[Condition]:
 def job_phase(step: Step) -> str:
     """Return the phase: what a person wants to know in one word."""
     match step:
-        case Running(job=job) if job is None or job.started_at is None or job.waiting:
+        case Running(job=job) if job is None or job.started_at is None:
+            return "Pending"
+        case Running(job=job) if job and job.waiting and job.waiting.reason.is_before_start:
             return "Pending"
         case Running(stage=stage):
             return TRAITS[stage].running
@@ -102,8 +104,8 @@ def _reason_of(step: Step) -> str:
             return TRAITS[stage].running
         case BackingOff():
             return JobReason.BACKING_OFF
-        case Suspended():
-            return JobReason.SUSPENDED
+        case Suspended(waiting=waiting):
+            return JobReason.SUSPENDING if waiting else JobReason.SUSPENDED
         case Failed():
             return JobReason.FAILED
         case Complete():
@@ -113,7 +115,7 @@ def _reason_of(step: Step) -> str:
 def _message_of(step: Step) -> str:
     match step:
         case Running(stage=stage, job=job) if job is not None and job.waiting:
-            return f"The {stage} stage waits: {job.waiting}"
+            return f"The {stage} stage waits: {job.waiting.sentence}"
         case Running(stage=stage, attempt=0):
             return f"The {stage} stage runs"
         case Running(stage=stage, attempt=attempt):
@@ -121,6 +123,8 @@ def _message_of(step: Step) -> str:
         case BackingOff(stage=stage, after=after):
             cause = after.termination.sentence if after.termination else "no pod left a message"
             return f"The {stage} stage failed and is tried again soon: {cause}"
+        case Suspended(waiting=waiting) if waiting:
+            return MESSAGES[JobReason.SUSPENDING].format(why=waiting.sentence)
         case Suspended():
             return MESSAGES[JobReason.SUSPENDED]
         case Failed(message=message):

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 
 from finetune_operator.api.scheduling import FailurePolicy, SchedulingSpec
 from finetune_operator.core.observed.job import JobState, ObservedJob
+from finetune_operator.core.wait_reason import WaitReason
+from finetune_operator.core.waiting import Wait, first_of
 from finetune_operator.finetune.reasons import JobReason
 from finetune_operator.finetune.stages import Stage
 
@@ -34,6 +36,8 @@ class Suspended:
     """The user asked for a pause before this stage was done."""
 
     stage: Stage
+    waiting: Wait | None = None
+    """For a pod that should have ended and has not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +104,13 @@ class Course:
         if last is not None and last.state is JobState.FAILED:
             return self._after_failure(stage, last, now)
         if self.scheduling.suspend:
-            return Suspended(stage=stage)
+            return self._suspended(stage)
         return self._run(stage, last.attempt if last else 0, last)
+
+    def _suspended(self, stage: Stage) -> Suspended:
+        waits = (job.waiting for job in self.jobs if job.deleting)
+        stuck = first_of(wait for wait in waits if wait and wait.reason is WaitReason.NOT_ENDING)
+        return Suspended(stage=stage, waiting=stuck)
 
     def _run(self, stage: Stage, attempt: int, job: ObservedJob | None) -> Step:
         if job is None and self._deadline_is_over:
@@ -117,7 +126,7 @@ class Course:
         if len(self.failures) > self.failure_policy.max_restarts:
             return self._restarts_exhausted(stage, last)
         if self.scheduling.suspend:
-            return Suspended(stage=stage)
+            return self._suspended(stage)
         until = (last.finished_at or now) + timedelta(seconds=self._backoff_seconds(last))
         if now < until:
             return BackingOff(stage=stage, attempt=last.attempt + 1, after=last, until=until)

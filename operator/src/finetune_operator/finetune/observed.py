@@ -6,9 +6,11 @@ from dataclasses import dataclass, field, replace
 from finetune_operator.core.objects import Ref
 from finetune_operator.core.observed.cache import Cache
 from finetune_operator.core.observed.child import ObservedChild
-from finetune_operator.core.observed.job import ObservedJob
+from finetune_operator.core.observed.delay import DelayOf, nothing_is_late, pods_of
+from finetune_operator.core.observed.job import JobState, ObservedJob
 from finetune_operator.core.observed.parent import ObservedParent
 from finetune_operator.core.observed.pod import ObservedPod
+from finetune_operator.core.waiting import first_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,17 +40,27 @@ def observe_fine_tune_job(
     parent: ObservedParent,
     objects: Cache,
     progress_of: Callable[[ObservedPod], ObservedProgress | None],
+    delay_of: DelayOf,
 ) -> Observed:
     """Return what is seen of a FineTuneJob's children; pod 0 of the Job that runs tells the progress."""
-    jobs = tuple(with_pods(job, objects) for job in objects.owned_by(parent, ObservedJob))
+    children = objects.owned_by(parent, ObservedChild)
+    claim = first_of(delay_of(child) for child in children if child.ref.kind == "PersistentVolumeClaim")
+    jobs = tuple(
+        replace(
+            with_pods(job, objects, delay_of),
+            delay=first_of((delay_of(job), claim)) if job.state is JobState.ACTIVE else None,
+        )
+        for job in children
+        if isinstance(job, ObservedJob)
+    )
     answers = (progress_of(job.speaker) for job in jobs if job.speaker)
     return Observed(
-        children={child.ref: child for child in objects.owned_by(parent, ObservedChild)},
+        children={child.ref: child for child in children},
         jobs=jobs,
         progress=next((answer for answer in answers if answer), None),
     )
 
 
-def with_pods(job: ObservedJob, objects: Cache) -> ObservedJob:
-    """Return a Job with the pods that it has now."""
-    return replace(job, pods=tuple(objects.owned_by(job, ObservedPod)))
+def with_pods(job: ObservedJob, objects: Cache, delay_of: DelayOf = nothing_is_late) -> ObservedJob:
+    """Return a Job with the pods that it has now, and why those that are late are."""
+    return replace(job, pods=pods_of(job, objects, delay_of))

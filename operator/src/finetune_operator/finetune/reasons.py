@@ -9,6 +9,7 @@ class JobReason(StrEnum):
     PENDING = "Pending"
     DONE = "Done"
     BACKING_OFF = "BackingOff"
+    SUSPENDING = "Suspending"
     SUSPENDED = "Suspended"
     FAILED = "Failed"
     SKIPPED = "Skipped"
@@ -19,6 +20,7 @@ class JobReason(StrEnum):
 
 MESSAGES = {
     JobReason.PENDING: "Waits for the {stage} stage",
+    JobReason.SUSPENDING: "Stops, and waits: {why}",
     JobReason.SUSPENDED: "Stopped: the pods are gone, what was saved stays in the volume",
     JobReason.SKIPPED: "Not asked for: {field}",
 }

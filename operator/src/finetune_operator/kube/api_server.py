@@ -92,6 +92,13 @@ class ApiServer:
         path = EVENTS.path(event["metadata"]["namespace"])
         await self._request("POST", EVENTS, path, body=event)
 
+    async def list_events_of(self, ref: Ref, uid: str) -> list[Manifest]:
+        """Return some events of an object, of which its namespace has any number."""
+        query = {"fieldSelector": f"involvedObject.uid={uid}", "limit": str(_PAGE)}
+        listed = await self._request("GET", EVENTS, EVENTS.path(ref.namespace), query=query)
+        events: list[Manifest] = listed["items"]
+        return events
+
     async def list_pages(self, resource: Resource, namespace: str | None) -> AsyncIterator[list[Manifest]]:
         """Yield the objects that concern us, some at a time."""
         query = _selection(resource) | {"limit": str(_PAGE)}

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from finetune_operator.core.config import Config
 from finetune_operator.core.objects import Manifest, Ref
 from finetune_operator.core.observed.child import ObservedChild
+from finetune_operator.core.observed.delay import nothing_is_late
 from finetune_operator.core.observed.parent import ObservedParent
 from finetune_operator.core.observed.pod import ObservedPod
 from finetune_operator.core.plan import Event, Plan
@@ -51,6 +52,7 @@ class Engine:
             objects=self.store.observed,
             progress_of=ProgressPoller(self.kubelet, clock).progress_of,
             endpoint_of=self._endpoint_of,
+            delay_of=nothing_is_late,
         )
         self._stopping = False
         self._forget_what_ran()

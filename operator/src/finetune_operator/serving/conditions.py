@@ -73,7 +73,7 @@ def _message_of(step: Step, replicas: int) -> str:
         case ScaledToZero():
             return MESSAGES[ServingReason.SCALED_TO_ZERO]
         case Loading(ready=ready, waiting=why) if why:
-            return MESSAGES[ServingReason.WAITING].format(why=why, ready=ready, replicas=replicas)
+            return MESSAGES[ServingReason.WAITING].format(why=why.sentence, ready=ready, replicas=replicas)
         case Loading(path=path, ready=ready):
             return MESSAGES[ServingReason.LOADING].format(path=path, ready=ready, replicas=replicas)
         case Serving(ready=ready):
@@ -81,7 +81,9 @@ def _message_of(step: Step, replicas: int) -> str:
         case Crashing(end=end):
             return MESSAGES[ServingReason.CRASHING].format(code=end.exit_code, message=end.sentence)
         case NotReadyInTime(waiting=why):
-            return MESSAGES[ServingReason.NOT_READY_IN_TIME].format(why=why or "see the pod's log")
+            return MESSAGES[ServingReason.NOT_READY_IN_TIME].format(
+                why=why.sentence if why else "see the pod's log"
+            )
         case RolledBack(path=path, before=before, ready=ready):
             message = MESSAGES[ServingReason.ROLLED_BACK]
             return message.format(path=path, before=before, ready=ready, replicas=replicas)

@@ -7,6 +7,7 @@ from finetune_operator.api import API_VERSION
 from finetune_operator.core.objects import Ref
 from finetune_operator.core.observed.cache import Cache
 from finetune_operator.core.observed.child import ObservedChild
+from finetune_operator.core.observed.delay import DelayOf, pods_of
 from finetune_operator.core.observed.deployment import ObservedDeployment
 from finetune_operator.core.observed.parent import ObservedParent
 from finetune_operator.core.observed.pod import ObservedPod
@@ -29,11 +30,13 @@ EndpointOf = Callable[[Sequence[ObservedChild], Sequence[ObservedPod]], str | No
 """Where a server is reached, by its children and its pods; None where it is not yet."""
 
 
-def observe_model_deployment(parent: ObservedParent, objects: Cache, endpoint_of: EndpointOf) -> Observed:
+def observe_model_deployment(
+    parent: ObservedParent, objects: Cache, endpoint_of: EndpointOf, delay_of: DelayOf
+) -> Observed:
     """Return what is seen of a ModelDeployment's children, and of the jobs that it names."""
     children = objects.owned_by(parent, ObservedChild)
-    servers = (with_pods(child, objects) for child in children if isinstance(child, ObservedDeployment))
-    server = next(servers, None)
+    servers = (child for child in children if isinstance(child, ObservedDeployment))
+    server = next((replace(each, pods=pods_of(each, objects, delay_of)) for each in servers), None)
     jobs = {ref.name: objects.get(ref, ObservedParent) for ref in named_jobs(parent)}
     return Observed(
         children={child.ref: child for child in children},
@@ -52,8 +55,3 @@ def named_jobs(parent: ObservedParent) -> set[Ref]:
         Ref(api_version=API_VERSION, kind="FineTuneJob", namespace=parent.ref.namespace, name=name)
         for name in names
     }
-
-
-def with_pods(deployment: ObservedDeployment, objects: Cache) -> ObservedDeployment:
-    """Return a Deployment with the pods that it has now."""
-    return replace(deployment, pods=tuple(objects.owned_by(deployment, ObservedPod)))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from finetune_operator.core.observed.deployment import ObservedDeployment
 from finetune_operator.core.termination import Termination
+from finetune_operator.core.waiting import Wait
 from finetune_operator.serving.model import NoModel, ServedModel
 from finetune_operator.serving.rollout import Rollout
 
@@ -22,8 +23,8 @@ class Loading:
 
     path: str
     ready: int
-    waiting: str = ""
-    """Why a pod is not there or does not run yet."""
+    waiting: Wait | None = None
+    """Why a pod is not there or does not run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,7 @@ class Crashing:
 class NotReadyInTime:
     """The rollout made no progress for as long as it may."""
 
-    waiting: str = ""
+    waiting: Wait | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

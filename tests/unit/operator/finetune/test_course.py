@@ -30,6 +30,18 @@ def failed(code: int, attempt: int = 0, stage: Stage = Stage.TRAIN, **fields: An
     return seen(stage, attempt, JobState.FAILED, pods=(observing.failed_pod(cause),), **fields)
 
 
+def evicted() -> ObservedJob:
+    """Stopped by our podFailurePolicy: evictions and drains have the same pod condition."""
+    pod = observing.pod(
+        phase="Failed",
+        reason="Evicted",
+        message="The node was low on resource: memory. ",
+        conditions=[{"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"}],
+        containerStatuses=[{"state": {"terminated": {"exitCode": 137, "message": ""}}}],
+    )
+    return seen(Stage.TRAIN, state=JobState.FAILED, pods=(pod,), stopped_by_disruption=True)
+
+
 def course(*jobs: ObservedJob, restarts: int = 1, **scheduling: Any) -> Course:
     return Course(
         stages=tuple(Stage),
@@ -123,6 +135,24 @@ OVERDUE = (
             0,
             Running(stage=Stage.TRAIN, attempt=2, job=None),
             id="disruptions do not count and do not wait",
+        ),
+        pytest.param(
+            course(PREPARED, evicted()),
+            9,
+            BackingOff(stage=Stage.TRAIN, attempt=1, after=evicted(), until=NOW + timedelta(seconds=10)),
+            id="an eviction by a node that has too little counts and waits",
+        ),
+        pytest.param(
+            course(PREPARED, evicted(), restarts=0),
+            0,
+            Failed(
+                stage=Stage.TRAIN,
+                reason="Evicted",
+                message="Its node evicted it: The node was low on resource: memory. Raise the requests in "
+                "podOverrides.resources for what is named, so that it goes to nodes that have it",
+                since=NOW,
+            ),
+            id="an eviction where no restart is allowed",
         ),
         pytest.param(course(PREPARED, suspend=True), 0, Suspended(stage=Stage.TRAIN), id="suspended before"),
         pytest.param(

@@ -10,6 +10,7 @@ from kubernetes.aio.client.exceptions import ApiException
 from finetune_operator.core.config import Config
 from finetune_operator.core.objects import Manifest, Ref
 from finetune_operator.core.observed.cache import Cache
+from finetune_operator.core.observed.delay import nothing_is_late
 from finetune_operator.core.observed.kinds import observe
 from finetune_operator.kinds import Surroundings
 from finetune_operator.kube.api_server import ApiServer
@@ -85,7 +86,9 @@ class Job:
         self.woken: list[Ref] = []
         cache = Cache()
         cache.put(observe(fine_tune_job()))
-        around = Surroundings(objects=cache, progress_of=lambda _: None, endpoint_of=endpoint_of)
+        around = Surroundings(
+            objects=cache, progress_of=lambda _: None, endpoint_of=endpoint_of, delay_of=nothing_is_late
+        )
         self._controller = Controller(around, cast(ApiServer, server), Config(), self.woken.append)
 
     def reconcile(self) -> float | None:

@@ -15,6 +15,7 @@ from finetune_operator.core.observed.deployment import ObservedDeployment
 from finetune_operator.core.outcome import Outcome
 from finetune_operator.core.plan import Plan
 from finetune_operator.core.termination import Termination
+from finetune_operator.core.waiting import refused_pods
 from finetune_operator.serving import Observed
 from finetune_operator.serving.reconcile import reconcile
 
@@ -25,6 +26,7 @@ PATH = "runs/default/faq/3f2a9c1b/merged"
 READY = Outcome(phase="Complete", claim="shared", model_path=PATH, complete=True)
 TRAINING = Outcome(phase="Training", claim="shared")
 UNSCHEDULABLE = [{"type": "PodScheduled", "status": "False", "message": "0/5 nodes are available"}]
+QUOTA = refused_pods("exceeded quota: gpus", datetime(2026, 1, 1, tzinfo=UTC))
 CRASH = Termination(exit_code=1, reason="Failed", message="no memory")
 
 
@@ -115,23 +117,25 @@ def server_of(plan: Plan) -> Manifest:
             observing.server(updated=1, pods=(observing.pod(phase="Pending", conditions=UNSCHEDULABLE),)),
             "Waiting",
             "False",
-            "The server waits: 0/5 nodes are available; 0 of 1 replicas are ready",
+            "The server waits: pod pod is on no node: 0/5 nodes are available. Wait until room is free, "
+            "add nodes, or change workers, podOverrides.nodeSelector, affinity or tolerations; "
+            "0 of 1 replicas are ready",
             id="no node",
         ),
         pytest.param(
             READY,
-            observing.server(refused="exceeded quota: gpus"),
+            observing.server(refused=QUOTA),
             "Waiting",
             "False",
-            "The server waits: exceeded quota: gpus; 0 of 1 replicas are ready",
+            f"The server waits: {QUOTA.sentence}; 0 of 1 replicas are ready",
             id="a quota",
         ),
         pytest.param(
             READY,
-            observing.server(refused="exceeded quota: gpus", overdue_since="2026-01-01T00:00:00Z"),
+            observing.server(refused=QUOTA, overdue_since="2026-01-01T00:00:00Z"),
             "Failed",
             "True",
-            "The server was not ready in time; exceeded quota: gpus",
+            f"The server was not ready in time; {QUOTA.sentence}",
             id="a quota for too long",
         ),
         pytest.param(

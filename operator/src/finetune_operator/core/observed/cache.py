@@ -26,6 +26,7 @@ class Cache:
         self._objects: dict[Ref, ObservedObject] = {}
         self._owned: defaultdict[str, set[Ref]] = defaultdict(set)
         self._components: defaultdict[_Component, set[Ref]] = defaultdict(set)
+        self._delayed: set[Ref] = set()
 
     def put(self, obj: ObservedObject) -> bool:
         """Take an object, unless a newer one is there; return whether it says anything new to a reconcile."""
@@ -38,6 +39,8 @@ class Cache:
         for owner in obj.owners:
             self._owned[owner.uid].add(obj.ref)
         self._components[_component(obj)].add(obj.ref)
+        if obj.delayed:
+            self._delayed.add(obj.ref)
         return obj != (before or obj.before_it_was_there())
 
     def drop(self, obj: ObservedObject) -> None:
@@ -57,6 +60,10 @@ class Cache:
         for ref, obj in list(self._objects.items()):
             if ref.kind == kind and isinstance(obj, type_):
                 yield obj
+
+    def delayed(self) -> list[ObservedObject]:
+        """Return the objects that go through what is worth a word once it takes long."""
+        return [self._objects[ref] for ref in self._delayed]
 
     def owned_by(self, owner: ObservedObject, type_: type[_Observed]) -> list[_Observed]:
         """Return what an object has, in the order of names.
@@ -78,6 +85,7 @@ class Cache:
         for owner in obj.owners:
             _discard(self._owned, owner.uid, obj.ref)
         _discard(self._components, _component(obj), obj.ref)
+        self._delayed.discard(obj.ref)
 
 
 def _component(obj: ObservedObject) -> _Component:

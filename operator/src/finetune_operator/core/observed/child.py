@@ -3,9 +3,12 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from finetune_operator.core.conditions import parse_timestamp
 from finetune_operator.core.digest import spec_hash_of
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.observed.object import ObservedObject, common_fields, wakes_nobody
+from finetune_operator.core.wait_reason import WaitReason
+from finetune_operator.core.waiting import Wait
 
 # A Job is made once, a ConfigMap of ours is immutable, and a claim belongs to its volume's driver.
 _COMPARED_WITH_WHAT_WE_WANT = frozenset({"Deployment", "NetworkPolicy", "PodDisruptionBudget", "Service"})
@@ -37,4 +40,14 @@ def child_fields(obj: Manifest) -> dict[str, Any]:
 
 def observe_child(obj: Manifest) -> ObservedChild:
     """Return an object of a kind of which nothing more is read."""
-    return ObservedChild(**child_fields(obj))
+    return ObservedChild(**child_fields(obj), delayed=_delayed(obj))
+
+
+def _delayed(obj: Manifest) -> Wait | None:
+    """Return the wait of a claim that has no volume yet."""
+    if obj["kind"] != "PersistentVolumeClaim" or obj.get("status", {}).get("phase") != "Pending":
+        return None
+    metadata = obj["metadata"]
+    made = metadata.get("creationTimestamp")
+    since = parse_timestamp(made) if made else None
+    return Wait(reason=WaitReason.CLAIM, name=metadata["name"], since=since)

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from finetune_operator.core.conditions import parse_timestamp
 from finetune_operator.core.labels import ROLLOUT
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.observed.child import ObservedChild, child_fields
-from finetune_operator.core.observed.pod import ObservedPod, waiting_of
+from finetune_operator.core.observed.pod import ObservedPod
 from finetune_operator.core.termination import Termination
+from finetune_operator.core.waiting import Wait, first_of, refused_pods
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -25,7 +27,7 @@ class ObservedDeployment(ObservedChild):
     """Its newest template was rolled out to the end: every replica was ready."""
     overdue_since: str | None = None
     """When it had made no progress for progressDeadlineSeconds; None while it has."""
-    refused: str = ""
+    refused: Wait | None = None
     """Why its pods are not made: a quota, a policy or a webhook refuses them."""
     rollout: str = ""
     """Our annotation about its templates."""
@@ -38,9 +40,9 @@ class ObservedDeployment(ObservedChild):
         return max((pod.restarts for pod in self.pods), default=0)
 
     @property
-    def waiting(self) -> str:
-        """Why a pod is not there or does not run yet; empty when all do."""
-        return self.refused or waiting_of(self.pods)
+    def waiting(self) -> Wait | None:
+        """Why a pod is not there or does not run; None when all do."""
+        return first_of((self.refused, *(pod.waiting for pod in self.pods)))
 
     @property
     def termination(self) -> Termination | None:
@@ -66,9 +68,14 @@ def observe_deployment(obj: Manifest) -> ObservedDeployment:
         and progressing.get("reason") == "NewReplicaSetAvailable"
         and updated == replicas > 0,
         overdue_since=progressing["lastTransitionTime"] if overdue else None,
-        refused=failure.get("message", "") if failure.get("status") == "True" else "",
+        refused=_refused(failure) if failure.get("status") == "True" else None,
         rollout=metadata.get("annotations", {}).get(ROLLOUT, ""),
     )
+
+
+def _refused(failure: Manifest) -> Wait:
+    since = failure.get("lastTransitionTime")
+    return refused_pods(failure.get("message", ""), parse_timestamp(since) if since else None)
 
 
 def _condition(status: Manifest, type_: str) -> Manifest:

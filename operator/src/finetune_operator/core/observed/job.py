@@ -9,8 +9,10 @@ from finetune_operator.core.labels import ATTEMPT, COMPONENT, RUN
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.observed.child import ObservedChild, child_fields
 from finetune_operator.core.observed.object import wakes_nobody
-from finetune_operator.core.observed.pod import ObservedPod, waiting_of
+from finetune_operator.core.observed.pod import ObservedPod
 from finetune_operator.core.termination import Termination, cause_of
+from finetune_operator.core.wait_reason import WaitReason
+from finetune_operator.core.waiting import Wait, first_of
 
 _OF_AN_ATTEMPT = frozenset({ATTEMPT, COMPONENT, RUN})
 
@@ -39,10 +41,13 @@ class ObservedJob(ObservedChild):
     """Our podFailurePolicy matched a disruption; the pod itself may be gone by now."""
     suspended: bool = False
     """A queue holds it back, as Kueue does by suspending it; we never suspend one."""
+    suspended_at: datetime | None = wakes_nobody(None)
     active_pods: int = wakes_nobody(0)
     ready_pods: int = wakes_nobody(0)
     pods: tuple[ObservedPod, ...] = ()
     """Those that are there: put in by who asks for a Job with its pods."""
+    delay: Wait | None = None
+    """Why it is late as a whole: put in with its pods."""
 
     @property
     def active_seconds(self) -> float:
@@ -53,7 +58,12 @@ class ObservedJob(ObservedChild):
 
     @property
     def disrupted(self) -> bool:
-        """The node was drained or a pod preempted; not the job's fault."""
+        """The node was drained or a pod preempted; not the job's fault.
+
+        The Job's own condition does not tell an eviction by a node that had too little from those.
+        """
+        if any(pod.evicted for pod in self.pods):
+            return False
         return self.stopped_by_disruption or any(pod.disrupted for pod in self.pods)
 
     @property
@@ -62,9 +72,11 @@ class ObservedJob(ObservedChild):
         return cause_of(tuple(end for pod in self.pods for end in pod.ends))
 
     @property
-    def waiting(self) -> str:
-        """Why it does not run yet, or one of its pods; empty when all do."""
-        return "the queue has not admitted its Job" if self.suspended else waiting_of(self.pods)
+    def waiting(self) -> Wait | None:
+        """Why it does not run, or one of its pods; None when all do."""
+        if self.suspended:
+            return Wait(reason=WaitReason.NOT_ADMITTED, name=self.name, since=self.suspended_at)
+        return first_of((self.delay, *(pod.waiting for pod in self.pods)))
 
     @property
     def has_begun(self) -> bool:
@@ -86,6 +98,9 @@ def observe_job(obj: Manifest) -> ObservedJob:
     end: Manifest = next(
         (c for c in conditions if c["type"] in ("Complete", "Failed") and c["status"] == "True"), {}
     )
+    suspended: Manifest = next(
+        (c for c in conditions if c["type"] == "Suspended" and c["status"] == "True"), {}
+    )
     is_attempt = labels.keys() >= _OF_AN_ATTEMPT and labels[ATTEMPT].isdecimal()
     return ObservedJob(
         **child_fields(obj),
@@ -96,10 +111,22 @@ def observe_job(obj: Manifest) -> ObservedJob:
         finished_at=_time(status.get("completionTime") or end.get("lastTransitionTime")),
         failure_reason=end["reason"] if end.get("type") == "Failed" else "",
         stopped_by_disruption="DisruptionTarget" in end.get("message", ""),
-        suspended=any(c["type"] == "Suspended" and c["status"] == "True" for c in conditions),
+        suspended=bool(suspended),
+        suspended_at=_time(suspended.get("lastTransitionTime")),
+        delayed=_delayed(obj) if not end else None,
         active_pods=status.get("active", 0),
         ready_pods=status.get("ready", 0),
     )
+
+
+def _delayed(obj: Manifest) -> Wait | None:
+    """Return the wait for pods that the Job controller is to make; it counts those that it has made."""
+    spec, status = obj.get("spec", {}), obj.get("status", {})
+    started = _time(status.get("startTime"))
+    made = sum(status.get(count) or 0 for count in ("active", "succeeded", "failed", "terminating"))
+    if started is None or made >= spec.get("parallelism", 1):
+        return None
+    return Wait(reason=WaitReason.NO_PODS, name=f"Job {obj['metadata']['name']}", since=started)
 
 
 _STATES = {None: JobState.ACTIVE, "Complete": JobState.SUCCEEDED, "Failed": JobState.FAILED}

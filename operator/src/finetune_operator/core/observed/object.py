@@ -5,6 +5,7 @@ from typing import Any, Self
 
 from finetune_operator.core.labels import COMPONENT, INSTANCE
 from finetune_operator.core.objects import Manifest, Owner, Ref
+from finetune_operator.core.waiting import Wait
 
 
 def wakes_nobody(default: Any) -> Any:
@@ -25,6 +26,8 @@ class ObservedObject:
     component: str = ""
     """With the instance, the labels that pods share with what made them."""
     deleting: bool = False
+    delayed: Wait | None = wakes_nobody(None)
+    """What it goes through just now, which is worth a word once it takes longer than it usually does."""
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""Pods: why one waits, how its containers ended, where it is reached."""
+"""Pods: how its containers ended, where it is reached; and, by waiting_pod.py, why one waits."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,10 +9,16 @@ from finetune_operator.core.conditions import parse_timestamp
 from finetune_operator.core.labels import POD_INDEX
 from finetune_operator.core.objects import Manifest, Owner
 from finetune_operator.core.observed.object import ObservedObject, common_fields, wakes_nobody
-from finetune_operator.core.termination import Termination, killed_for_memory, parse_termination
-
-# What every pod goes through.
-_PASSING = ("ContainerCreating", "PodInitializing")
+from finetune_operator.core.observed.waiting_pod import delay_of_pod, wait_of_pod
+from finetune_operator.core.termination import (
+    EVICTED,
+    Termination,
+    evicted,
+    killed_for_memory,
+    not_run,
+    parse_termination,
+)
+from finetune_operator.core.waiting import Wait, first_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,14 +36,14 @@ class ObservedPod(ObservedObject):
     started_at: datetime | None = wakes_nobody(None)
     index: str = wakes_nobody("")
     """Of an Indexed Job: "0" is the pod of rank 0, which tells the progress of all."""
-    waiting: str = ""
-    """Why it does not run yet, in the words of the scheduler or of the kubelet; empty when it does."""
+    waiting: Wait | None = None
+    """Why it does not run, in the words of the scheduler or of the kubelet; None when it does."""
     disrupted: bool = False
-    """The node was drained or the pod preempted; not its own fault."""
+    """The node was drained or shut down, or the pod preempted; not its own fault."""
     restarts: int = 0
     """Of all containers together."""
     ends: tuple[Termination, ...] = ()
-    """Containers that have failed and are not started again."""
+    """Containers that have failed and are not started again, and what the kubelet did to the pod."""
     ends_before: tuple[Termination, ...] = ()
     """The last failure of each container that was started again."""
 
@@ -50,6 +56,11 @@ class ObservedPod(ObservedObject):
     def runs(self) -> bool:
         """Whether it can be asked something."""
         return self.phase == "Running" and bool(self.address)
+
+    @property
+    def evicted(self) -> bool:
+        """Whether its node had too little of something that it took more of than it had asked for."""
+        return any(end.reason == EVICTED for end in self.ends)
 
     def before_it_was_there(self) -> Self | None:
         """Return a pod of which nothing is wrong."""
@@ -67,36 +78,47 @@ def observe_pod(obj: Manifest) -> ObservedPod:
         address=status.get("podIP", ""),
         started_at=parse_timestamp(started) if started else None,
         index=obj["metadata"].get("labels", {}).get(POD_INDEX, ""),
-        waiting=_waiting(status),
+        waiting=wait_of_pod(obj),
+        delayed=delay_of_pod(obj),
         disrupted=_is_disrupted(status),
         restarts=sum(container.get("restartCount", 0) for container in containers),
-        ends=tuple(_failures(containers, "state")),
+        ends=_ends(status, containers),
         ends_before=tuple(_failures(containers, "lastState")),
     )
 
 
-def waiting_of(pods: Iterable[ObservedPod]) -> str:
-    """Return why the first of the pods that wait does; an empty string when none does."""
-    return next((pod.waiting for pod in pods if pod.waiting), "")
-
-
-def _waiting(status: Manifest) -> str:
-    if status.get("phase") != "Pending":
-        return ""
-    for condition in status.get("conditions", []):
-        if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            return str(condition.get("message", ""))
-    for container in status.get("containerStatuses", []):
-        state = container.get("state", {}).get("waiting") or {}
-        if state.get("reason") and state["reason"] not in _PASSING:
-            return ": ".join(part for part in (state["reason"], state.get("message")) if part)
-    return ""
+def waiting_of(pods: Iterable[ObservedPod]) -> Wait | None:
+    """Return why the pods that wait do; None when none does."""
+    return first_of(pod.waiting for pod in pods)
 
 
 def _is_disrupted(status: Manifest) -> bool:
-    # https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions
+    """Return whether somebody took the pod away; a node that had too little of something did not.
+
+    https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions
+    """
+    if status.get("reason") == "Evicted":
+        return False
     conditions = status.get("conditions", [])
-    return any(c["type"] == "DisruptionTarget" and c["status"] == "True" for c in conditions)
+    is_target = any(c["type"] == "DisruptionTarget" and c["status"] == "True" for c in conditions)
+    return is_target or status.get("reason") == "NodeShutdown"
+
+
+def _ends(status: Manifest, containers: list[Manifest]) -> tuple[Termination, ...]:
+    """Return how a pod ended: what the kubelet says of the whole pod is the cause of its containers' ends."""
+    failures = tuple(_failures(containers, "state"))
+    reason, message = status.get("reason", ""), status.get("message", "")
+    if reason == "Evicted":
+        return (evicted(message, _moment_of(status, "DisruptionTarget")),)
+    if status.get("phase") == "Failed" and reason and not failures:
+        return (not_run(reason, message),)
+    return failures
+
+
+def _moment_of(status: Manifest, type_: str) -> datetime | None:
+    times = (c.get("lastTransitionTime") for c in status.get("conditions", []) if c["type"] == type_)
+    time = next(times, None)
+    return parse_timestamp(time) if time else None
 
 
 def _failures(containers: Iterable[Manifest], state: str) -> Iterator[Termination]:

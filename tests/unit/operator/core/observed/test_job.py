@@ -10,6 +10,8 @@ from finetune_operator.core.conditions import parse_timestamp
 from finetune_operator.core.observed.job import JobState, observe_job
 from finetune_operator.core.observed.pod import ObservedPod
 from finetune_operator.core.termination import Termination
+from finetune_operator.core.wait_reason import WaitReason
+from finetune_operator.core.waiting import Wait
 
 START, END = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"
 LABELS = {"app.kubernetes.io/component": "train", "finetune.dev/run": "3f2a9c1b", "finetune.dev/attempt": "1"}
@@ -17,7 +19,8 @@ LABELS = {"app.kubernetes.io/component": "train", "finetune.dev/run": "3f2a9c1b"
 
 def job(**status: Any) -> dict[str, Any]:
     metadata = {"name": "faq-train", "namespace": "ml", "labels": LABELS}
-    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "status": status}
+    spec = {"parallelism": 2, "completions": 2}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec, "status": status}
 
 
 def ended(type_: str, reason: str) -> list[dict[str, Any]]:
@@ -42,7 +45,8 @@ def observed(**fields: Any) -> dict[str, Any]:
         "failure_reason": "",
         "disrupted": False,
         "termination": None,
-        "waiting": "",
+        "waiting": None,
+        "delayed": None,
     }
     return {"name": "faq-train", "component": "train", "run": "3f2a9c1b", "attempt": 1, **unsaid, **fields}
 
@@ -54,11 +58,34 @@ T0, T1 = parse_timestamp(START), parse_timestamp(END)
     ("job", "pods", "expected"),
     [
         pytest.param(job(), [], observed(), id="just made"),
-        pytest.param(job(startTime=START, ready=2), [], observed(started_at=T0, ready_pods=2), id="running"),
         pytest.param(
-            job(conditions=[{"type": "Suspended", "status": "True", "reason": "JobSuspended"}]),
+            job(startTime=START, active=2, ready=2), [], observed(started_at=T0, ready_pods=2), id="running"
+        ),
+        pytest.param(
+            job(startTime=START, active=1, terminating=1),
             [],
-            observed(waiting="the queue has not admitted its Job"),
+            observed(started_at=T0),
+            id="one of its pods is still to end",
+        ),
+        pytest.param(
+            job(startTime=START, active=1),
+            [],
+            observed(started_at=T0, delayed=Wait(reason=WaitReason.NO_PODS, name="Job faq-train", since=T0)),
+            id="one of its pods is not made",
+        ),
+        pytest.param(
+            job(
+                conditions=[
+                    {
+                        "type": "Suspended",
+                        "status": "True",
+                        "reason": "JobSuspended",
+                        "lastTransitionTime": START,
+                    }
+                ]
+            ),
+            [],
+            observed(waiting=Wait(reason=WaitReason.NOT_ADMITTED, name="faq-train", since=T0)),
             id="held back by a queue",
         ),
         pytest.param(

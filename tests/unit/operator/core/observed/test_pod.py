@@ -1,12 +1,17 @@
-"""Why a pod does not run yet."""
+"""Why a pod does not run, and how one ended."""
 
 from typing import Any
 
 import observing
 import pytest
 
-from finetune_operator.core.observed.pod import waiting_of
-from finetune_operator.core.termination import cause_of
+from finetune_operator.core.conditions import parse_timestamp
+from finetune_operator.core.observed.pod import observe_pod, waiting_of
+from finetune_operator.core.termination import Termination, cause_of
+from finetune_operator.core.wait_reason import WaitReason
+from finetune_operator.core.waiting import Wait
+
+SINCE = "2026-01-01T00:00:00Z"
 
 
 def pending(**status: Any) -> dict[str, Any]:
@@ -17,31 +22,143 @@ def container(reason: str, message: str = "") -> list[dict[str, Any]]:
     return [{"state": {"waiting": {"reason": reason, **({"message": message} if message else {})}}}]
 
 
-UNSCHEDULABLE = [{"type": "PodScheduled", "status": "False", "message": "0/5 nodes are available"}]
+def condition(type_: str, status: str, reason: str = "", message: str = "") -> dict[str, Any]:
+    said = {"reason": reason, "message": message}
+    kept = {name: text for name, text in said.items() if text}
+    return {"type": type_, "status": status, "lastTransitionTime": SINCE, **kept}
+
+
+def wait(reason: WaitReason, text: str = "", since: str | None = SINCE) -> Wait:
+    return Wait(reason=reason, name="pod", text=text, since=parse_timestamp(since) if since else None)
+
+
+UNSCHEDULABLE = [condition("PodScheduled", "False", "Unschedulable", "0/5 nodes are available")]
+NOT_READY = [condition("Ready", "False")]
+UP = [{"ready": True, "state": {"running": {}}}]
 
 
 @pytest.mark.parametrize(
     ("pods", "said"),
     [
-        pytest.param([], "", id="no pods"),
-        pytest.param([pending()], "", id="just made"),
-        pytest.param([{"phase": "Running"}], "", id="running"),
-        pytest.param([pending(conditions=UNSCHEDULABLE)], "0/5 nodes are available", id="no node"),
-        pytest.param([pending(containerStatuses=container("ContainerCreating"))], "", id="being made"),
+        pytest.param([], None, id="no pods"),
+        pytest.param([pending()], None, id="just made"),
+        pytest.param([{"phase": "Running"}], None, id="running"),
         pytest.param(
-            [pending(containerStatuses=container("ImagePullBackOff", "no such tag"))],
-            "ImagePullBackOff: no such tag",
+            [pending(conditions=UNSCHEDULABLE)],
+            wait(WaitReason.UNSCHEDULABLE, "0/5 nodes are available"),
+            id="no node",
+        ),
+        pytest.param(
+            [pending(conditions=[condition("PodScheduled", "False", "SchedulingGated", "gated")])],
+            wait(WaitReason.GATED, "gated"),
+            id="held back",
+        ),
+        pytest.param([pending(containerStatuses=container("ContainerCreating"))], None, id="being made"),
+        pytest.param(
+            [pending(startTime=SINCE, containerStatuses=container("ImagePullBackOff", "no such tag"))],
+            wait(WaitReason.IMAGE, "ImagePullBackOff: no such tag"),
             id="no image",
         ),
         pytest.param(
+            [pending(initContainerStatuses=container("ErrImagePull"))],
+            wait(WaitReason.IMAGE, "ErrImagePull", None),
+            id="no image of an init container",
+        ),
+        pytest.param(
+            [pending(containerStatuses=container("CreateContainerConfigError", 'secret "hub" not found'))],
+            wait(WaitReason.CONFIGURATION, 'CreateContainerConfigError: secret "hub" not found', None),
+            id="no Secret",
+        ),
+        pytest.param(
             [{"phase": "Running"}, pending(conditions=UNSCHEDULABLE)],
-            "0/5 nodes are available",
+            wait(WaitReason.UNSCHEDULABLE, "0/5 nodes are available"),
             id="one of several",
+        ),
+        pytest.param(
+            [{"phase": "Running", "conditions": NOT_READY, "containerStatuses": UP}],
+            wait(WaitReason.NODE_LOST),
+            id="the node does not answer",
+        ),
+        pytest.param(
+            [{"phase": "Running", "conditions": NOT_READY, "containerStatuses": [{"ready": False}]}],
+            None,
+            id="a server that is not ready yet",
+        ),
+        pytest.param(
+            [
+                {
+                    "phase": "Running",
+                    "conditions": [condition("Ready", "False", "ReadinessGatesNotReady")],
+                    "containerStatuses": UP,
+                }
+            ],
+            None,
+            id="a load balancer's gate is not open yet",
         ),
     ],
 )
-def test_waiting_of(pods: list[dict[str, Any]], said: str) -> None:
+def test_waiting_of(pods: list[dict[str, Any]], said: Wait | None) -> None:
     assert waiting_of(observing.pod(**status) for status in pods) == said
+
+
+SCHEDULED = [condition("PodScheduled", "True")]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "status", "delayed"),
+    [
+        pytest.param({"creationTimestamp": SINCE}, pending(), WaitReason.NOT_SCHEDULED, id="no scheduler"),
+        pytest.param({}, pending(conditions=UNSCHEDULABLE), None, id="its scheduler says why"),
+        pytest.param({}, pending(conditions=SCHEDULED), WaitReason.CREATING, id="on a node"),
+        pytest.param({}, {"phase": "Running"}, None, id="running"),
+        pytest.param({"deletionTimestamp": SINCE}, {"phase": "Running"}, WaitReason.NOT_ENDING, id="to end"),
+    ],
+)
+def test_what_a_pod_goes_through(
+    metadata: dict[str, Any], status: dict[str, Any], delayed: WaitReason | None
+) -> None:
+    named = {"name": "pod", "namespace": "ml", **metadata}
+    seen = observe_pod({"apiVersion": "v1", "kind": "Pod", "metadata": named, "status": status})
+    assert seen.delayed == (wait(delayed) if delayed else None)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "disrupted"),
+    [
+        pytest.param({"reason": "Evicted", "message": "low on memory"}, "Evicted", False, id="evicted"),
+        pytest.param(
+            {"reason": "Terminated", "message": "imminent node shutdown"},
+            "Terminated",
+            True,
+            id="the node was shut down",
+        ),
+        pytest.param(
+            {"reason": "UnexpectedAdmissionError", "message": "Pod was rejected", "conditions": []},
+            "UnexpectedAdmissionError",
+            False,
+            id="the node has no healthy GPU",
+        ),
+        pytest.param(
+            {"reason": "NodeShutdown", "message": "Pod was rejected", "conditions": []},
+            "NodeShutdown",
+            True,
+            id="the node shuts down",
+        ),
+    ],
+)
+def test_what_the_kubelet_did_to_a_pod(status: dict[str, Any], reason: str, disrupted: bool) -> None:
+    target = [condition("DisruptionTarget", "True", "TerminationByKubelet")]
+    seen = observing.pod(**{"phase": "Failed", "conditions": target, **status})
+    assert ([end.reason for end in seen.ends], seen.disrupted) == ([reason], disrupted)
+    assert status["message"] in seen.ends[0].message
+
+
+def test_an_eviction_is_the_cause_though_a_peer_lost_it_first() -> None:
+    lost = Termination(exit_code=11, reason="CommunicationFailed", message="a peer is gone")
+    evicted = observing.pod(phase="Failed", reason="Evicted", message="low on memory")
+    cause = cause_of((lost, *evicted.ends))
+    assert cause is not None
+    assert cause.reason == "Evicted"
 
 
 def test_a_container_that_the_kernel_killed_is_the_cause_though_its_peers_ended_first() -> None:

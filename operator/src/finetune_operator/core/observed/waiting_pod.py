@@ -1,0 +1,92 @@
+"""Why a pod waits: what is said at once, and what every pod goes through and few for long."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from finetune_operator.core.conditions import parse_timestamp
+from finetune_operator.core.objects import Manifest
+from finetune_operator.core.wait_reason import WaitReason
+from finetune_operator.core.waiting import Wait, container_waits, unscheduled
+
+# What every pod goes through.
+_PASSING = ("ContainerCreating", "PodInitializing")
+
+
+def wait_of_pod(obj: Manifest) -> Wait | None:
+    """Return why a pod does not run, as far as its status says that something is wrong."""
+    name, status = obj["metadata"]["name"], obj.get("status", {})
+    match status.get("phase"):
+        case "Pending":
+            return _unscheduled(name, status) or _container_waits(name, status)
+        case "Running":
+            return _lost(name, status)
+        case "Failed" if status.get("reason") == "Evicted":
+            since = _condition(status, "DisruptionTarget").get("lastTransitionTime")
+            text = status.get("message", "").strip()
+            return Wait(reason=WaitReason.EVICTED, name=name, text=text, since=_time(since))
+    return None
+
+
+def delay_of_pod(obj: Manifest) -> Wait | None:
+    """Return what a pod goes through just now, and since when."""
+    metadata, status = obj["metadata"], obj.get("status", {})
+    name = metadata["name"]
+    if until := metadata.get("deletionTimestamp"):  # when its grace is over
+        return Wait(reason=WaitReason.NOT_ENDING, name=name, since=_time(until))
+    if status.get("phase") != "Pending":
+        return None
+    scheduled = _condition(status, "PodScheduled")
+    if scheduled.get("status") == "True":
+        since = scheduled.get("lastTransitionTime") or status.get("startTime")
+        return Wait(reason=WaitReason.CREATING, name=name, since=_time(since))
+    if scheduled:
+        return None  # its scheduler says why
+    return Wait(reason=WaitReason.NOT_SCHEDULED, name=name, since=_time(metadata.get("creationTimestamp")))
+
+
+def _unscheduled(name: str, status: Manifest) -> Wait | None:
+    condition = _condition(status, "PodScheduled")
+    if condition.get("status") != "False":
+        return None
+    text, since = condition.get("message", ""), _time(condition.get("lastTransitionTime"))
+    if condition.get("reason") == "SchedulingGated":
+        return Wait(reason=WaitReason.GATED, name=name, text=text, since=since)
+    return unscheduled(name, text, since)
+
+
+def _container_waits(name: str, status: Manifest) -> Wait | None:
+    for container in _containers(status):
+        state = container.get("state", {}).get("waiting") or {}
+        if state.get("reason") and state["reason"] not in _PASSING:
+            text = ": ".join(part for part in (state["reason"], state.get("message")) if part)
+            return container_waits(name, text, _time(status.get("startTime")))
+    return None
+
+
+def _lost(name: str, status: Manifest) -> Wait | None:
+    """Return the wait of a pod whose node is lost.
+
+    The node's controller turns Ready of its pods to False and changes nothing else; a kubelet that does so
+    gives a reason (ContainersNotReady, ReadinessGatesNotReady).
+    https://kubernetes.io/docs/concepts/architecture/nodes/#node-status
+    """
+    ready, containers = _condition(status, "Ready"), list(_containers(status))
+    if ready.get("status") != "False" or ready.get("reason"):
+        return None
+    if not containers or not all(container.get("ready") for container in containers):
+        return None
+    return Wait(reason=WaitReason.NODE_LOST, name=name, since=_time(ready.get("lastTransitionTime")))
+
+
+def _containers(status: Manifest) -> Iterator[Manifest]:
+    yield from status.get("initContainerStatuses") or ()
+    yield from status.get("containerStatuses") or ()
+
+
+def _condition(status: Manifest, type_: str) -> Manifest:
+    conditions: list[Manifest] = status.get("conditions") or []
+    return next((condition for condition in conditions if condition["type"] == type_), {})
+
+
+def _time(text: str | None) -> datetime | None:
+    return parse_timestamp(text) if text else None
