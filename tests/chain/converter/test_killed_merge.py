@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+from bare_deepseek import bare_config, bare_tensors
 from safetensors.torch import save_file
 from waiting import HANG_SECONDS, until
 
 pytestmark = pytest.mark.chain
 KILLS = 50
 RANK = 8
-REST = ("model.embed_tokens.weight", "model.norm.weight", "lm_head.weight")
 
 # One process imports torch once and then merges in forked children: a kill costs the merge, not the import.
 DRIVER = """
@@ -66,9 +66,9 @@ def write_model(root: Path, *, layers: int, hidden: int) -> None:
     base, adapter = root / "base", root / "adapter"
     base.mkdir()
     adapter.mkdir()
-    config = {"model_type": "deepseek_v3", "dtype": "bfloat16", "num_hidden_layers": layers}
+    config = bare_config(layers=layers, hidden=hidden)
     (base / "config.json").write_text(json.dumps(config))
-    rest = {name: torch.ones(8, 8).bfloat16() for name in REST}
+    rest = bare_tensors(config)
     save_file(rest, base / "model-rest.safetensors")
     weight_map, updates = dict.fromkeys(rest, "model-rest.safetensors"), {}
     for layer in range(layers):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from bare_deepseek import bare_config, bare_tensors
 from safetensors.torch import save_file
 
 from finetune_converter.merge.stage import merge_folders
@@ -24,7 +25,6 @@ from finetune_operator.local.runner import Runner
 pytestmark = pytest.mark.chain
 ROOT = Path(__file__).parents[3]
 LAYERS, RANK, HIDDEN = 7, 4, 256
-REST = ("model.embed_tokens.weight", "model.norm.weight", "lm_head.weight")
 
 JOB: Manifest = {
     "apiVersion": "finetune.dev/v1alpha1",
@@ -45,14 +45,14 @@ JOB: Manifest = {
 def write_base(folder: Path) -> None:
     """One bf16 file a layer, with the marker that prepare writes."""
     folder.mkdir(parents=True)
-    config = {"model_type": "deepseek_v3", "dtype": "bfloat16", "num_hidden_layers": LAYERS}
+    config = bare_config(layers=LAYERS, hidden=HIDDEN)
     (folder / "config.json").write_text(json.dumps(config))
     (folder / ".finetune-complete.json").write_text("{}")
     weight_map = {}
     for layer in range(LAYERS):
         name, file = f"model.layers.{layer}.self_attn.o_proj.weight", f"model-{layer}.safetensors"
         tensors = {name: torch.randn(HIDDEN, HIDDEN).bfloat16()}
-        tensors |= {rest: torch.ones(8, 8).bfloat16() for rest in REST if layer == LAYERS - 1}
+        tensors |= bare_tensors(config) if layer == LAYERS - 1 else {}
         save_file(tensors, folder / file)
         weight_map |= dict.fromkeys(tensors, file)
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))

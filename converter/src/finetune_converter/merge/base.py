@@ -2,16 +2,14 @@
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from finetune_converter.failure import Failure, Reason
+from finetune_converter.merge.architecture import check_config, promised_tensors
 from finetune_converter.model_files.dtypes import FLOAT8
 from finetune_converter.model_files.export_dtype import is_float8_weight
 from finetune_converter.model_files.model_folder import Located, ModelFolder
 from finetune_converter.model_files.quantization import FIELD, SCALE, block_format, is_excepted, is_named
 
-ARCHITECTURES = {"deepseek_v3": "DeepseekV3ForCausalLM", "deepseek_v2": "DeepseekV2ForCausalLM"}
-_LAYER = "model.layers.{}.self_attn.o_proj.weight"
 _FLOAT8S = (FLOAT8, "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ")
 _SCALES = ("F32", "BF16", "F16", "F8_E8M0")
 _STACKED = re.compile(r".+\.experts\.(gate_up_proj|gate_proj|up_proj|down_proj)(\.weight)?")
@@ -22,7 +20,7 @@ _FETCH = "Fetch the base again, config.json and weights together"
 
 def check_base(base: ModelFolder) -> None:
     """Raises Failure(BaseInvalid) naming the first field or tensor that a merge would get wrong."""
-    _check_architecture(base.path, base.config)
+    check_config(base.path, base.config)
     block = block_format(base.config)
     for fault, remedy in _faults(base):
         raise Failure(Reason.BASE_INVALID, f"{base.path}: {fault}", remedy)
@@ -30,22 +28,6 @@ def check_base(base: ModelFolder) -> None:
         scales = base.tensors.get(name + SCALE)
         if located.entry.dtype == FLOAT8 and scales is not None:
             _check_scales(name, located, scales, block.scale_shape(located.entry.shape))
-
-
-def _check_architecture(folder: object, config: dict[str, Any]) -> None:
-    model_type, named = config.get("model_type"), config.get("architectures")
-    expected = ARCHITECTURES.get(str(model_type))
-    if expected is None or not isinstance(model_type, str):
-        fault = f"model_type is {model_type!r:.200}, not one of {', '.join(ARCHITECTURES)}"
-    elif named is not None and named != [expected]:
-        fault = f"architectures is {named!r:.200}, not [{expected!r}], of which {model_type} is"
-    elif type(layers := config.get("num_hidden_layers")) is not int or layers <= 0:
-        fault = f"num_hidden_layers is {layers!r:.200}, not a number above 0"
-    else:
-        return
-    raise Failure(
-        Reason.BASE_INVALID, f"{folder}/config.json: {fault}", "Give a DeepSeek-V3 in Hugging Face format"
-    )
 
 
 def _faults(base: ModelFolder) -> Iterator[tuple[str, str]]:
@@ -93,15 +75,13 @@ def _faults_of_names(base: ModelFolder) -> Iterator[tuple[str, str]]:
                 f"tensor {name!r} is of another quantisation than DeepSeek's FP8",
                 "Use the base in bfloat16, or in FP8 blocks of 128 x 128",
             )
-    expected = ["model.embed_tokens.weight", "model.norm.weight"]
-    expected += [_LAYER.format(index) for index in range(base.config["num_hidden_layers"])]
-    expected += [] if base.config.get("tie_word_embeddings") else ["lm_head.weight"]
-    for name in expected:
-        if name not in base.tensors:
+    for name, shape in promised_tensors(base.config):
+        found = base.tensors.get(name)
+        if found is None:
             yield f"there is no tensor {name!r}, which config.json promises", _FETCH
-    rows, words = base.tensors[expected[0]].entry.shape[0], base.config.get("vocab_size")
-    if isinstance(words, int) and rows < words:
-        yield f"tensor {expected[0]!r} has {rows} rows, and vocab_size is {words}", _FETCH
+        elif found.entry.shape != shape:
+            fault = f"tensor {name!r} is {list(found.entry.shape)}, and config.json says {list(shape)}"
+            yield fault, _FETCH
 
 
 def _check_scales(name: str, weight: Located, scales: Located, shape: tuple[int, int]) -> None:

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from transformers import DeepseekV3Config
-from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3RMSNorm, DeepseekV3RotaryEmbedding
 
+from finetune_converter.verify.architecture import architecture_of
 from finetune_converter.verify.gate import failed
 from finetune_converter.verify.measured import kind_of
 from finetune_converter.verify.peft_reference import layer_of
@@ -32,7 +32,7 @@ class LogitsReport:
 
 
 def compare_logits(
-    models: Models, config: DeepseekV3Config, prompts: list[list[int]], advance: Callable[[], None]
+    models: Models, config: Any, prompts: list[list[int]], advance: Callable[[], None]
 ) -> LogitsReport:
     """Run the prompts through both. Raises Failure when they differ by more than rounding explains."""
     report, limit = _compare(config, models, prompts, advance), tolerance(models)
@@ -65,7 +65,7 @@ def tolerance(models: Models) -> float:
 
 @torch.no_grad()
 def _compare(
-    config: DeepseekV3Config, models: Models, prompts: list[list[int]], advance: Callable[[], None]
+    config: Any, models: Models, prompts: list[list[int]], advance: Callable[[], None]
 ) -> LogitsReport:
     lengths = torch.tensor([len(prompt) for prompt in prompts])
     # Padded on the right, where no token of a causal model looks.
@@ -77,12 +77,14 @@ def _compare(
     inputs = {
         "attention_mask": torch.full((len(positions), len(positions)), float("-inf")).triu(1)[None, None],
         "position_ids": positions[None],
-        "position_embeddings": DeepseekV3RotaryEmbedding(config)(states, positions[None]),
+        "position_embeddings": architecture_of(config).rotary(config)(states, positions[None]),
     }
     for index in range(config.num_hidden_layers):
         states = streamed_layer(config, index, models)(states, **inputs)
         advance()
-    norm = twin(DeepseekV3RMSNorm(config.hidden_size, eps=config.rms_norm_eps), "model.norm", outside)
+    norm = twin(
+        architecture_of(config).norm(config.hidden_size, eps=config.rms_norm_eps), "model.norm", outside
+    )
     valid = positions < lengths[:, None]
     expected, merged = (half[valid] for half in norm(states).chunk(2))
     head = "model.embed_tokens.weight" if config.tie_word_embeddings else "lm_head.weight"

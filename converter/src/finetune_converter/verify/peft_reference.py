@@ -16,12 +16,12 @@ import torch
 from peft import PeftModel, get_peft_model, set_peft_model_state_dict
 from peft.tuners.lora import LoraLayer
 from torch import nn
-from transformers import DeepseekV3Config, DeepseekV3ForCausalLM
 
 from finetune_converter.failure import Failure, Reason
 from finetune_converter.model_files.header import TensorEntry
 from finetune_converter.model_files.tensor_file import TensorFile
 from finetune_converter.verify.adapter_settings import is_grouped_by_expert, read_lora_config
+from finetune_converter.verify.architecture import STACKED, architecture_of
 
 WEIGHTS = "adapter_model.safetensors"
 _ADAPTER = "default"
@@ -29,8 +29,6 @@ _PREFIX = "base_model.model."
 _LAYER = re.compile(r"model\.layers\.(\d+)(\.|$)")
 _WRAPPER = re.compile(r"\.(base_layer|modules_to_save(\.default)?)(?=\.[^.]+$)")
 _STACKED_B = re.compile(r"\.experts(\.base_layer)*\.lora_B\.")
-_EXPERTS = {"gate_up_proj": ("gate_proj", "up_proj"), "down_proj": ("down_proj",)}
-"""How transformers stacks the experts' matrices (conversion_mapping.py, qwen2_moe): one above the other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +67,7 @@ class Change:
 class PeftReference:
     """An adapter folder as PEFT understands it. Close when done."""
 
-    def __init__(self, folder: Path, config: DeepseekV3Config) -> None:
+    def __init__(self, folder: Path, config: Any) -> None:
         """Raises Failure(AdapterInvalid) for an adapter that is no plain LoRA, or that PEFT refuses."""
         self._folder = folder
         lora = read_lora_config(folder)
@@ -197,13 +195,14 @@ def _invalid(folder: Path, fault: str) -> Failure:
     )
 
 
-def _weightless(config: DeepseekV3Config, extra: int) -> Any:
+def _weightless(config: Any, extra: int) -> Any:
     """transformers' model, with `extra` layers more, of weights that take no memory."""
-    deep = DeepseekV3Config.from_dict(
+    architecture = architecture_of(config)
+    deep = architecture.config.from_dict(
         {**config.to_dict(), "num_hidden_layers": config.num_hidden_layers + extra, "layer_types": None}
     )
     with torch.device("meta"):
-        model: nn.Module = DeepseekV3ForCausalLM(deep)  # type: ignore[no-untyped-call]
+        model: nn.Module = architecture.model(deep)
     # PEFT puts an adapter where its base layer is: that must be the host, and not "meta".
     for module in model.modules():
         for name, parameter in list(module.named_parameters(recurse=False)):
@@ -215,7 +214,7 @@ def _weightless(config: DeepseekV3Config, extra: int) -> Any:
 def _tensors_of(path: str, module: Any) -> list[str]:
     """The base's tensors that a module adapts: those of every expert, where transformers stacks them."""
     parameter = getattr(module, "parameter_name", "weight")
-    leaves = _EXPERTS.get(parameter)
+    leaves = STACKED.get(parameter)
     if leaves is None:
         return [f"{path}.{parameter}"]
     return [f"{path}.{expert}.{leaf}.weight" for expert in range(module.num_experts) for leaf in leaves]
@@ -224,7 +223,7 @@ def _tensors_of(path: str, module: Any) -> list[str]:
 def _factors_of(module: Any) -> Iterator[Factors]:
     """Those of each of `_tensors_of`."""
     scale = module.scaling[_ADAPTER]
-    leaves = _EXPERTS.get(getattr(module, "parameter_name", "weight"))
+    leaves = STACKED.get(getattr(module, "parameter_name", "weight"))
     if _ADAPTER in module.lora_embedding_A:
         a, b = module.lora_embedding_B[_ADAPTER].T, module.lora_embedding_A[_ADAPTER].T
         yield Factors(a=a.detach(), b=b.detach(), scale=scale)

@@ -1,4 +1,4 @@
-"""transformers' DeepSeek-V3 layers for two models at once, their matrices read band by band while they run.
+"""transformers' layers for two models at once, their matrices read band by band while they run.
 
 The first half of every batch belongs to base + adapter, the second to the merged model. No matrix is ever
 held: a layer costs the memory of its activations and of two bands, and a matrix that both models share is
@@ -13,9 +13,8 @@ from typing import Any, cast
 import torch
 from torch import nn
 from torch.nn.functional import linear
-from transformers import DeepseekV3Config
-from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3DecoderLayer
 
+from finetune_converter.verify.architecture import architecture_of
 from finetune_converter.verify.stored import StoredTensor
 from finetune_converter.verify.tensors import Models, expected_rows
 
@@ -139,10 +138,10 @@ class Twin(nn.Module):
         return torch.cat((theirs, ours))
 
 
-def streamed_layer(config: DeepseekV3Config, index: int, models: Models) -> nn.Module:
+def streamed_layer(config: Any, index: int, models: Models) -> nn.Module:
     """Decoder layer `index` of both models."""
     with torch.device("meta"):
-        layer = DeepseekV3DecoderLayer(config, index).eval()
+        layer = architecture_of(config).layer(config, index).eval()
     _stream(layer, f"model.layers.{index}", TensorPairs(models, index))
     return layer
 

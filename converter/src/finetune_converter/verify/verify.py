@@ -11,12 +11,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import DeepseekV3Config
-
 from finetune_converter.failure import Failure, Reason
 from finetune_converter.files.digest import digest_file
 from finetune_converter.model_files.manifest import read_manifest
-from finetune_converter.model_files.model_folder import ModelFolder, open_model_folder
+from finetune_converter.model_files.model_folder import open_model_folder
+from finetune_converter.verify.architecture import check_shapes, read_config
 from finetune_converter.verify.companions import check_companions
 from finetune_converter.verify.expected import check_config, check_layout, expected_tensors
 from finetune_converter.verify.gate import failed
@@ -69,10 +68,13 @@ def verify(claim: Claim, prompts: list[list[int]], advance: Advance = lambda _d,
 
 
 @contextmanager
-def open_models(claim: Claim) -> Iterator[tuple[Models, DeepseekV3Config]]:
+def open_models(claim: Claim) -> Iterator[tuple[Models, Any]]:
     """Both folders and the adapter, opened, and transformers' configuration. Raises Failure."""
     with open_model_folder(claim.base) as base:
-        config = _config(base)
+        config = read_config(claim.base / "config.json", base.config)
+        check_shapes(
+            claim.base / "config.json", config, {name: found.entry for name, found in base.tensors.items()}
+        )
         with open_model_folder(claim.merged) as merged, PeftReference(claim.adapter, config) as adapter:
             base_blocks = blocks_of(base.config)
             yield (
@@ -86,27 +88,6 @@ def open_models(claim: Claim) -> Iterator[tuple[Models, DeepseekV3Config]]:
                 ),
                 config,
             )
-
-
-def _config(base: ModelFolder) -> DeepseekV3Config:
-    """transformers' configuration of the base. Raises Failure for another architecture."""
-    named = base.config.get("model_type"), base.config.get("architectures") or []
-    if named[0] != "deepseek_v3" and "DeepseekV3ForCausalLM" not in named[1]:
-        raise Failure(
-            Reason.BASE_INVALID,
-            f"{base.path / 'config.json'}: model_type is {named[0]!r}; only deepseek_v3 can be verified",
-            "Use a base of that architecture",
-        )
-    try:
-        config = DeepseekV3Config.from_dict({**base.config, "model_type": "deepseek_v3"})
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise Failure(
-            Reason.BASE_INVALID,
-            f"{base.path / 'config.json'}: transformers cannot read it: {str(error)[:300]}",
-            "Fetch the base again",
-        ) from error
-    config._attn_implementation = "eager"
-    return config
 
 
 def _check_lineage(claim: Claim) -> None:

@@ -69,7 +69,35 @@ def put(name: str, tensor: torch.Tensor) -> Callable[[dict[str, torch.Tensor]], 
         pytest.param({"num_hidden_layers": None}, "num_hidden_layers is None", id="no layers"),
         pytest.param({"num_hidden_layers": "2"}, "num_hidden_layers is '2'", id="layers in words"),
         pytest.param({"num_hidden_layers": 3}, "no tensor 'model.layers.2", id="a layer too many"),
-        pytest.param({"vocab_size": 65}, "64 rows, and vocab_size is 65", id="vocabulary"),
+        pytest.param(
+            {"vocab_size": 65}, r"is \[64, 128\], and config.json says \[65, 128\]", id="vocabulary"
+        ),
+        pytest.param({"hidden_size": "128"}, "hidden_size is '128'", id="a width in words"),
+        pytest.param({"kv_lora_rank": 64}, r"kv_a_proj.*\[144, 128\], and .* \[80, 128\]", id="kv_lora_rank"),
+        pytest.param({"q_lora_rank": 0}, "q_lora_rank is 0", id="q_lora_rank 0"),
+        pytest.param({"first_k_dense_replace": -1}, "first_k_dense_replace is -1", id="dense layers"),
+        pytest.param({"first_k_dense_replace": 2}, "no tensor .*layers.1.mlp.gate_proj", id="dense too many"),
+        pytest.param({"n_routed_experts": 6}, r"mlp.gate.weight' is \[4, 128\]", id="experts"),
+        pytest.param({"attention_bias": True}, "no tensor .*q_a_proj.bias", id="biases that are not there"),
+        pytest.param({"num_key_value_heads": 1}, "num_key_value_heads is 1", id="grouped heads"),
+        pytest.param({"n_group": 3}, "n_group is 3", id="groups that do not divide"),
+        pytest.param({"n_group": None}, "n_group is 8", id="transformers' groups"),
+        pytest.param({"topk_group": 3}, "topk_group is 3", id="more groups than there are"),
+        pytest.param({"num_experts_per_tok": 3}, "num_experts_per_tok is 3", id="experts of a token"),
+        pytest.param({"hidden_act": "gelu"}, "hidden_act is 'gelu'", id="activation"),
+        pytest.param({"rope_parameters": {"rope_type": "su"}}, "rope_parameters is", id="rope"),
+        pytest.param(
+            {"rope_scaling": {"type": "yarn"}}, "rope_scaling.factor is None", id="rope without factor"
+        ),
+        pytest.param(
+            {
+                "model_type": "deepseek_v2",
+                "architectures": ["DeepseekV2ForCausalLM"],
+                "topk_method": "noaux_tc",
+            },
+            "topk_method is 'noaux_tc'",
+            id="a V3 that says V2",
+        ),
         pytest.param({"quantization_config": {"quant_method": "awq"}}, "AWQ", id="AWQ"),
         pytest.param({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "GPTQ", id="GPTQ"),
         pytest.param(
