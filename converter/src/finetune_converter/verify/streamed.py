@@ -141,7 +141,7 @@ class Twin(nn.Module):
 def streamed_layer(config: Any, index: int, models: Models) -> nn.Module:
     """Decoder layer `index` of both models."""
     with torch.device("meta"):
-        layer = architecture_of(config).layer(config, index).eval()
+        layer: nn.Module = architecture_of(config).layer(config, index).eval()
     _stream(layer, f"model.layers.{index}", TensorPairs(models, index))
     return layer
 

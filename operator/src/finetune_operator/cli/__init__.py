@@ -1,4 +1,4 @@
-"""`finetune`: run, chat, status, watch, delete, validate, plan, data. Also installed as kubectl-finetune."""
+"""`finetune` and its commands. Also installed as kubectl-finetune."""
 
 import sys
 
@@ -8,6 +8,7 @@ from finetune_operator.api.validation import InvalidManifestsError
 from finetune_operator.cli.chat import chat
 from finetune_operator.cli.data import data
 from finetune_operator.cli.delete import delete
+from finetune_operator.cli.import_config import import_config
 from finetune_operator.cli.plan import plan
 from finetune_operator.cli.run import run
 from finetune_operator.cli.status import status
@@ -30,6 +31,7 @@ finetune.add_command(delete)
 finetune.add_command(validate)
 finetune.add_command(plan)
 finetune.add_command(data)
+finetune.add_command(import_config)
 
 
 def main() -> None:

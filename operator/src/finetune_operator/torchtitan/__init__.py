@@ -1,0 +1,1 @@
+"""A FineTuneJob out of torchtitan's own configuration: what `finetune import` writes."""
