@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -21,6 +22,7 @@ from finetune_operator.core.refusal import Refusal, RefusalReason, is_said, with
 from finetune_operator.kinds import KINDS, Surroundings
 from finetune_operator.kube.api_server import ApiServer, is_namespace_ending, message_of
 from finetune_operator.kube.events import build_event
+from finetune_operator.kube.rewrites import Rewrites, rewritten
 from finetune_operator.kube.wake import parents_of
 
 _LOG = logging.getLogger(__name__)
@@ -50,6 +52,7 @@ class Controller:
         self._server = server
         self._config = config
         self._wake = wake
+        self._rewrites = Rewrites(cache=surroundings.objects)
 
     async def reconcile(self, ref: Ref) -> float | None:
         """Reconcile a parent; return the seconds after which it must be done again, if it must.
@@ -75,6 +78,9 @@ class Controller:
             refusal = Refusal(reason=RefusalReason.SPEC_INVALID, message=". ".join(map(str, problems)))
             await self._refuse(parent, Plan(status=parent.status), refusal, now)
             return None
+        pauses = {Ref.of(child): self._rewrites.pause_of(child, now) for child in plan.apply}
+        let_be = [pause.total_seconds() for pause in pauses.values() if pause]
+        plan = replace(plan, apply=tuple(child for child in plan.apply if not pauses[Ref.of(child)]))
         if refused := await self._apply(parent, plan):
             await self._refuse(parent, plan, refused, now)
             return _REFUSED_AGAIN_SECONDS
@@ -85,7 +91,8 @@ class Controller:
             return _JOB_STARTS_SECONDS
         await self._write_status(parent, plan.status)
         await _all(self._server.create_event(build_event(parent, e, now)) for e in plan.events)
-        return _SETTLING_SECONDS if plan.apply else plan.requeue_after
+        again = _SETTLING_SECONDS if plan.apply else plan.requeue_after
+        return min((*let_be, *([] if again is None else [again])), default=None)
 
     async def _apply(self, parent: ObservedParent, plan: Plan) -> Refusal | None:
         """Apply the children side by side; return a refusal that only a person can end.
@@ -100,6 +107,9 @@ class Controller:
         return None
 
     async def _apply_child(self, parent: ObservedParent, child: Manifest) -> Refusal | None:
+        now = datetime.now(UTC)
+        if self._rewrites.applies(child, now) and (live := await self._server.get(Ref.of(child))):
+            await self._server.create_event(build_event(parent, rewritten(child, live), now))
         try:
             applied = await self._applied(parent, child)
         except ApiException as refused:

@@ -147,3 +147,22 @@ def test_a_spec_that_changed_while_the_status_was_written_wakes_its_job() -> Non
     server.generation = 2
     job.reconcile()
     assert job.woken == [Ref.of(fine_tune_job())]
+
+
+def test_a_webhook_that_changes_a_child_is_not_fought_every_second() -> None:
+    server = Webhook()
+    job = Job(server)
+    again = [job.reconcile() for _ in range(6)]
+    assert server.asked.count("apply Service") == 3
+    assert again[-1] is not None
+    assert 1 < again[-1] <= 10
+
+
+class Webhook(Server):
+    """Takes a label away from each Service, in the request itself."""
+
+    def _answer(self, obj: Manifest) -> Manifest:
+        answer = super()._answer(obj)
+        if obj["kind"] == "Service":
+            answer["metadata"]["labels"] = {}
+        return answer
