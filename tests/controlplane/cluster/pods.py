@@ -61,6 +61,25 @@ def waiting(reason: str, message: str = "") -> Script:
     return lambda stage: [stage("wait", NOT_STARTED, status)]
 
 
+def never_started() -> Script:
+    """Is on its node, whose kubelet never gets to its containers."""
+    status = {
+        "phase": "Pending",
+        "containerStatuses": Each(
+            {"ready": False, "started": False, "state": {"waiting": {"reason": "ContainerCreating"}}}
+        ),
+    }
+    return lambda stage: [stage("create", NOT_STARTED, status)]
+
+
+def evicted(message: str) -> Script:
+    """Its node has too little of something, and ends it."""
+    target = stages.condition("DisruptionTarget", True, "TerminationByKubelet")
+    status = stages.ended_status(137) | {"reason": "Evicted", "message": stages.text(message)}
+    status["conditions"] = [*status["conditions"], target]
+    return lambda stage: [stage("evict", [RUNNING], status)]
+
+
 def crash_loop(exit_code: int, *, message: str = "", restarts: int = 5) -> Script:
     """Starts and exits over and over, as a container of a Deployment does."""
     container = {

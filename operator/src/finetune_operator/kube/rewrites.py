@@ -29,7 +29,7 @@ class _Fight:
         """How long the next change is let be."""
         if self.times < _AT_ONCE:
             return timedelta(0)
-        return min(_FIRST * 2 ** min(self.times - _AT_ONCE, 10), _MOST)
+        return min(_FIRST * 2.0 ** min(self.times - _AT_ONCE, 10), _MOST)
 
     def is_over(self, now: datetime) -> bool:
         """Whether what was applied has stayed so."""
