@@ -144,7 +144,6 @@ def children_of(answer: Manifest) -> Iterator[Manifest]:
     if answer["kind"] == "ModelDeployment":
         deployment = ModelDeployment.model_validate(answer)
         model = Outcome(
-            phase="Complete",
             claim="models",
             model_path="runs/merged",
             adapter_path="runs/adapter",

@@ -19,7 +19,7 @@ from finetune_operator.serving.reconcile import reconcile as reconcile_deploymen
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CONFIG = Config()
-MODEL = Outcome(phase="Complete", claim="models", model_path="runs/faq/merged", complete=True)
+MODEL = Outcome(claim="models", model_path="runs/faq/merged", complete=True)
 JOBS = {"faq": MODEL}
 CRASH = Termination(exit_code=1, reason="Failed", message="no memory")
 

@@ -28,6 +28,13 @@ FINE_TUNE_JOB = Resource(
             description=_READY_MESSAGE,
             priority=1,
         ),
+        Column(
+            name="Failure",
+            type="string",
+            json_path='.status.conditions[?(@.type=="Failed")].message',
+            description="Why it failed, or how often it was tried again",
+            priority=1,
+        ),
     ),
 )
 MODEL_DEPLOYMENT = Resource(

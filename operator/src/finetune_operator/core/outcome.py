@@ -15,8 +15,9 @@ from finetune_operator.core.run import run_of
 class Outcome:
     """A FineTuneJob whose model or adapter is to be served, by what its status says."""
 
-    phase: str
     claim: str
+    standing: str = ""
+    """What the job is doing, for people: the message of its Complete condition."""
     complete: bool = False
     model_path: str | None = None
     """Folder of the merged model in the volume, once the job is Complete."""
@@ -40,7 +41,7 @@ def outcome_of(manifest: Manifest) -> Outcome:
     try:
         job = FineTuneJob.model_validate(manifest)
     except ValidationError:
-        return Outcome(phase="Failed", claim="", failure="its spec is not valid; see its own status")
+        return Outcome(claim="", failure="its spec is not valid; see its own status")
     status = job.status.to_dict() if job.status else {}
     is_current = (
         status.get("run") == run_of(job.spec) and status.get("observedGeneration") == job.metadata.generation
@@ -48,8 +49,8 @@ def outcome_of(manifest: Manifest) -> Outcome:
     conditions = {c["type"]: c for c in status.get("conditions", [])} if is_current else {}
     complete, failed = (conditions.get(name, {"status": "False"}) for name in ("Complete", "Failed"))
     return Outcome(
-        phase=status["phase"] if is_current else "Pending",
         claim=claim_name(job),
+        standing=complete.get("message", "the operator has not seen it yet"),
         complete=complete["status"] == "True",
         model_path=status.get("modelPath") if is_current else None,
         adapter_path=status.get("adapterPath") if is_current else None,

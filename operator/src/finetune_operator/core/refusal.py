@@ -17,6 +17,9 @@ class RefusalReason(StrEnum):
     CHILD_REFUSED = "ChildRefused"
 
 
+_NOTHING_GOES_ON = "Nothing goes on: the condition Stalled says why"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
     """Why nothing goes on until a person has changed something."""
@@ -48,7 +51,7 @@ def with_refusal(status: Manifest, refusal: Refusal, parent: ObservedParent, now
     stalled = set_conditions(
         parent.conditions,
         [
-            Condition(type="Reconciling", status="False", reason=refusal.reason, message=refusal.message),
+            Condition(type="Reconciling", status="False", reason=refusal.reason, message=_NOTHING_GOES_ON),
             Condition(type="Stalled", status="True", reason=refusal.reason, message=refusal.message),
         ],
         generation=parent.generation,

@@ -31,9 +31,11 @@ def verdict_of(parents: Sequence[Manifest]) -> Verdict:
         return Verdict(state=State.GOING_ON)
     # Jobs first: a deployment that waits for a failed job fails of it.
     for parent in sorted(parents, key=lambda p: p["kind"] != "FineTuneJob"):
-        stalled = _condition(parent, "Stalled")
-        if stalled.get("status") == "True":
-            return Verdict(state=State.FAILED, parent=parent, message=stalled["message"])
+        ends = [
+            c for name in ("Failed", "Stalled") if (c := _condition(parent, name)).get("status") == "True"
+        ]
+        if ends:
+            return Verdict(state=State.FAILED, parent=parent, message=ends[0]["message"])
     finished = {"FineTuneJob": "Complete", "ModelDeployment": "Available"}
     if all(_condition(p, finished[p["kind"]]).get("status") == "True" for p in parents):
         return Verdict(state=State.READY)

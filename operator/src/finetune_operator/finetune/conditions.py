@@ -7,7 +7,10 @@ from finetune_operator.finetune.stages import TRAITS, Stage
 
 
 def conditions_of(course: Course, step: Step) -> list[Condition]:
-    """Return the conditions of the stages, then Complete, Failed, and kstatus' Reconciling and Stalled."""
+    """Return the conditions of the stages, then Complete, Failed, and kstatus' Reconciling and Stalled.
+
+    Each of these four says its own: what goes on, why it failed, what is left, whether a person is needed.
+    """
     return [
         *(
             _stage_condition(stage, name, course, step)
@@ -16,8 +19,8 @@ def conditions_of(course: Course, step: Step) -> list[Condition]:
             if (name := TRAITS[stage].condition) and (stage is not Stage.PUSH or stage in course.stages)
         ),
         _complete_condition(course, step),
-        _failed_condition(step),
-        _reconciling_condition(step),
+        _failed_condition(course, step),
+        _reconciling_condition(course, step),
         _stalled_condition(step),
     ]
 
@@ -61,10 +64,11 @@ def _complete_condition(course: Course, step: Step) -> Condition:
         return Condition(
             type="Complete", status="True", reason=JobReason.COMPLETE, message=message, since=step.since
         )
-    return _condition("Complete", "False", _reason_of(step), _message_of(step))
+    message = f"The {step.stage} stage failed" if isinstance(step, Failed) else _message_of(step)
+    return _condition("Complete", "False", _reason_of(step), message)
 
 
-def _failed_condition(step: Step) -> Condition:
+def _failed_condition(course: Course, step: Step) -> Condition:
     if isinstance(step, Failed):
         return Condition(
             type="Failed",
@@ -74,20 +78,40 @@ def _failed_condition(step: Step) -> Condition:
             since=step.since,
             failure=True,
         )
-    # A restart is worth a Warning, though the job has not failed.
-    return _condition(
-        "Failed", "False", _reason_of(step), _message_of(step), failure=isinstance(step, BackingOff)
-    )
+    taken, allowed = len(course.failures), course.failure_policy.max_restarts
+    restarts = MESSAGES[JobReason.RESTARTED].format(taken=taken, allowed=allowed)
+    if isinstance(step, BackingOff):
+        # A restart is worth a Warning, though the job has not failed.
+        message = f"{restarts}: {_cause_of(step)}"
+        return _condition("Failed", "False", JobReason.BACKING_OFF, message, failure=True)
+    if taken:
+        return _condition("Failed", "False", JobReason.RESTARTED, restarts)
+    return _condition("Failed", "False", JobReason.NO_FAILURE, MESSAGES[JobReason.NO_FAILURE])
 
 
-def _reconciling_condition(step: Step) -> Condition:
+def _reconciling_condition(course: Course, step: Step) -> Condition:
     going_on = isinstance(step, Running | BackingOff)
-    return _condition("Reconciling", "True" if going_on else "False", _reason_of(step), _message_of(step))
+    return _condition("Reconciling", "True" if going_on else "False", _reason_of(step), _left(course, step))
+
+
+def _left(course: Course, step: Step) -> str:
+    """Return what is still to be done, and by whom."""
+    match step:
+        case Running(stage=stage) | BackingOff(stage=stage):
+            left = course.stages[course.stages.index(stage) :]
+            return f"Stages left: {', '.join(left)}"
+        case Suspended():
+            return "Goes on when scheduling.suspend is false"
+        case Failed():
+            return "No further attempt is made"
+        case Complete():
+            return "Every stage is done"
 
 
 def _stalled_condition(step: Step) -> Condition:
-    status: Status = "True" if isinstance(step, Failed) else "False"
-    return _condition("Stalled", status, _reason_of(step), _message_of(step), silent=True)
+    if isinstance(step, Failed):
+        return _condition("Stalled", "True", step.reason, MESSAGES[JobReason.FAILED], silent=True)
+    return _condition("Stalled", "False", _reason_of(step), "Nobody has to step in", silent=True)
 
 
 def _condition(
@@ -120,9 +144,8 @@ def _message_of(step: Step) -> str:
             return f"The {stage} stage runs"
         case Running(stage=stage, attempt=attempt):
             return f"The {stage} stage runs, attempt {attempt + 1}"
-        case BackingOff(stage=stage, after=after):
-            cause = after.termination.sentence if after.termination else "no pod left a message"
-            return f"The {stage} stage failed and is tried again soon: {cause}"
+        case BackingOff(stage=stage):
+            return f"The {stage} stage failed and is tried again soon"
         case Suspended(waiting=waiting) if waiting:
             return MESSAGES[JobReason.SUSPENDING].format(why=waiting.sentence)
         case Suspended():
@@ -131,3 +154,7 @@ def _message_of(step: Step) -> str:
             return message
         case Complete():
             return "Every stage is done"
+
+
+def _cause_of(step: BackingOff) -> str:
+    return step.after.termination.sentence if step.after.termination else "no pod left a message"

@@ -16,11 +16,16 @@ class JobReason(StrEnum):
     RESTARTS_EXHAUSTED = "RestartsExhausted"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     COMPLETE = "Complete"
+    NO_FAILURE = "NoFailure"
+    RESTARTED = "Restarted"
 
 
 MESSAGES = {
     JobReason.PENDING: "Waits for the {stage} stage",
     JobReason.SUSPENDING: "Stops, and waits: {why}",
     JobReason.SUSPENDED: "Stopped: the pods are gone, what was saved stays in the volume",
+    JobReason.NO_FAILURE: "No attempt has failed",
+    JobReason.RESTARTED: "Restarts taken: {taken} of {allowed}",
+    JobReason.FAILED: "Waiting alone does not help: the condition Failed says why",
     JobReason.SKIPPED: "Not asked for: {field}",
 }

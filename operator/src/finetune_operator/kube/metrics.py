@@ -104,6 +104,14 @@ def _deployment_fields(deployments: list[ObservedParent]) -> Iterator[Metric]:
     yield _gauge("finetune_deployment_replicas", "Replicas asked for", _NAMED, wanted)
     ready = [(_key(d), d.status.get("readyReplicas", 0)) for d in deployments]
     yield _gauge("finetune_deployment_ready_replicas", "Replicas that answer", _NAMED, ready)
+    why = [
+        ((*_key(d), c["reason"]), 1.0)
+        for d in deployments
+        for c in d.conditions
+        if c["type"] == "Available" and c["status"] != "True"
+    ]
+    text = "1 for the reason why it is not available"
+    yield _gauge("finetune_deployment_unavailable_reason", text, (*_NAMED, "reason"), why)
 
 
 def _states(noun: str, parents: list[ObservedParent]) -> Iterator[Metric]:

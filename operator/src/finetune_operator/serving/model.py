@@ -79,7 +79,7 @@ def _resolve_adapter(spec: AdapterSpec, jobs: Mapping[str, Outcome], claim: str)
     if job.failure:
         message = MESSAGES[ServingReason.JOB_FAILED].format(job=name, message=job.failure)
         return NoModel(reason=ServingReason.JOB_FAILED, message=message, final=True)
-    message = MESSAGES[ServingReason.ADAPTER_NOT_TRAINED].format(job=name, phase=job.phase)
+    message = MESSAGES[ServingReason.ADAPTER_NOT_TRAINED].format(job=name, standing=job.standing)
     return NoModel(reason=ServingReason.ADAPTER_NOT_TRAINED, message=message)
 
 
@@ -100,7 +100,7 @@ def _resolve_base(deployment: ModelDeployment, jobs: Mapping[str, Outcome]) -> S
         message = MESSAGES[ServingReason.JOB_FAILED].format(job=name, message=job.failure)
         return NoModel(reason=ServingReason.JOB_FAILED, message=message, final=True)
     if not job.complete:
-        message = MESSAGES[ServingReason.JOB_NOT_COMPLETE].format(job=name, phase=job.phase)
+        message = MESSAGES[ServingReason.JOB_NOT_COMPLETE].format(job=name, standing=job.standing)
         return NoModel(reason=ServingReason.JOB_NOT_COMPLETE, message=message)
     if job.model_path is None:
         message = MESSAGES[ServingReason.JOB_HAS_NO_MODEL].format(job=name)

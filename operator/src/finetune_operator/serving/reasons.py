@@ -24,11 +24,11 @@ class ServingReason(StrEnum):
 
 MESSAGES = {
     ServingReason.JOB_NOT_FOUND: "Waits for FineTuneJob {job}, which is not there",
-    ServingReason.JOB_NOT_COMPLETE: "Waits for FineTuneJob {job} to be Complete; it is {phase}",
+    ServingReason.JOB_NOT_COMPLETE: "Waits for FineTuneJob {job} to be Complete: {standing}",
     ServingReason.JOB_FAILED: "FineTuneJob {job} failed: {message}",
     ServingReason.JOB_HAS_NO_MODEL: "FineTuneJob {job} has export.adapterOnly and no merged model; "
     "serve its base with adapters, or set adapterOnly to false",
-    ServingReason.ADAPTER_NOT_TRAINED: "Waits for FineTuneJob {job} to be Trained; it is {phase}",
+    ServingReason.ADAPTER_NOT_TRAINED: "Waits for FineTuneJob {job} to be Trained: {standing}",
     ServingReason.ADAPTER_ELSEWHERE: "The adapter of FineTuneJob {job} is in the volume {theirs}, "
     "the model in {ours}; give both the same storage.claimName",
     ServingReason.ADAPTER_NOT_SERVED: "The adapter of FineTuneJob {job} cannot be served: {message}",

@@ -27,7 +27,8 @@ def test_nothing_is_made_for_a_job_that_does_not_fit_until_it_does(job: JobBuild
     conditions = {c["type"]: (c["status"], c["reason"], c["message"]) for c in plan.status["conditions"]}
     assert conditions["Fits"] == ("False", "TrainingNeedsMoreMemory", message)
     assert conditions["Failed"] == ("True", "TrainingNeedsMoreMemory", message)
-    assert conditions["Stalled"] == ("True", "Failed", message)
+    see_failed = "Waiting alone does not help: the condition Failed says why"
+    assert conditions["Stalled"] == ("True", "TrainingNeedsMoreMemory", see_failed)
     cluster.update(workers={"gpusPerNode": 8, "nodes": 8})
     assert [child["kind"] for child in cluster.reconcile().apply] == [
         *("PersistentVolumeClaim", "ConfigMap", "Service", "NetworkPolicy", "Job", "ModelDeployment")

@@ -25,7 +25,8 @@ def test_the_life_of_a_job(job: JobBuilder) -> None:
         f"NetworkPolicy/faq-{run}",
         f"Job/faq-{run}-prepare-0",
     ]
-    assert first.events == (Event(type="Normal", reason="Preparing", message="The prepare stage runs"),)
+    left = "Stages left: prepare, train, merge, verify"
+    assert first.events == (Event(type="Normal", reason="Preparing", message=left),)
     applied = []
     for _ in range(4):
         cluster.end(0)
@@ -63,10 +64,15 @@ def test_the_whole_plan_of_a_failure(job: JobBuilder) -> None:
         ("Trained", "False", "Pending", "Waits for the prepare stage"),
         ("Converted", "False", "Pending", "Waits for the train stage"),
         ("Verified", "False", "Pending", "Waits for the merge stage"),
-        ("Complete", "False", "Failed", message),
+        ("Complete", "False", "Failed", "The prepare stage failed"),
         ("Failed", "True", "ConfigurationInvalid", message),
-        ("Reconciling", "False", "Failed", message),
-        ("Stalled", "True", "Failed", message),
+        ("Reconciling", "False", "Failed", "No further attempt is made"),
+        (
+            "Stalled",
+            "True",
+            "ConfigurationInvalid",
+            "Waiting alone does not help: the condition Failed says why",
+        ),
     ]
     assert cluster.reconcile() == Plan(
         status={
@@ -90,6 +96,31 @@ def test_the_whole_plan_of_a_failure(job: JobBuilder) -> None:
         },
         events=(Event(type="Warning", reason="ConfigurationInvalid", message=message),),
     )
+
+
+def test_no_two_conditions_repeat_a_message(job: JobBuilder) -> None:
+    """What goes on, why it failed, what is left, and whether a person is needed are four things."""
+    cluster = FakeCluster(job())
+
+    def said() -> dict[str, tuple[str, str]]:
+        conditions = {
+            c["type"]: (c["reason"], c["message"]) for c in cluster.reconcile().status["conditions"]
+        }
+        return {name: conditions[name] for name in ("Complete", "Failed", "Reconciling", "Stalled")}
+
+    assert said() == {
+        "Complete": ("Preparing", "The prepare stage runs"),
+        "Failed": ("NoFailure", "No attempt has failed"),
+        "Reconciling": ("Preparing", "Stages left: prepare, train, merge, verify"),
+        "Stalled": ("Preparing", "Nobody has to step in"),
+    }
+    cluster.end(1)
+    assert said() == {
+        "Complete": ("BackingOff", "The prepare stage failed and is tried again soon"),
+        "Failed": ("BackingOff", "Restarts taken: 1 of 3: It broke"),
+        "Reconciling": ("BackingOff", "Stages left: prepare, train, merge, verify"),
+        "Stalled": ("BackingOff", "Nobody has to step in"),
+    }
 
 
 def test_progress_is_told_and_stays_between_stages(job: JobBuilder) -> None:

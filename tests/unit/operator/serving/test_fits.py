@@ -170,7 +170,7 @@ def test_what_does_not_fit_is_not_served(
     deployment: Builder, replicas: int, kinds: list[str], stalled: str
 ) -> None:
     weights = Weights(model=FLAVORS["671B_lora"], dtype="bfloat16")
-    model = Outcome(phase="Complete", claim="models", model_path="runs/x", complete=True, weights=weights)
+    model = Outcome(claim="models", model_path="runs/x", complete=True, weights=weights)
     parent = deployment(tensorParallelSize=8, replicas=replicas)
 
     plan = reconcile(parent, Observed(jobs={"faq": model}), datetime(2026, 1, 1, tzinfo=UTC), Config())

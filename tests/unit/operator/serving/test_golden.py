@@ -13,7 +13,6 @@ from finetune_operator.serving.reconcile import reconcile
 
 CONFIG = Config(images=Images(server="server:test"))
 MODEL = Outcome(
-    phase="Complete",
     claim="support-671b-storage",
     model_path="runs/ml/support-671b/3f2a9c1b/merged",
     complete=True,

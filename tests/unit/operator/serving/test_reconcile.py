@@ -23,8 +23,8 @@ Builder = Callable[..., ModelDeployment]
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CONFIG = Config(images=Images(server="server:test"))
 PATH = "runs/default/faq/3f2a9c1b/merged"
-READY = Outcome(phase="Complete", claim="shared", model_path=PATH, complete=True)
-TRAINING = Outcome(phase="Training", claim="shared")
+READY = Outcome(claim="shared", model_path=PATH, complete=True)
+TRAINING = Outcome(claim="shared", standing="The train stage runs")
 UNSCHEDULABLE = [{"type": "PodScheduled", "status": "False", "message": "0/5 nodes are available"}]
 QUOTA = refused_pods("exceeded quota: gpus", datetime(2026, 1, 1, tzinfo=UTC))
 CRASH = Termination(exit_code=1, reason="Failed", message="no memory")
@@ -66,11 +66,11 @@ def server_of(plan: Plan) -> Manifest:
             None,
             "FineTuneJobNotComplete",
             "False",
-            "Waits for FineTuneJob faq to be Complete; it is Training",
+            "Waits for FineTuneJob faq to be Complete: The train stage runs",
             id="it waits",
         ),
         pytest.param(
-            Outcome(phase="Failed", claim="shared", failure="It broke"),
+            Outcome(claim="shared", failure="It broke"),
             None,
             "Failed",
             "True",
@@ -143,7 +143,7 @@ def server_of(plan: Plan) -> Manifest:
             observing.server(updated=1, ready=1),
             "Available",
             "False",
-            "Waits for FineTuneJob faq to be Complete; it is Training",
+            "Waits for FineTuneJob faq to be Complete: The train stage runs",
             id="an older model is served meanwhile",
         ),
     ],
@@ -262,7 +262,7 @@ def adapters(*specs: dict[str, str]) -> dict[str, Any]:
     return {"adapters": [{"name": f"a{number}", **spec} for number, spec in enumerate(specs)]}
 
 
-TRAINED = Outcome(phase="Merging", claim="shared", adapter_path="runs/default/tone/1/adapter", rank=48)
+TRAINED = Outcome(claim="shared", adapter_path="runs/default/tone/1/adapter", rank=48)
 
 
 def test_adapters_of_jobs_and_of_folders(deployment: Builder) -> None:
@@ -284,7 +284,7 @@ def test_adapters_of_jobs_and_of_folders(deployment: Builder) -> None:
         pytest.param(None, "FineTuneJobNotFound", "False", id="no job"),
         pytest.param(TRAINING, "AdapterNotTrained", "False", id="it waits"),
         pytest.param(
-            Outcome(phase="Failed", claim="shared", failure="It broke"),
+            Outcome(claim="shared", failure="It broke"),
             "FineTuneJobFailed",
             "True",
             id="the job failed",

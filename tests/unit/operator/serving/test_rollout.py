@@ -43,7 +43,7 @@ class FakeCluster:
     def reconcile(self) -> Plan:
         servers = [child for ref, child in self.children.items() if ref.kind == "Deployment"]
         path = f"runs/{self.run}/merged"
-        model = Outcome(phase="Complete", claim="shared", model_path=path, complete=True)
+        model = Outcome(claim="shared", model_path=path, complete=True)
         observed = Observed(
             children=observing.children(self.children.values()),
             jobs={"faq": model},
