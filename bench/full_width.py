@@ -88,7 +88,8 @@ def main() -> int:
         "leftOut": [name for name in MEASUREMENTS if name not in measured],
     }
     report = write_report("full-width", figures, packages=PACKAGES)
-    report.with_name(f"{report.stem}-loss.svg").write_text(loss_drawing(measured))
+    if drawing := loss_drawing(measured):
+        report.with_name(f"{report.stem}-loss.svg").write_text(drawing)
     return 0
 
 

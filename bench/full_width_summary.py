@@ -12,45 +12,79 @@ FLOAT8 = "trainer, FP8 products, batch"
 
 
 def summary(measured: dict[str, Any], matmul_teraflops: float) -> dict[str, Any]:
-    """Ratios to PEFT's best, as the issue asks for them."""
+    """Ratios to PEFT's best, as the issue asks for them; what was left out or failed gives none."""
     done = {name: result for name, result in measured.items() if "failed" not in result}
-    ours = {name: result for name, result in done.items() if name.startswith("trainer, batch")}
-    peft = {name: result for name, result in done.items() if name.startswith("PEFT")}
-    float8 = {name: result for name, result in done.items() if name.startswith(FLOAT8)}
-    best, best_float8, peers_best = (
-        max(side, key=lambda name: side[name]["tokensPerSecond"]) for side in (ours, float8, peft)
-    )
-    at_two, peft_at_two = done["trainer, batch 2"], done["PEFT, batch 2"]
-    curves = {side: done[f"loss, {side}"]["losses"] for side in COLORS}
-    losses = [curves[side] for side in COMPARED]
+    best, best_float8, peers_best = (_fastest(done, side) for side in ("trainer, batch", FLOAT8, "PEFT, "))
+    ratios = {
+        "speedOverPeftBest": (best, peers_best, "tokensPerSecond"),
+        "speedOverPeftAtBatch2": ("trainer, batch 2", "PEFT, batch 2", "tokensPerSecond"),
+        "float8SpeedOverPeftBest": (best_float8, peers_best, "tokensPerSecond"),
+        "float8ProductsMemoryOverBfloat16": (f"{FLOAT8} 2", "trainer, batch 2", "peakGiB"),
+        "memoryOverPeftAtBatch2": ("trainer, batch 2", "PEFT, batch 2", "peakGiB"),
+        "float8MemoryOverBfloat16": ("trainer, float8, batch 2", "trainer, batch 2", "peakGiB"),
+        "float8MemoryOverPeft": ("trainer, float8, batch 2", "PEFT, batch 2", "peakGiB"),
+    }
     return {
-        "best": best,
-        "bestTokensPerSecond": ours[best]["tokensPerSecond"],
-        "peftBest": peers_best,
-        "peftBestTokensPerSecond": peft[peers_best]["tokensPerSecond"],
-        "speedOverPeftBest": _ratio(ours[best], peft[peers_best], "tokensPerSecond"),
-        "speedOverPeftAtBatch2": _ratio(at_two, peft_at_two, "tokensPerSecond"),
-        "float8Best": best_float8,
-        "float8BestTokensPerSecond": float8[best_float8]["tokensPerSecond"],
-        "float8SpeedOverPeftBest": _ratio(float8[best_float8], peft[peers_best], "tokensPerSecond"),
-        "float8ProductsMemoryOverBfloat16": _ratio(done[f"{FLOAT8} 2"], at_two, "peakGiB"),
-        "shareOfMatmulRate": round(ours[best]["tokensPerSecond"] * FLOP_A_TOKEN / 1e12 / matmul_teraflops, 3),
-        "memoryOverPeftAtBatch2": _ratio(at_two, peft_at_two, "peakGiB"),
-        "float8MemoryOverBfloat16": _ratio(done["trainer, float8, batch 2"], at_two, "peakGiB"),
-        "float8MemoryOverPeft": _ratio(done["trainer, float8, batch 2"], peft_at_two, "peakGiB"),
-        "checkpointBytes": at_two["checkpoints"]["bytes"],
-        "longestStallSeconds": at_two["checkpoints"]["longestStallSeconds"],
-        "lossMeanDifference": round(
-            sum(abs(a - b) for a, b in zip(*losses, strict=True)) / len(losses[0]), 4
-        ),
-        "lossOfLast20Steps": {side: round(sum(curve[-20:]) / 20, 4) for side, curve in curves.items()},
+        **_speed("best", done, best),
+        **_speed("peftBest", done, peers_best),
+        **_speed("float8Best", done, best_float8),
+        **{
+            name: round(done[one][figure] / done[other][figure], 3)
+            for name, (one, other, figure) in ratios.items()
+            if one in done and other in done
+        },
+        **_of_our_best(done, best, matmul_teraflops),
+        **_of_losses(done),
     }
 
 
+def _fastest(done: dict[str, Any], side: str) -> str:
+    """The measurement of most tokens a second among those whose name begins so; none: an empty name."""
+    names = [name for name in done if name.startswith(side)]
+    return max(names, key=lambda name: float(done[name]["tokensPerSecond"]), default="")
+
+
+def _speed(figure: str, done: dict[str, Any], name: str) -> dict[str, Any]:
+    if not name:
+        return {}
+    return {figure: name, f"{figure}TokensPerSecond": done[name]["tokensPerSecond"]}
+
+
+def _of_our_best(done: dict[str, Any], best: str, matmul_teraflops: float) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    if best:
+        rate = done[best]["tokensPerSecond"] * FLOP_A_TOKEN / 1e12
+        figures["shareOfMatmulRate"] = round(rate / matmul_teraflops, 3)
+    if checkpoints := done.get("trainer, batch 2", {}).get("checkpoints"):
+        figures["checkpointBytes"] = checkpoints["bytes"]
+        figures["longestStallSeconds"] = checkpoints["longestStallSeconds"]
+    return figures
+
+
+def _of_losses(done: dict[str, Any]) -> dict[str, Any]:
+    curves = _curves(done)
+    figures: dict[str, Any] = {}
+    if all(side in curves for side in COMPARED):
+        losses = [curves[side] for side in COMPARED]
+        difference = sum(abs(a - b) for a, b in zip(*losses, strict=True)) / len(losses[0])
+        figures["lossMeanDifference"] = round(difference, 4)
+    if curves:
+        last = {side: round(sum(curve[-20:]) / 20, 4) for side, curve in curves.items()}
+        figures["lossOfLast20Steps"] = last
+    return figures
+
+
+def _curves(measured: dict[str, Any]) -> dict[str, list[float]]:
+    results = {side: measured.get(f"loss, {side}", {}) for side in COLORS}
+    return {side: result["losses"] for side, result in results.items() if "losses" in result}
+
+
 def loss_drawing(measured: dict[str, Any]) -> str:
-    """An SVG of the losses over the steps."""
-    curves = {side: measured[f"loss, {side}"]["losses"] for side in COLORS}
-    steps, top = len(curves["trainer"]), max(map(max, curves.values()))
+    """An SVG of the losses over the steps; empty where none was measured."""
+    curves = _curves(measured)
+    if not curves:
+        return ""
+    steps, top = max(map(len, curves.values())), max(map(max, curves.values()))
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
         'font-size="12"><rect width="100%" height="100%" fill="white"/>'
@@ -72,7 +106,3 @@ def loss_drawing(measured: dict[str, Any]) -> str:
 
 def _height(loss: float, top: float) -> float:
     return round(HEIGHT - MARGIN - loss * (HEIGHT - 2 * MARGIN) / top, 1)
-
-
-def _ratio(one: dict[str, Any], other: dict[str, Any], figure: str) -> float:
-    return round(one[figure] / other[figure], 3)
