@@ -15,8 +15,8 @@ RULES_OBEYED = {"rules": "obeyed"}
 class ApiModel(BaseModel):
     """snake_case in Python, camelCase in YAML; unknown fields and wrong types are errors.
 
-    Strict, as the API server is: `steps: "200"` is no integer. An attribute's docstring is its description
-    in the CRD, and `rules` are its cross-field rules in CEL.
+    Strict, as the API server is: `steps: "200"` is no integer. An attribute's docstring, and its default, are
+    its description in the CRD, and `rules` are its cross-field rules in CEL.
     """
 
     model_config = ConfigDict(
@@ -63,9 +63,12 @@ class ApiModel(BaseModel):
     def __get_pydantic_json_schema__(
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        """Return the schema with the rules in it, and the defaults that they read."""
+        """Return the schema with the rules in it, the defaults that they read, and those that people read."""
         json_schema = handler(schema)
         target = handler.resolve_ref_schema(json_schema)
+        for field in target.get("properties", {}).values():
+            if "description" in field and (written := _as_written(field.get("default"))):
+                field["description"] += f" Default: {written}."
         for name, default in cls._default_objects().items():
             target["properties"][name]["default"] = default
         if cls.rules:
@@ -89,3 +92,18 @@ class ApiModel(BaseModel):
     def to_dict(self) -> dict[str, Any]:
         """Return the object as it stands in YAML: camelCase, defaults included, nothing that is unset."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _as_written(default: Any) -> str:
+    """Return a default as it stands in YAML; nothing of one that is empty, or that other fields decide."""
+    match default:
+        case None | [] | {} | "":
+            return ""
+        case bool():
+            return str(default).lower()
+        case float():
+            return f"{default:g}"
+        case list():
+            return f"[{', '.join(map(str, default))}]"
+        case _:
+            return str(default)

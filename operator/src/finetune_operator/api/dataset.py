@@ -25,27 +25,27 @@ class Dataset(ApiModel):
     """auto: recognised by the first row's keys, and named in the data report. chat: OpenAI's `messages`.
     sharegpt: `conversations` of `from` and `value`. alpaca: `instruction`, `input` and `output`.
     prompt-completion: `prompt` and `completion`. text: `text`, and all of it is learned; of the others only
-    what the assistant writes. Default: auto."""
+    what the assistant writes."""
 
     train: TrainedTurns = "all"
     """Which of the assistant's turns are learned. all: every one after the first user's turn, but for those
     with `weight: 0` or `train: false`. last: the last one. weighted: only those with `weight: 1` or
-    `train: true`. Default: all."""
+    `train: true`."""
 
     thoughts: Thoughts = "template"
     """template: thoughts are where the chat template writes them; one that it strips from a learned turn is
     an error. keep: a learned turn is written whole after the prompt that a server would send for it, in a
-    document of its own where the template changes it later. Default: template."""
+    document of its own where the template changes it later."""
 
     ignore_columns: Annotated[list[ColumnName], Field(max_length=64)] = []
     """Keys of a row, or of a message in it, that are known to be unused. Any other key that nothing uses is
-    an error. Default: none."""
+    an error."""
 
     split: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+$", max_length=128)] = "train"
-    """The split, where files or folders are named after splits. Default: train."""
+    """The split, where files or folders are named after splits."""
 
     validation_share: Annotated[float, Field(ge=0, le=0.5)] = 0.0
-    """The share of the data, 0 to 0.5, that is held out to measure the validation loss. Default: 0."""
+    """The share of the data, 0 to 0.5, that is held out to measure the validation loss."""
 
 
 class DatasetSpec(Dataset):

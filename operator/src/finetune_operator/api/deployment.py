@@ -72,13 +72,13 @@ class RolloutSpec(ApiModel):
     """How new pods replace old ones."""
 
     max_surge: IntOrPercentage = 0
-    """Pods above replicas while rolling. Default: 0, as spare GPUs are rare."""
+    """Pods above replicas while rolling; spare GPUs are rare."""
 
     max_unavailable: IntOrPercentage = 1
-    """Pods below replicas while rolling. Default: 1."""
+    """Pods below replicas while rolling."""
 
     rollback: bool = True
-    """Go back to the last pods that were available when new ones are not ready in time. Default: true."""
+    """Go back to the last pods that were available when new ones are not ready in time."""
 
     progress_deadline_seconds: Annotated[int, Field(ge=60, le=2**31 - 1)] | None = None
     """Seconds a rollout may stand still before it counts as failed. Default: 600 more than loading
@@ -98,32 +98,32 @@ class ServingSpec(ApiModel):
     """How a model is served."""
 
     replicas: Annotated[int, Field(ge=0, le=1024)] = 1
-    """Servers, each with the whole model. Default: 1."""
+    """Servers, each with the whole model."""
 
     tensor_parallel_size: Annotated[int, Field(ge=1, le=64)] = 1
-    """GPUs that share every layer; 8 for DeepSeek-V3 on 8 x H200. Default: 1."""
+    """GPUs that share every layer; 8 for DeepSeek-V3 on 8 x H200."""
 
     pipeline_parallel_size: Annotated[int, Field(ge=1, le=64)] = 1
-    """Groups of layers, each on its own GPUs. Default: 1."""
+    """Groups of layers, each on its own GPUs."""
 
     data_parallel_size: Annotated[int, Field(ge=1, le=64)] = 1
     """Copies of attention and dense layers, each on GPUs of its own, with a share of the requests and of the
     experts; 8 with tensorParallelSize 1 gives DeepSeek-V3 on 8 GPUs eight KV caches instead of the same one
-    eight times. Default: 1."""
+    eight times."""
 
     device: Device = "gpu"
-    """What the server computes on: gpu, or cpu, which is for debug sizes. Default: gpu."""
+    """What the server computes on: gpu, or cpu, which is for debug sizes."""
 
     gpus: Annotated[int, Field(ge=1, le=64)] | None = None
     """GPUs of each replica. Default: tensorParallelSize x pipelineParallelSize x dataParallelSize; none with
     device cpu."""
 
     gpu_resource_name: DeviceName = "nvidia.com/gpu"
-    """The resource that stands for a GPU. Default: nvidia.com/gpu."""
+    """The resource that stands for a GPU."""
 
     gpu_memory: Quantity | None = None
     """Memory of each GPU, such as 80G: what serving is compared with before it starts. Default: the
-    operator's, 141G."""
+    operator's."""
 
     served_model_name: ServedName | None = None
     """The model's name in the API. Default: the deployment's name."""
@@ -138,14 +138,13 @@ class ServingSpec(ApiModel):
     what has a field of its own, and what names code to run, is refused."""
 
     trust_remote_code: bool = False
-    """Run Python code that comes with the model. Default: false."""
+    """Run Python code that comes with the model."""
 
     api_key_secret_ref: SecretKeyRef | None = None
     """The Secret key that requests must present. Default: the API is open to whoever reaches it."""
 
     termination_grace_period_seconds: Annotated[int, Field(ge=30, le=86400)] = 300
-    """Seconds that open requests have to end when a pod is stopped; one without any stops at once.
-    Default: 300."""
+    """Seconds that open requests have to end when a pod is stopped; one without any stops at once."""
 
     adapters: Annotated[list[AdapterSpec], *listed_by("name"), Field(max_length=64)] = []
     """LoRA adapters served beside the model."""

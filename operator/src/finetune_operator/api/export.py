@@ -35,16 +35,16 @@ class Export(ApiModel):
 
     dtype: ExportDtype = "base"
     """Data type of the merged weights: base (as the base model has them), bfloat16, float8 (128x128 blocks,
-    as DeepSeek-V3 is published) or float16, which overflows on this model family. Default: base."""
+    as DeepSeek-V3 is published) or float16, which overflows on this model family."""
 
     shards: Annotated[int, Field(ge=1, le=1024)] = 1
-    """Pods that merge side by side, each its share of the base's files. Default: 1."""
+    """Pods that merge side by side, each its share of the base's files."""
 
     verify: bool = True
-    """Compare the merged model with the adapter on the base before it is released. Default: true."""
+    """Compare the merged model with the adapter on the base before it is released."""
 
     adapter_only: bool = False
-    """Stop at the adapter, in PEFT format, and merge nothing. Default: false."""
+    """Stop at the adapter, in PEFT format, and merge nothing."""
 
     push: PushTarget | None = None
     """Send the merged model to a registry, a bucket or a hub once it is released. Default: it stays in the

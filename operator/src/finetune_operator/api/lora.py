@@ -20,21 +20,21 @@ class LoraSpec(ApiModel):
     """LoRA (Hu et al. 2021): W + (alpha / rank) * B @ A, with W frozen."""
 
     rank: Annotated[int, Field(ge=1, le=1024)] = 16
-    """Rank of the adapter's matrices, 1 to 1024. Default: 16."""
+    """Rank of the adapter's matrices, 1 to 1024."""
 
     alpha: Annotated[float, Field(gt=0, le=65536)] = 32.0
-    """Scale of the adapter: its delta is multiplied by alpha / rank. Default: 32."""
+    """Scale of the adapter: its delta is multiplied by alpha / rank."""
 
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Probability of dropping an adapter's input while training, 0 to below 1. Default: 0."""
+    """Probability of dropping an adapter's input while training, 0 to below 1."""
 
     targets: Annotated[list[ModuleName], *Unique, Field(min_length=1, max_length=64)] = ["attention"]
     """What gets an adapter: attention (the MLA projections), served_attention (those of them that vLLM also
     applies unmerged: all but kv_b_proj), mlp (dense and shared experts), experts (routed experts), or module
-    names such as o_proj. Default: [attention]."""
+    names such as o_proj."""
 
     use_rslora: bool = False
-    """Scale by alpha / sqrt(rank) instead (Kalajdzievski 2023), for high ranks. Default: false."""
+    """Scale by alpha / sqrt(rank) instead (Kalajdzievski 2023), for high ranks."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(

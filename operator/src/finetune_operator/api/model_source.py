@@ -20,7 +20,7 @@ class ModelSource(ApiModel):
 
     verify: bool = True
     """Before training, compare the model that is trained with transformers' own on this base: the states of a
-    few tokens after each layer, and their logits. Reads less than a third of a 671B base. Default: true."""
+    few tokens after each layer, and their logits. Reads less than a third of a 671B base."""
 
 
 class ModelSpec(ModelSource):

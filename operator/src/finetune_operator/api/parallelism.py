@@ -16,16 +16,16 @@ class ParallelismSpec(ApiModel):
     """Data-parallel degree; parameters are sharded over it (FSDP). Default: what the others leave."""
 
     tensor: Degree = 1
-    """Tensor-parallel degree. Default: 1."""
+    """Tensor-parallel degree."""
 
     expert: Degree = 1
-    """Expert-parallel degree; it takes its processes from data, context and tensor. Default: 1."""
+    """Expert-parallel degree; it takes its processes from data, context and tensor."""
 
     pipeline: Degree = 1
-    """Pipeline-parallel degree. Default: 1."""
+    """Pipeline-parallel degree."""
 
     context: Degree = 1
-    """Context-parallel degree: a sequence is divided over it. Default: 1."""
+    """Context-parallel degree: a sequence is divided over it."""
 
     @property
     def model_degree(self) -> int:

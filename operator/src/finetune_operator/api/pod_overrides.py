@@ -218,7 +218,7 @@ class PodOverrides(ApiModel):
     """The scheduler that places the pods. Default: the cluster's."""
 
     host_network: bool = False
-    """Use the node's network, where an RDMA fabric asks for it. Default: false."""
+    """Use the node's network, where an RDMA fabric asks for it."""
 
     security_context: FreeObject | None = None
     """The pods' security context, merged over the operator's restricted one."""

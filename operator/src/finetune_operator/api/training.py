@@ -43,10 +43,10 @@ class CheckpointSpec(ApiModel):
     """When the adapter and the optimizer are saved, so that a run can resume."""
 
     interval: Annotated[int, Field(ge=1, le=10_000_000)] = 100
-    """Steps between two checkpoints. Default: 100."""
+    """Steps between two checkpoints."""
 
     keep: Annotated[int, Field(ge=1, le=1000)] = 3
-    """How many of the newest checkpoints stay. Default: 3."""
+    """How many of the newest checkpoints stay."""
 
 
 class TrainingSpec(ApiModel):
@@ -59,47 +59,45 @@ class TrainingSpec(ApiModel):
     """Passes over the training data; parts of one count. Give either steps or epochs."""
 
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-4
-    """Peak learning rate of AdamW. Default: 0.0002."""
+    """Peak learning rate of AdamW."""
 
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Weight decay of AdamW. Default: 0."""
+    """Weight decay of AdamW."""
 
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
-    """Gradients are clipped to this norm. Default: 1."""
+    """Gradients are clipped to this norm."""
 
     warmup_steps: Annotated[int, Field(ge=0, le=10_000_000)] = 0
-    """Steps over which the learning rate rises from 0. Fewer than steps. Default: 0."""
+    """Steps over which the learning rate rises from 0. Fewer than steps."""
 
     schedule: Schedule = "cosine"
-    """How the learning rate falls after the warm-up: constant (not at all), linear or cosine (to 0).
-    Default: cosine."""
+    """How the learning rate falls after the warm-up: constant (not at all), linear or cosine (to 0)."""
 
     sequence_length: Annotated[int, Field(ge=16, le=1_048_576)] = 4096
-    """Tokens in a training sequence. Default: 4096."""
+    """Tokens in a training sequence."""
 
     micro_batch_size: Annotated[int, Field(ge=1, le=65536)] = 1
-    """Sequences a process works on at once. Default: 1."""
+    """Sequences a process works on at once."""
 
     global_batch_size: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
     """Sequences in an optimizer step, over all processes; gradients are accumulated to reach it.
     Default: microBatchSize times the data-parallel degree."""
 
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 1
-    """Seed of the adapter's first values, the data order and dropout. Default: 1."""
+    """Seed of the adapter's first values, the data order and dropout."""
 
     precision: Precision = "bfloat16"
-    """Data type of the frozen base and of the arithmetic. The adapter's own weights stay float32.
-    Default: bfloat16."""
+    """Data type of the frozen base and of the arithmetic. The adapter's own weights stay float32."""
 
     frozen_dtype: Frozen = "precision"
     """How the frozen base is kept in memory: as precision says, or as float8, in blocks of 128 x 128 with a
-    scale each, at half the memory of bfloat16. A base in FP8 then stays as it is, another is rounded to it.
-    Default: precision."""
+    scale each, at half the memory of bfloat16. A base in FP8 then stays as it is, another is rounded to
+    it."""
 
     frozen_arithmetic: Frozen = "precision"
     """What products with a base frozen in FP8 are computed in: as precision says, each weight dequantised for
     each use, or float8, the activations quantised in groups of 128 values as DeepSeek-V3 was trained. Faster;
-    on GPUs of the Hopper generation (H100, H200). Default: precision."""
+    on GPUs of the Hopper generation (H100, H200)."""
 
     recompute: Recompute | None = None
     """What the backward pass computes again, so that the forward pass need not keep it: none, selective

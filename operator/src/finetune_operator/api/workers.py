@@ -15,10 +15,10 @@ class WorkersSpec(ApiModel):
     """One pod a node, and in it one process a GPU."""
 
     nodes: Annotated[int, Field(ge=1, le=1024)] = 1
-    """Pods that train together, each on its own node. Default: 1."""
+    """Pods that train together, each on its own node."""
 
     device: Device = "gpu"
-    """What the processes compute on: gpu, or cpu, which is for debug sizes. Default: gpu."""
+    """What the processes compute on: gpu, or cpu, which is for debug sizes."""
 
     gpus_per_node: Annotated[int, Field(ge=1, le=64)] | None = None
     """GPUs of each pod. Default: 1; none with device cpu."""
@@ -27,18 +27,18 @@ class WorkersSpec(ApiModel):
     """Processes in each pod. Default: one a GPU, or 1 with device cpu."""
 
     gpu_resource_name: DeviceName = "nvidia.com/gpu"
-    """The resource that stands for a GPU. Default: nvidia.com/gpu."""
+    """The resource that stands for a GPU."""
 
     gpu_memory: Quantity | None = None
     """Memory of each GPU, such as 80G: what training is compared with before it starts. Default: the
-    operator's, 141G."""
+    operator's."""
 
     rdma_resource_name: DeviceName | None = None
     """The resource of the RDMA network, such as rdma/hca; one is asked for each pod. Default: none."""
 
     ipc_lock: bool = False
     """Add the capability IPC_LOCK, which RDMA needs where containers may not lock memory (ulimit -l). A
-    namespace with the restricted or the baseline pod-security level refuses it. Default: false."""
+    namespace with the restricted or the baseline pod-security level refuses it."""
 
     pod_overrides: PodOverrides = Field(default_factory=PodOverrides)
     """Overrides of the job's pods."""

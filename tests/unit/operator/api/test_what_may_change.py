@@ -91,3 +91,11 @@ def test_the_rules_are_of_the_fields_that_are_refused() -> None:
 def test_the_run_file_says_the_batch_that_the_spec_left_to_the_workers(job: Build) -> None:
     workers = {"nodes": 2, "gpusPerNode": 4}
     assert build_run_file(FineTuneJob.model_validate(job(workers=workers))).training.global_batch_size == 8
+
+
+def test_a_number_is_one_value_however_it_is_written(job: Build) -> None:
+    """JSON has one kind of number, and who writes a manifest back may write 1 for 1.0."""
+    lora = [{"lora": {"alpha": alpha}} for alpha in (64, 64.0)]
+    one, other = (spec_of(job(**spec)) for spec in lora)
+    assert run_of(one) == run_of(other)
+    assert refused_changes(one.to_dict(), other.to_dict()) == []
