@@ -16,6 +16,14 @@ images:
 imagePullPolicy: {{ .Values.imagePullPolicy }}
 gpuMemory: {{ .Values.gpuMemory | quote }}
 gpusPerNode: {{ .Values.gpusPerNode }}
+egress:
+  httpProxy: {{ .Values.egress.httpProxy | quote }}
+  httpsProxy: {{ .Values.egress.httpsProxy | quote }}
+  noProxy: {{ .Values.egress.noProxy | quote }}
+  hubEndpoint: {{ .Values.egress.hubEndpoint | quote }}
+  caBundle:
+    configMap: {{ .Values.egress.caBundle.configMap | quote }}
+    key: {{ .Values.egress.caBundle.key | quote }}
 progressFrom:
   - namespaceSelector:
       matchLabels:

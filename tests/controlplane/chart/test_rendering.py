@@ -121,6 +121,8 @@ def test_every_image_comes_from_the_values() -> None:
         "imagePullPolicy=Always",
         "gpuMemory=80G",
         "gpusPerNode=4",
+        "egress.httpsProxy=http://proxy:3128",
+        "egress.caBundle.configMap=trusted",
     )
     assert config(objects) == {
         "images": {
@@ -131,6 +133,13 @@ def test_every_image_comes_from_the_values() -> None:
         "imagePullPolicy": "Always",
         "gpuMemory": "80G",
         "gpusPerNode": 4,
+        "egress": {
+            "httpProxy": "",
+            "httpsProxy": "http://proxy:3128",
+            "noProxy": "",
+            "hubEndpoint": "",
+            "caBundle": {"configMap": "trusted", "key": "ca.crt"},
+        },
         "progressFrom": [
             {
                 "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": NAMESPACE}},

@@ -83,6 +83,8 @@ def test_every_property_is_described_and_no_other_is_taken() -> None:
         pytest.param("prometheusRule.noProgressMinutes", 0, id="no minutes"),
         pytest.param("podLabels", {"a": 1}, id="label that is no string"),
         pytest.param("resources.limit", {}, id="misspelt resources"),
+        pytest.param("egress.httpsProxy", "proxy:3128", id="proxy without a scheme"),
+        pytest.param("egress.caBundle.secret", "trusted", id="CA bundle of a Secret"),
     ],
 )  # fmt: skip
 def test_wrong_values_are_refused(path: str, value: Any) -> None:
@@ -100,6 +102,8 @@ def test_wrong_values_are_refused(path: str, value: Any) -> None:
         pytest.param("env", [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}], id="proxy"),
         pytest.param("resources.limits", {"cpu": 1, "memory": "1Gi"}, id="number as a quantity"),
         pytest.param("serviceMonitor.enabled", True, id="service monitor"),
+        pytest.param("egress.httpsProxy", "http://user:key@proxy.example:3128", id="egress by a proxy"),
+        pytest.param("egress.caBundle.configMap", "trusted", id="CA bundle"),
     ],
 )  # fmt: skip
 def test_right_values_are_taken(path: str, value: Any) -> None:

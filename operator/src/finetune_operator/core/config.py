@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
+from finetune_operator.core.egress import Egress
 from finetune_operator.core.objects import Manifest
 
 _REGISTRY = "ghcr.io/finetune-operator"
@@ -28,5 +29,7 @@ class Config:
     """Of a GPU whose spec does not say; an H200's."""
     gpus_per_node: int = 8
     """Of the largest node: a pod that asks for more is never started."""
+    egress: Egress = field(default_factory=Egress)
+    """The way out of the cluster."""
     progress_from: tuple[Manifest, ...] = ()
     """Who may ask a stage for its progress, as peers of a NetworkPolicy: the operator. Empty: everybody."""

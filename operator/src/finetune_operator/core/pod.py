@@ -120,7 +120,7 @@ def build_container(spec: ContainerSpec, overrides: PodOverrides) -> Manifest:
         "resources": without_empty(
             {
                 "requests": _requests(spec, resources),
-                "limits": {**resources.get("limits", {}), **spec.limits},
+                "limits": {**spec.limits, **resources.get("limits", {})},
             }
         ),
         "volumeMounts": [*spec.mounts, *_SCRATCH_MOUNTS],

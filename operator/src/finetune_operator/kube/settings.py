@@ -10,6 +10,7 @@ from finetune_operator.api.base import ApiModel
 from finetune_operator.api.field_errors import field_errors
 from finetune_operator.api.formats import FreeObject, Quantity
 from finetune_operator.core.config import Config, Images
+from finetune_operator.core.egress import Egress
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 _DEFAULTS = Config()
@@ -26,6 +27,47 @@ class ImagesSettings(ApiModel):
 
     server: str = _DEFAULTS.images.server
     """vLLM."""
+
+
+class CaBundleSettings(ApiModel):
+    """Whom pods trust, beside or instead of what their images trust."""
+
+    config_map: str = ""
+    """A ConfigMap that is in every namespace with jobs; none when empty."""
+
+    key: str = _DEFAULTS.egress.ca_key
+    """Its key with the certificates, in PEM: all that are to be trusted."""
+
+
+class EgressSettings(ApiModel):
+    """The way out of the cluster, for every pod of every stage and server."""
+
+    http_proxy: str = ""
+    """HTTP_PROXY."""
+
+    https_proxy: str = ""
+    """HTTPS_PROXY."""
+
+    no_proxy: str = ""
+    """NO_PROXY, beside the pod itself and the cluster's Services."""
+
+    hub_endpoint: str = ""
+    """HF_ENDPOINT: a mirror of the Hugging Face hub."""
+
+    ca_bundle: CaBundleSettings = Field(default_factory=CaBundleSettings)
+    """Whom to trust."""
+
+    @property
+    def egress(self) -> Egress:
+        """What the builders need of it."""
+        return Egress(
+            http_proxy=self.http_proxy,
+            https_proxy=self.https_proxy,
+            no_proxy=self.no_proxy,
+            hub_endpoint=self.hub_endpoint,
+            ca_config_map=self.ca_bundle.config_map,
+            ca_key=self.ca_bundle.key,
+        )
 
 
 class PortsSettings(ApiModel):
@@ -63,6 +105,9 @@ class Settings(ApiModel):
     gpus_per_node: Annotated[int, Field(ge=1, le=1024)] = _DEFAULTS.gpus_per_node
     """Of the largest node."""
 
+    egress: EgressSettings = Field(default_factory=EgressSettings)
+    """Proxies, a mirror of the hub, certificate authorities."""
+
     progress_from: list[FreeObject] = Field(default_factory=list)
     """Who may ask the pods for their progress, as peers of a NetworkPolicy; everybody when empty."""
 
@@ -86,6 +131,7 @@ class Settings(ApiModel):
             image_pull_policy=self.image_pull_policy,
             gpu_memory=self.gpu_memory,
             gpus_per_node=self.gpus_per_node,
+            egress=self.egress.egress,
             progress_from=tuple(self.progress_from),
         )
 

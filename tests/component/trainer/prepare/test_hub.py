@@ -223,6 +223,16 @@ def test_a_dataset_is_fetched(volume, hub, copy_base, as_parquet, uri, lines):
     assert json.loads((volume.run / "prepared.json").read_text())["dataset"]["revision"] == COMMIT
 
 
+def test_a_dataset_is_fetched_with_its_own_token(volume, hub, copy_base, monkeypatch):
+    monkeypatch.setenv("HF_DATASET_TOKEN", "hf_of_the_dataset")
+    copy_base()
+    hub.add("datasets/acme/chats", {"train.jsonl": volume.dataset.read_bytes()})
+    volume.document["dataset"]["uri"] = "hf://acme/chats"
+    volume.document["paths"]["dataset"] = "datasets/acme--chats@main"
+    assert main(["prepare", *volume.arguments]) == 0
+    assert hub.tokens == {"Bearer hf_of_the_dataset"}
+
+
 def test_files_that_another_job_fetched_of_the_same_dataset_are_not_read(volume, hub, copy_base):
     copy_base()
     line = volume.dataset.read_bytes().splitlines(keepends=True)[0]

@@ -80,3 +80,51 @@ def test_every_stage_requests_what_it_needs(
 ) -> None:
     (container,) = pod_of(job(**spec), stage)["containers"]
     assert container["resources"]["requests"] == requests
+
+
+MODEL_TOKEN, DATA_TOKEN = {"name": "hub", "key": "model"}, {"name": "hub", "key": "data"}
+
+
+@pytest.mark.parametrize(
+    ("of_model", "of_dataset", "tokens"),
+    [
+        pytest.param(None, None, {}, id="none"),
+        pytest.param(MODEL_TOKEN, None, {"HF_TOKEN": MODEL_TOKEN}, id="the model's opens both"),
+        pytest.param(None, DATA_TOKEN, {"HF_TOKEN": DATA_TOKEN}, id="the dataset's opens both"),
+        pytest.param(MODEL_TOKEN, MODEL_TOKEN, {"HF_TOKEN": MODEL_TOKEN}, id="one for both"),
+        pytest.param(
+            MODEL_TOKEN,
+            DATA_TOKEN,
+            {"HF_TOKEN": MODEL_TOKEN, "HF_DATASET_TOKEN": DATA_TOKEN},
+            id="one each",
+        ),
+    ],
+)
+def test_each_source_has_its_token(
+    job: JobBuilder,
+    of_model: dict[str, str] | None,
+    of_dataset: dict[str, str] | None,
+    tokens: dict[str, dict[str, str]],
+) -> None:
+    model = {
+        "uri": "hf://acme/tiny",
+        "revision": "c0ffee",
+        **({"tokenSecretRef": of_model} if of_model else {}),
+    }
+    dataset = {"uri": "hf://acme/faq", **({"tokenSecretRef": of_dataset} if of_dataset else {})}
+    env = pod_of(job(model=model, dataset=dataset), Stage.PREPARE)["containers"][0]["env"]
+    given = {each["name"]: each["valueFrom"]["secretKeyRef"] for each in env if "valueFrom" in each}
+    assert given == tokens
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        pytest.param({}, {"nvidia.com/gpu": 8, "rdma/hca": 1}, id="ours"),
+        pytest.param({"rdma/hca": 8}, {"nvidia.com/gpu": 8, "rdma/hca": 8}, id="the user's count of rdma"),
+    ],
+)
+def test_the_users_limits_win(job: JobBuilder, limits: dict[str, Any], expected: dict[str, Any]) -> None:
+    workers = {"nodes": 2, "gpusPerNode": 8, "rdmaResourceName": "rdma/hca"}
+    pod = pod_of(job(workers={**workers, "podOverrides": {"resources": {"limits": limits}}}), Stage.TRAIN)
+    assert pod["containers"][0]["resources"]["limits"] == expected

@@ -1,4 +1,4 @@
-"""The Hugging Face hub as a source. HF_ENDPOINT and HF_TOKEN are honoured."""
+"""The Hugging Face hub as a source. HF_ENDPOINT, HF_TOKEN and, of datasets, HF_DATASET_TOKEN are honoured."""
 
 import json
 import logging
@@ -48,7 +48,8 @@ class HubSource:
         self.kind = kind
         self._endpoint = os.environ.get("HF_ENDPOINT")
         # False: without a token of the job's, none of this machine's user either.
-        self._token: str | bool = os.environ.get("HF_TOKEN") or False
+        own = os.environ.get("HF_DATASET_TOKEN") if kind == "dataset" else None
+        self._token: str | bool = own or os.environ.get("HF_TOKEN") or False
         disable_progress_bars()
 
     def list_files(self) -> Listing:

@@ -1,6 +1,7 @@
 """The Job of one attempt of a stage: a single pod, one a node for training, one a shard for merging."""
 
 from dataclasses import dataclass
+from itertools import starmap
 
 from finetune_operator.api.export import PushSpec
 from finetune_operator.api.job import FineTuneJob
@@ -95,7 +96,11 @@ def _pod_template(job: FineTuneJob, names: Names, attempt: Attempt, config: Conf
     pod = PodSpec(
         container=_container(job, names, attempt, config),
         labels=selector,
-        volumes=(claim_volume(names.claim), {"name": "run", "configMap": {"name": names.config_map}}),
+        volumes=(
+            claim_volume(names.claim),
+            {"name": "run", "configMap": {"name": names.config_map}},
+            *config.egress.volumes,
+        ),
         restart_policy="Never",
         grace_seconds=_TRAIN_GRACE_SECONDS if stage is Stage.TRAIN else _GRACE_SECONDS,
         priority_class_name=spec.scheduling.priority_class_name,
@@ -120,13 +125,18 @@ def _container(job: FineTuneJob, names: Names, attempt: Attempt, config: Config)
             *rendezvous,
             *on_gpu,
             *((env_from_field("SHARD_INDEX", COMPLETION_INDEX),) if stage is Stage.MERGE_SHARDS else ()),
+            *starmap(env_var, config.egress.variables.items()),
             *_source_env(job, stage),
             env_var("FINETUNE_PROGRESS_PORT", PROGRESS_PORT),
         ),
         ports=(*((port("rendezvous", RENDEZVOUS_PORT),) if trains else ()), port("progress", PROGRESS_PORT)),
         requests=_host_needs(job, stage).requests,
         limits=_devices(job) if trains else {},
-        mounts=(claim_mount(), {"name": "run", "mountPath": RUN_FOLDER, "readOnly": True}),
+        mounts=(
+            claim_mount(),
+            {"name": "run", "mountPath": RUN_FOLDER, "readOnly": True},
+            *config.egress.mounts,
+        ),
         added_capabilities=("IPC_LOCK",) if trains and workers.ipc_lock else (),
         overridable_resources=trains,
     )
@@ -154,8 +164,15 @@ def _source_env(job: FineTuneJob, stage: Stage) -> tuple[Manifest, ...]:
         return _push_env(job.spec.export.push)
     if stage is not Stage.PREPARE:
         return (env_var("HF_HUB_OFFLINE", 1),)
-    token = job.spec.model.token_secret_ref or job.spec.dataset.token_secret_ref
-    return (env_from_secret("HF_TOKEN", token),) if token else ()
+    return _hub_env(job.spec.model.token_secret_ref, job.spec.dataset.token_secret_ref)
+
+
+def _hub_env(of_model: SecretKeyRef | None, of_dataset: SecretKeyRef | None) -> tuple[Manifest, ...]:
+    """Return the tokens of the hub. One that is given alone opens both; the dataset's own is its alone."""
+    tokens = {"HF_TOKEN": of_model or of_dataset}
+    if of_model and of_dataset and of_dataset != of_model:
+        tokens["HF_DATASET_TOKEN"] = of_dataset
+    return tuple(env_from_secret(name, token) for name, token in tokens.items() if token)
 
 
 def _push_env(push: PushSpec | None) -> tuple[Manifest, ...]:

@@ -1,5 +1,7 @@
 """The Deployment of vLLM."""
 
+from itertools import starmap
+
 from finetune_operator.api.deployment import ModelDeployment
 from finetune_operator.core.capacity.host import serving_needs
 from finetune_operator.core.config import Config
@@ -38,7 +40,7 @@ def desired_deployment(deployment: ModelDeployment, model: ServedModel, config: 
     pod = PodSpec(
         container=_container(deployment, model, config),
         labels=selector(deployment),
-        volumes=(claim_volume(model.claim, read_only=True),),
+        volumes=(claim_volume(model.claim, read_only=True), *config.egress.volumes),
         grace_seconds=spec.termination_grace_period_seconds,
     )
     return {
@@ -64,13 +66,13 @@ def _container(deployment: ModelDeployment, model: ServedModel, config: Config) 
         image_pull_policy=config.image_pull_policy,
         command=_COMMAND,
         args=_args(deployment, model),
-        env=_env(deployment),
+        env=(*starmap(env_var, config.egress.variables.items()), *_env(deployment)),
         ports=(port("http", HTTP_PORT),),
         requests=serving_needs(
             gpus, processes=spec.tensor_parallel_size, model_bytes=model.size_bytes
         ).requests,
         limits={spec.gpu_resource_name: gpus} if gpus else {},
-        mounts=(claim_mount(read_only=True),),
+        mounts=(claim_mount(read_only=True), *config.egress.mounts),
         hooks={
             **probes(startup_seconds(model.size_bytes, gpus)),
             "lifecycle": {"preStop": {"sleep": {"seconds": _UNLISTED_SECONDS}}},
