@@ -1,4 +1,4 @@
-"""Failures a user can act on: reason, one line, remedy, and the exit code of `contract/exit-codes.json`."""
+"""Failures a user can act on: a reason of `contract/reasons.json`, one line, remedy, and the exit code."""
 
 import errno
 import json
@@ -33,7 +33,7 @@ class Reason(StrEnum):
     PUSH_FORBIDDEN = "PushForbidden"
     PUSH_FAILED = "PushFailed"
     STORAGE_FULL = "StorageFull"
-    STORAGE_ERROR = "StorageError"
+    STORAGE_FAILED = "StorageFailed"
     OUT_OF_MEMORY = "OutOfMemory"
     STOPPED = "Stopped"
 
@@ -53,7 +53,7 @@ EXIT_CODES = {
     Reason.PUSH_FORBIDDEN: ExitCode.CONFIGURATION,
     Reason.PUSH_FAILED: ExitCode.COMMUNICATION,
     Reason.STORAGE_FULL: ExitCode.STORAGE,
-    Reason.STORAGE_ERROR: ExitCode.STORAGE,
+    Reason.STORAGE_FAILED: ExitCode.STORAGE,
     Reason.OUT_OF_MEMORY: ExitCode.OUT_OF_MEMORY,
     Reason.STOPPED: ExitCode.STOPPED,
 }
@@ -108,7 +108,7 @@ def _storage_failure(error: OSError) -> Failure:
             "Free space or enlarge the volume, then run the same command: finished shards are kept",
         )
     return Failure(
-        Reason.STORAGE_ERROR,
+        Reason.STORAGE_FAILED,
         f"{where}{error.strerror or error}",
         "Check the volume and run the same command again",
     )

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import socket
 import threading
@@ -12,6 +13,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
+# As contract/metrics.json has them.
+METRICS = {
+    "finetune_step": "Steps done",
+    "finetune_total_steps": "Steps in all",
+    "finetune_eta_seconds": "Estimated seconds to the end of the stage",
+}
 
 logger = logging.getLogger(__name__)
 
@@ -26,18 +34,19 @@ class Progress:
         self._start = (0, 0.0)
         registry = CollectorRegistry()
         self.registry = registry
-        self._step = Gauge("finetune_stage_step", "Steps done", ["stage"], registry=registry).labels(stage)
-        self._steps = Gauge("finetune_stage_steps", "Steps in all", ["stage"], registry=registry).labels(
-            stage
-        )
+        self._gauges = {
+            name: Gauge(name, text, ["stage"], registry=registry).labels(stage)
+            for name, text in METRICS.items()
+        }
 
     def advance(self, done: int, total: int) -> None:
         """Say how many steps are done, of how many."""
         if self._done is None:
             self._start = (done, time.monotonic())
         self._done, self._total = done, total
-        self._step.set(done)
-        self._steps.set(total)
+        self._gauges["finetune_step"].set(done)
+        self._gauges["finetune_total_steps"].set(total)
+        self._gauges["finetune_eta_seconds"].set(self._eta_seconds() or math.nan)
 
     def to_json(self) -> dict[str, Any]:
         """The answer of GET /progress."""

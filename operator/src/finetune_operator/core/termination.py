@@ -1,4 +1,4 @@
-"""How a container ended: the exit codes of contract/exit-codes.json and the line of the termination log."""
+"""How a container ended: an exit code and a reason of contract/, and the line of the termination log."""
 
 import json
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ OUT_OF_HOST_MEMORY = "OutOfHostMemory"
 EVICTED = "Evicted"
 """The kubelet ended the pod, as its node had too little memory, disk or process ids."""
 
-_REASONS = {
+DEFAULT_REASONS = {
     ExitCode.CONFIGURATION: "ConfigurationInvalid",
     ExitCode.DATA: "DataInvalid",
     ExitCode.OUT_OF_MEMORY: "OutOfMemory",
@@ -42,6 +42,7 @@ _REASONS = {
     ExitCode.KILLED: "Killed",
     ExitCode.STOPPED: "Stopped",
 }
+"""What an exit code stands for, where no line says more; contract/reasons.json has all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,9 @@ class Termination:
 
 def parse_termination(exit_code: int, log: str, finished_at: datetime | None = None) -> Termination:
     """Return how a container ended; a log that is not the contract's JSON line is the message itself."""
-    default_reason = _REASONS.get(ExitCode(exit_code), "Failed") if exit_code in set(ExitCode) else "Failed"
+    default_reason = (
+        DEFAULT_REASONS.get(ExitCode(exit_code), "Failed") if exit_code in set(ExitCode) else "Failed"
+    )
     last = log.strip().splitlines()[-1] if log.strip() else ""
     try:
         line = json.loads(last)
