@@ -155,13 +155,17 @@ class Controller:
         try:
             written = await self._server.apply_status(parent.ref, parent.uid, status)
         except ApiException as refused:
-            if refused.status not in (404, _CONFLICT):
+            if refused.status not in (404, _CONFLICT) or await self._is_there(parent):
                 raise
             self._cache.drop(parent)  # it is gone, or another one of its name: that one has its own event
             return
         # What it said of itself it knows, but not a spec that was changed meanwhile.
         is_known = written["metadata"]["generation"] == parent.generation
         self._take(observe(written), but=parent.ref if is_known else None)
+
+    async def _is_there(self, parent: ObservedParent) -> bool:
+        there = await self._server.get(parent.ref)
+        return there is not None and there["metadata"]["uid"] == parent.uid
 
     async def _refuse(self, parent: ObservedParent, plan: Plan, refusal: Refusal, now: datetime) -> None:
         said = is_said(parent, refusal)

@@ -14,6 +14,9 @@ from finetune_operator.core.observed.job import ObservedJob
 from finetune_operator.core.observed.object import ObservedObject
 from finetune_operator.core.observed.pod import ObservedPod
 
+# Deletions of the last minutes at the API server's own pace; a request of ours takes half a minute at most.
+_GONE_KEPT = 20_000
+
 _Component = tuple[str, str, str]
 _Key = TypeVar("_Key")
 _Observed = TypeVar("_Observed", bound=ObservedObject)
@@ -27,11 +30,15 @@ class Cache:
         self._owned: defaultdict[str, set[Ref]] = defaultdict(set)
         self._components: defaultdict[_Component, set[Ref]] = defaultdict(set)
         self._delayed: set[Ref] = set()
+        self._gone: dict[str, None] = {}
 
     def put(self, obj: ObservedObject) -> bool:
-        """Take an object, unless a newer one is there; return whether it says anything new to a reconcile."""
+        """Take an object, unless a newer one is there; return whether it says anything new to a reconcile.
+
+        The answer to a request of ours may come after the word of the object's end: it is not taken then.
+        """
         before = self._objects.get(obj.ref)
-        if before is not None and before.version >= obj.version:
+        if obj.uid in self._gone or (before is not None and before.version >= obj.version):
             return False
         if before is not None:
             self._forget(before)
@@ -45,6 +52,10 @@ class Cache:
 
     def drop(self, obj: ObservedObject) -> None:
         """Forget an object that was deleted, unless another one of its name is there by now."""
+        if obj.uid:
+            self._gone[obj.uid] = None
+            if len(self._gone) > _GONE_KEPT:
+                del self._gone[next(iter(self._gone))]
         before = self._objects.get(obj.ref)
         if before is not None and before.uid == obj.uid:
             self._forget(before)

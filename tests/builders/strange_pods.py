@@ -1,0 +1,172 @@
+"""Pods that answer GET /progress as they like: junk, errors, silence, trickles; on a simulated clock."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from random import Random
+from typing import Any
+
+import httpx
+
+from finetune_operator.api.status import ProgressStatus
+from finetune_operator.core.objects import Manifest
+from finetune_operator.core.observed.cache import Cache
+from finetune_operator.core.observed.kinds import observe
+from finetune_operator.kube.progress import ProgressPoller
+
+_ERRORS = (
+    httpx.ConnectError,
+    httpx.ReadError,
+    httpx.RemoteProtocolError,
+    httpx.ReadTimeout,
+    httpx.PoolTimeout,
+    httpx.InvalidURL,
+    UnicodeDecodeError,
+    ConnectionResetError,
+    RecursionError,
+    ValueError,
+)
+_VALUES: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    0,
+    3,
+    2**70,
+    1.5,
+    1e308,
+    float("nan"),
+    "",
+    "train",
+    "\ud800",
+    [],
+    [[]],
+    {},
+)
+_FIELDS = (
+    "stage",
+    "step",
+    "totalSteps",
+    "loss",
+    "validationLoss",
+    "tokensPerSecond",
+    "etaSeconds",
+    "lastCheckpoint",
+)
+_ADDRESSES = ("10.0.0.1", "fd00::1", "fe80::1%eth0", "x", "127.0.0.1@evil/", "999.1.1.1")
+
+
+class _Body(httpx.AsyncByteStream):
+    def __init__(self, chunks: list[bytes], pause: float) -> None:
+        self._chunks = chunks
+        self._pause = pause
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for chunk in self._chunks:
+            await asyncio.sleep(self._pause)
+            yield chunk
+
+
+class StrangePods(httpx.AsyncBaseTransport):
+    """Whatever is asked; `answers` counts."""
+
+    def __init__(self, draw: Random) -> None:
+        self._draw = draw
+        self.answers = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer, or do not."""
+        self.answers += 1
+        await asyncio.sleep(self._draw.choice((0, 0, 0, 0.5, 3, 3600)))
+        if self._draw.random() < 0.25:
+            raise self._failure()
+        status = self._draw.choice((200, 200, 200, 200, 100, 204, 302, 404, 500))
+        pause = self._draw.choice((0, 0, 0, 0.1, 60))
+        return httpx.Response(status, stream=_Body(self._chunks(), pause), request=request)
+
+    def _failure(self) -> Exception:
+        kind = self._draw.choice(_ERRORS)
+        return UnicodeDecodeError("utf-8", b"x", 0, 1, "junk") if kind is UnicodeDecodeError else kind("junk")
+
+    def _chunks(self) -> list[bytes]:
+        match self._draw.randrange(6):
+            case 0:
+                return [self._draw.randbytes(self._draw.randrange(64))]
+            case 1:
+                return [b"x" * 65536] * 1000
+            case 2:
+                return [b"[" * 60_000]
+            case 3:
+                return []
+            case _:
+                fields = self._draw.sample(_FIELDS, self._draw.randrange(len(_FIELDS) + 1))
+                said = json.dumps({field: self._draw.choice(_VALUES) for field in fields})
+                return [said.encode()]
+
+
+def put_speakers(cache: Cache, draw: Random, number: int, version: int) -> None:
+    """Let so many Jobs run or not, each with a pod that may be asked; those of before are replaced."""
+    for index in range(number):
+        active = draw.random() < 0.9
+        address = draw.choice(_ADDRESSES) if draw.random() < 0.2 else f"10.0.{index // 250}.{index % 250}"
+        for manifest in _job_and_pod(index, version, active, address, draw.randrange(3)):
+            cache.put(observe(manifest))
+
+
+def _job_and_pod(index: int, version: int, active: bool, address: str, pod: int) -> tuple[Manifest, Manifest]:
+    labels = {
+        "finetune.dev/attempt": "0",
+        "finetune.dev/run": "r",
+        "app.kubernetes.io/instance": f"faq-{index}",
+        "app.kubernetes.io/component": "train",
+        "batch.kubernetes.io/job-completion-index": "0",
+    }
+    common = {"namespace": "ml", "labels": labels, "resourceVersion": str(version)}
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": f"faq-{index}", "uid": f"job-{index}"}
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {**common, "name": f"faq-{index}", "uid": f"job-{index}"},
+        "status": {"active": int(active)},
+    }
+    return job, {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            **common,
+            "name": f"faq-{index}-0",
+            "uid": f"pod-{index}-{pod}",
+            "ownerReferences": [owner],
+        },
+        "status": {"phase": "Running", "podIP": address},
+    }
+
+
+async def poll_for_hours(seed: int, hours: float, pods: int) -> tuple[int, int]:
+    """Poll pods that come and go; return how many answers there were, and how many said something new.
+
+    What the poller keeps meanwhile is as much as there are pods, and a status that the API server takes.
+    """
+    draw = Random(seed)
+    cache, strangers, news = Cache(), StrangePods(draw), 0
+
+    def on_change(_: object) -> None:
+        nonlocal news
+        news += 1
+
+    poller = ProgressPoller(cache, on_change)
+    poller._client = httpx.AsyncClient(transport=strangers)
+    task = asyncio.create_task(poller.run())
+    loop = asyncio.get_running_loop()
+    version = 0
+    while loop.time() < hours * 3600:
+        version += 1
+        put_speakers(cache, draw, pods, version)
+        await asyncio.sleep(draw.uniform(1, 300))
+        assert not task.done()
+        assert len(poller._answers) <= pods
+        for answer in poller._answers.values():
+            status = ProgressStatus(**vars(answer.progress)).to_dict()
+            assert json.dumps(status, allow_nan=False, ensure_ascii=False).encode()
+    task.cancel()
+    return strangers.answers, news
