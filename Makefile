@@ -6,7 +6,8 @@ UV := $(ENVS)/uv/bin/uv
 BIN := $(CURDIR)/$(ENVS)/dev/bin
 DEMO := .demo
 
-.PHONY: demo test unit component programs controlplane kueue-program kueue chain cluster cluster-down lint format generate bench lock envs clean
+.PHONY: demo test unit component programs controlplane kueue-program kueue images image-base \
+  chain cluster cluster-down lint format generate bench lock envs clean
 
 # --- environments: one a lock file, installed by hash -------------------------------------------------
 
@@ -34,6 +35,7 @@ lock: | $(UV)
 	$(UV) $(compile) requirements/dev.in $(foreach m,$(members_dev),$(m)/pyproject.toml) -o requirements/dev.txt
 	for member in $(members_dev); do \
 	  $(UV) $(compile) -c requirements/dev.txt $$member/pyproject.toml -o requirements/$$member.txt || exit 1; done
+	$(UV) $(compile) -c requirements/dev.txt requirements/torch.in -o requirements/torch.txt
 	for server in server-cpu server-gpu; do \
 	  $(UV) $(compile) --overrides requirements/$$server.overrides.txt requirements/$$server.in \
 	    -o requirements/$$server.txt || exit 1; done
@@ -96,6 +98,26 @@ cluster: programs
 
 cluster-down: $(ENVS)/dev/.installed
 	$(BIN)/python tests/controlplane/cluster down
+
+# Every image, built and pushed. BUILDER: docker, podman or buildah. BASE: Debian with Python, a public one when empty.
+IMAGES ?= operator trainer converter server
+BUILDER ?= docker
+TAG ?= dev
+images:
+	@[ -n "$(REGISTRY)" ] || { echo "error: no registry. Say where to push: make images REGISTRY=registry.example/finetune"; exit 1; }
+	for image in $(IMAGES); do \
+	  $(BUILDER) build $(BUILD_FLAGS) $(if $(BASE),--build-arg BASE=$(BASE)) \
+	    --file images/$$image/Dockerfile --tag $(REGISTRY)/$$image:$(TAG) . \
+	  && $(BUILDER) push $(PUSH_FLAGS) $(REGISTRY)/$$image:$(TAG) || exit 1; done
+
+# The base of our images where no public one can be had: Debian's own, with its Python.
+image-base:
+	debootstrap --variant=minbase --include=python3-venv,ca-certificates bookworm build/image-base
+	rm -rf build/image-base/var/lib/apt/lists/* build/image-base/var/cache/apt/archives/*.deb build/image-base/var/log/*
+	base=$$(buildah from scratch) && buildah add --quiet $$base build/image-base / \
+	  && buildah config --env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin $$base \
+	  && buildah commit --quiet $$base localhost/image-base && buildah rm $$base
+	rm -rf build/image-base
 
 chain: envs
 	$(BIN)/pytest tests/chain
