@@ -112,6 +112,7 @@ images:
 
 # The base of our images where no public one can be had: Debian's own, with its Python.
 image-base:
+	rm -rf build/image-base
 	debootstrap --variant=minbase --include=python3-venv,ca-certificates bookworm build/image-base
 	rm -rf build/image-base/var/lib/apt/lists/* build/image-base/var/cache/apt/archives/*.deb build/image-base/var/log/*
 	base=$$(buildah from scratch) && buildah add --quiet $$base build/image-base / \
