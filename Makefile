@@ -47,6 +47,7 @@ lint: $(ENVS)/dev/.installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/sizes.py
 	$(BIN)/python -m finetune_operator.api.generate --check
 	$(BIN)/hadolint images/*/Dockerfile
 	$(BIN)/pytest --collect-only --quiet --quiet tests  # every test module finds what it imports

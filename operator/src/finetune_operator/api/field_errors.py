@@ -127,10 +127,10 @@ def _suggestion(model: type[ApiModel], path: Path) -> str:
     """Return what to do about an unknown field: the nearest one there is."""
     owner = _model_at(model, path[:-1])
     names = [field.alias or name for name, field in owner.model_fields.items()] if owner else []
-    return nearest(str(path[-1]), names)
+    return did_you_mean(str(path[-1]), names)
 
 
-def nearest(name: str, names: Sequence[str]) -> str:
+def did_you_mean(name: str, names: Sequence[str]) -> str:
     """Return what to do about a name that is none of these."""
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if near:

@@ -8,7 +8,7 @@ import yaml
 
 from finetune_operator.api import API_VERSION
 from finetune_operator.api.base import ApiModel
-from finetune_operator.api.field_errors import FieldError, field_errors, nearest
+from finetune_operator.api.field_errors import FieldError, did_you_mean, field_errors
 from finetune_operator.api.manifest_yaml import documents, line_of
 from finetune_operator.api.metadata import OBJECT_META
 from finetune_operator.api.resources import RESOURCES
@@ -80,7 +80,7 @@ def _metadata_errors(metadata: Any) -> Iterator[FieldError]:
     for name in metadata if isinstance(metadata, dict) else ():
         if name not in OBJECT_META:
             yield FieldError(
-                path=("metadata", name), problem="is no field here", remedy=nearest(name, OBJECT_META)
+                path=("metadata", name), problem="is no field here", remedy=did_you_mean(name, OBJECT_META)
             )
 
 

@@ -2,52 +2,27 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 
 import observing
 import pytest
+from serving_plans import PATH, READY, TRAINING, plan, server_of
 
 from finetune_operator.api.deployment import ModelDeployment
 from finetune_operator.core.capacity.architecture import FLAVORS, Weights
-from finetune_operator.core.config import Config, Images
-from finetune_operator.core.objects import Manifest
 from finetune_operator.core.observed.deployment import ObservedDeployment
 from finetune_operator.core.outcome import Outcome
 from finetune_operator.core.plan import Plan
 from finetune_operator.core.termination import Termination
 from finetune_operator.core.waiting import refused_pods
-from finetune_operator.serving import Observed
-from finetune_operator.serving.reconcile import reconcile
 
 Builder = Callable[..., ModelDeployment]
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-CONFIG = Config(images=Images(server="server:test"))
-PATH = "runs/default/faq/3f2a9c1b/merged"
-READY = Outcome(claim="shared", model_path=PATH, complete=True)
-TRAINING = Outcome(claim="shared", standing="The train stage runs")
 UNSCHEDULABLE = [{"type": "PodScheduled", "status": "False", "message": "0/5 nodes are available"}]
 QUOTA = refused_pods("exceeded quota: gpus", datetime(2026, 1, 1, tzinfo=UTC))
 CRASH = Termination(exit_code=1, reason="Failed", message="no memory")
 
 
-def plan(
-    parent: ModelDeployment,
-    model: Outcome | None = None,
-    jobs: dict[str, Outcome] | None = None,
-    **observed: Any,
-) -> Plan:
-    jobs = {**(jobs or {}), **({"faq": model} if model else {})}
-    return reconcile(parent, Observed(jobs=jobs, **observed), NOW, CONFIG)
-
-
 def kinds(plan: Plan) -> list[str]:
     return [child["kind"] for child in plan.apply]
-
-
-def server_of(plan: Plan) -> Manifest:
-    (container,) = plan.apply[-1]["spec"]["template"]["spec"]["containers"]
-    assert isinstance(container, dict)
-    return container
 
 
 @pytest.mark.parametrize(
@@ -256,66 +231,6 @@ def test_how_long_it_may_take_to_be_ready(deployment: Builder, weights: Weights 
     startup = server_of(made)["startupProbe"]
     assert startup["failureThreshold"] * startup["periodSeconds"] == pytest.approx(seconds, abs=10)
     assert made.apply[-1]["spec"]["progressDeadlineSeconds"] == pytest.approx(seconds + 600, abs=10)
-
-
-def adapters(*specs: dict[str, str]) -> dict[str, Any]:
-    return {"adapters": [{"name": f"a{number}", **spec} for number, spec in enumerate(specs)]}
-
-
-TRAINED = Outcome(claim="shared", adapter_path="runs/default/tone/1/adapter", rank=48)
-
-
-def test_adapters_of_jobs_and_of_folders(deployment: Builder) -> None:
-    spec = adapters({"fineTuneJobRef": {"name": "tone"}}, {"uri": "adapters/terms"})
-    server = server_of(plan(deployment(**spec), model=READY, jobs={"tone": TRAINED}))
-    assert server["args"][10:-3] == [
-        *("--enable-lora", "--max-lora-rank", "64", "--lora-modules"),
-        *("a0=/volume/runs/default/tone/1/adapter", "a1=/volume/adapters/terms"),
-        *("--all2all-backend", "allgather_reducescatter"),
-    ]
-    replaced = Outcome(**{**vars(TRAINED), "adapter_path": "runs/default/tone/2/adapter"})
-    again = server_of(plan(deployment(**spec), model=READY, jobs={"tone": replaced}))
-    assert "a0=/volume/runs/default/tone/2/adapter" in again["args"]
-
-
-@pytest.mark.parametrize(
-    ("job", "reason", "stalled"),
-    [
-        pytest.param(None, "FineTuneJobNotFound", "False", id="no job"),
-        pytest.param(TRAINING, "AdapterNotTrained", "False", id="it waits"),
-        pytest.param(
-            Outcome(claim="shared", failure="It broke"),
-            "FineTuneJobFailed",
-            "True",
-            id="the job failed",
-        ),
-        pytest.param(
-            Outcome(**{**vars(TRAINED), "failure": "The merge broke"}),
-            "Loading",
-            "False",
-            id="it failed after training",
-        ),
-        pytest.param(
-            Outcome(**{**vars(TRAINING), "unserved_targets": ("attention",)}),
-            "AdapterNotAppliedByVLLM",
-            "True",
-            id="vLLM leaves out a part of it",
-        ),
-        pytest.param(
-            Outcome(**{**vars(TRAINED), "claim": "other"}),
-            "AdapterInAnotherVolume",
-            "True",
-            id="another volume",
-        ),
-    ],
-)
-def test_an_adapter_that_is_not_there(
-    deployment: Builder, job: Outcome | None, reason: str, stalled: str
-) -> None:
-    parent = deployment(**adapters({"fineTuneJobRef": {"name": "tone"}}))
-    status = plan(parent, model=READY, jobs={"tone": job} if job else {}).status
-    conditions = {c["type"]: c for c in status["conditions"]}
-    assert (conditions["Progressing"]["reason"], conditions["Stalled"]["status"]) == (reason, stalled)
 
 
 def test_what_an_autoscaler_reads(deployment: Builder) -> None:

@@ -1,0 +1,72 @@
+"""Which adapters are served beside a model, and why one is not there."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from serving_plans import READY, TRAINING, plan, server_of
+
+from finetune_operator.api.deployment import ModelDeployment
+from finetune_operator.core.outcome import Outcome
+
+Builder = Callable[..., ModelDeployment]
+
+
+def adapters(*specs: dict[str, str]) -> dict[str, Any]:
+    return {"adapters": [{"name": f"a{number}", **spec} for number, spec in enumerate(specs)]}
+
+
+TRAINED = Outcome(claim="shared", adapter_path="runs/default/tone/1/adapter", rank=48)
+
+
+def test_adapters_of_jobs_and_of_folders(deployment: Builder) -> None:
+    spec = adapters({"fineTuneJobRef": {"name": "tone"}}, {"uri": "adapters/terms"})
+    server = server_of(plan(deployment(**spec), model=READY, jobs={"tone": TRAINED}))
+    assert server["args"][10:-3] == [
+        *("--enable-lora", "--max-lora-rank", "64", "--lora-modules"),
+        *("a0=/volume/runs/default/tone/1/adapter", "a1=/volume/adapters/terms"),
+        *("--all2all-backend", "allgather_reducescatter"),
+    ]
+    replaced = Outcome(**{**vars(TRAINED), "adapter_path": "runs/default/tone/2/adapter"})
+    again = server_of(plan(deployment(**spec), model=READY, jobs={"tone": replaced}))
+    assert "a0=/volume/runs/default/tone/2/adapter" in again["args"]
+
+
+@pytest.mark.parametrize(
+    ("job", "reason", "stalled"),
+    [
+        pytest.param(None, "FineTuneJobNotFound", "False", id="no job"),
+        pytest.param(TRAINING, "AdapterNotTrained", "False", id="it waits"),
+        pytest.param(
+            Outcome(claim="shared", failure="It broke"),
+            "FineTuneJobFailed",
+            "True",
+            id="the job failed",
+        ),
+        pytest.param(
+            Outcome(**{**vars(TRAINED), "failure": "The merge broke"}),
+            "Loading",
+            "False",
+            id="it failed after training",
+        ),
+        pytest.param(
+            Outcome(**{**vars(TRAINING), "unserved_targets": ("attention",)}),
+            "AdapterNotAppliedByVLLM",
+            "True",
+            id="vLLM leaves out a part of it",
+        ),
+        pytest.param(
+            Outcome(**{**vars(TRAINED), "claim": "other"}),
+            "AdapterInAnotherVolume",
+            "True",
+            id="another volume",
+        ),
+    ],
+)
+def test_an_adapter_that_is_not_there(
+    deployment: Builder, job: Outcome | None, reason: str, stalled: str
+) -> None:
+    parent = deployment(**adapters({"fineTuneJobRef": {"name": "tone"}}))
+    status = plan(parent, model=READY, jobs={"tone": job} if job else {}).status
+    conditions = {c["type"]: c for c in status["conditions"]}
+    assert (conditions["Progressing"]["reason"], conditions["Stalled"]["status"]) == (reason, stalled)
