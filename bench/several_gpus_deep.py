@@ -9,7 +9,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,24 +17,20 @@ import torch
 from finetune_trainer.base.float8 import SCALE_SUFFIX
 from finetune_trainer.model.base_loader import frozen_tensors
 from finetune_trainer.model.converter import with_adapters
-from finetune_trainer.model.flavors import FLAVORS, Flavor, _with_layers, build_model_config
+from finetune_trainer.model.flavors import FLAVORS, build_model_config
 from finetune_trainer.model.lora.settings import LoRASettings
 from finetune_trainer.model.names import CheckpointNames
 
-# The flavour whose layers are taken, and the first of them that has experts.
-DEEP = {"deepseek_aghilora": ("671B_lora", 3), "tiny_lora": ("tiny_lora", 1)}
 DTYPES = {torch.float8_e4m3fn: "F8_E4M3", torch.bfloat16: "BF16", torch.float32: "F32"}
 COPYING_THREADS = 8
 
 Tensors = dict[str, tuple[torch.Size, torch.dtype]]
-_BUILDERS = {flavor: FLAVORS[source].build for flavor, (source, _) in DEEP.items()}
 
 
 def register(flavor: str, layers: int) -> None:
     """Give `flavor` that many layers: one dense, the others with experts."""
-    _, experts = DEEP[flavor]
-    indices = (0, *range(experts, experts + layers - 1))
-    FLAVORS[flavor] = Flavor(build=partial(_with_layers, _BUILDERS[flavor], indices))
+    shallow = FLAVORS[flavor]
+    FLAVORS[flavor] = replace(shallow, shape=replace(shallow.shape, num_hidden_layers=layers))
 
 
 def main(folder: Path, like: Path, flavor: str, layers: int) -> None:

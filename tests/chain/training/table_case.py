@@ -10,7 +10,7 @@ import json
 import multiprocessing
 import os
 import sys
-from functools import partial
+from dataclasses import replace
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -21,14 +21,14 @@ from synthetic_data import SyntheticDataLoader
 
 from finetune_trainer.contract.run_file import RunFolders, load_run
 from finetune_trainer.distributed.agreement import gather_objects
-from finetune_trainer.model.flavors import FLAVORS, Flavor, _with_layers
+from finetune_trainer.model.flavors import FLAVORS
 from finetune_trainer.train.config import Data, trainer_config
 from finetune_trainer.train.cpu import use_cpu
 from finetune_trainer.train.metrics import StepRecord, ValidationRecord
 from finetune_trainer.train.trainer import LoRATrainer
 
 FORK = multiprocessing.get_context("fork")
-LAYERS = (0, 1, 2)
+LAYERS = 3
 """Of tiny_lora: a dense one, and two of experts, so that both stages of a pipeline have some."""
 
 
@@ -79,6 +79,7 @@ def train(root: Path, run_file: Path) -> tuple[LoRATrainer, list[dict[str, float
 
 if __name__ == "__main__":
     use_cpu()
-    FLAVORS["tiny_lora"] = Flavor(build=partial(_with_layers, FLAVORS["tiny_lora"].build, LAYERS))
+    tiny = FLAVORS["tiny_lora"]
+    FLAVORS["tiny_lora"] = replace(tiny, shape=replace(tiny.shape, num_hidden_layers=LAYERS))
     for file in sys.argv[2:]:
         train_on_ranks(Path(sys.argv[1]), Path(file))

@@ -51,5 +51,7 @@ def test_only_deepseek_v3_routes_with_a_bias(flavor: str, biased: bool) -> None:
 
 
 def test_unknown_flavor_names_the_known_ones() -> None:
-    with pytest.raises(ConfigurationError, match=r"flavor: 7B_lora does not exist.*tiny_lora, deepseek_agh"):
+    with pytest.raises(
+        ConfigurationError, match=r"flavor: 7B_lora does not exist.*auto, or one of tiny_lora, deepseek_agh"
+    ):
         build_model_config("7B_lora", device="cpu")

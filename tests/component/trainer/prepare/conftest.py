@@ -1,5 +1,6 @@
 """A whole base of flavour tiny_lora, a local server that speaks the hub's API, and a local S3."""
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -21,9 +22,8 @@ from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 
-from finetune_trainer.base.hf_config import expected_fields
 from finetune_trainer.model.base_loader import frozen_tensors
-from finetune_trainer.model.flavors import build_model_config
+from finetune_trainer.model.flavors import FLAVORS, build_model_config
 from finetune_trainer.model.names import CheckpointNames
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "run" / "quickstart.json"
@@ -48,7 +48,7 @@ def pristine_base(tmp_path_factory) -> Path:
         shape = tensor.shape if len(parts) == 1 else tensor.shape[1:]
         tensors |= {part: torch.zeros(shape, dtype=torch.bfloat16) for part in parts}
     _write_shards(folder, tensors)
-    _write_description(folder, config)
+    _write_description(folder)
     return folder
 
 
@@ -64,8 +64,10 @@ def _write_shards(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
     )
 
 
-def _write_description(folder: Path, config: Any) -> None:
-    fields = dict(expected_fields(config)) | {"architectures": ["DeepseekV3ForCausalLM"]}
+def _write_description(folder: Path) -> None:
+    fields = dataclasses.asdict(FLAVORS["tiny_lora"].shape)
+    fields |= {"model_type": "deepseek_v3", "architectures": ["DeepseekV3ForCausalLM"]}
+    fields["num_key_value_heads"] = fields["num_attention_heads"]
     (folder / "config.json").write_text(json.dumps(fields))
     tokenizer = Tokenizer(BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

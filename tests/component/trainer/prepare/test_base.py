@@ -93,7 +93,7 @@ def test_the_flavor_that_fits_is_named(volume, copy_base):
     copy_base()
     volume.document["flavor"] = "deepseek_aghilora"
     assert main(["prepare", *volume.arguments]) == 2
-    assert termination(volume)["remedy"] == "Use flavor tiny_lora"
+    assert termination(volume)["remedy"] == "Use flavor auto or tiny_lora"
 
 
 def test_pickled_weights_are_not_weights(volume, copy_base):

@@ -1,64 +1,8 @@
-"""What the fields of a DeepSeek's config.json mean to the trainer, a table each."""
+"""What the fields of a config.json mean to the trainer, a table each."""
 
 import re
 from collections.abc import Mapping
 from typing import Any
-
-ARCHITECTURES = {"deepseek_v3": "DeepseekV3ForCausalLM", "deepseek_v2": "DeepseekV2ForCausalLM"}
-
-# What transformers (5.20) takes where config.json leaves a field out; vLLM asks the same classes.
-DEFAULTS: Mapping[str, Mapping[str, Any]] = {
-    "deepseek_v3": {
-        "n_group": 8,
-        "topk_group": 4,
-        "num_experts_per_tok": 8,
-        "first_k_dense_replace": 3,
-        "norm_topk_prob": True,
-        "routed_scaling_factor": 2.5,
-        "rms_norm_eps": 1e-6,
-        "vocab_size": 129280,
-        "hidden_size": 7168,
-        "intermediate_size": 18432,
-        "moe_intermediate_size": 2048,
-        "num_hidden_layers": 61,
-        "num_attention_heads": 128,
-        "num_key_value_heads": 128,
-        "n_shared_experts": 1,
-        "n_routed_experts": 256,
-        "kv_lora_rank": 512,
-        "q_lora_rank": 1536,
-        "qk_rope_head_dim": 64,
-        "v_head_dim": 128,
-        "qk_nope_head_dim": 128,
-    },
-    "deepseek_v2": {
-        "n_group": 1,
-        "topk_group": 1,
-        "first_k_dense_replace": 0,
-        "norm_topk_prob": False,
-        "routed_scaling_factor": 1.0,
-        "rms_norm_eps": 1e-6,
-        "scoring_func": "softmax",
-        "topk_method": "greedy",
-        "vocab_size": 102400,
-        "hidden_size": 4096,
-        "intermediate_size": 11008,
-        "moe_intermediate_size": 1407,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "n_shared_experts": 2,
-        "n_routed_experts": 64,
-        "kv_lora_rank": 512,
-        "q_lora_rank": 1536,
-        "qk_rope_head_dim": 64,
-        "v_head_dim": 128,
-        "qk_nope_head_dim": 128,
-    },
-}
-TOPK_METHODS = {"deepseek_v3": "noaux_tc", "deepseek_v2": "greedy"}
-
-FOLLOWING = ("head_dim", "qk_head_dim")
-"""Fields that follow from others where config.json leaves them out, but which transformers takes from it."""
 
 FIXED: Mapping[str, tuple[Any, str]] = {
     "attention_bias": (False, "The biases of the attention would be left out: use a base without them"),
@@ -72,7 +16,7 @@ FIXED: Mapping[str, tuple[Any, str]] = {
     "is_encoder_decoder": (False, "Use a decoder"),
     "add_cross_attention": (False, "Use a decoder without cross attention"),
 }
-"""Fields of one value, the same for every flavour, with what to do about another one."""
+"""Fields of one value in every family, with what to do about another one."""
 
 _TRAINING_AND_SAVING = """
 _attn_implementation _attn_implementation_autoset _experts_implementation _name_or_path architectures auto_map

@@ -48,8 +48,8 @@ class BaseTensors:
             raise self._error(
                 Reason.BASE_INVALID,
                 name,
-                f"has shape {list(found)}, the flavor needs {list(shape)}",
-                "Use the flavor that belongs to this base model",
+                f"has shape {list(found)}, by config.json it is {list(shape)}",
+                _FETCH_AGAIN,
             )
         if self._dtype(name) not in DTYPES:
             raise self._error(
@@ -145,9 +145,9 @@ class BaseTensors:
             return SINGLE_FILE
         if name not in self._weight_map:
             raise DataError(
-                f"{self.folder / INDEX}: {name} is missing",
+                f"{self.folder / INDEX}: {name} is missing, which config.json promises",
                 Reason.BASE_INVALID,
-                remedy="Use the flavor that belongs to this base model",
+                remedy=_FETCH_AGAIN,
             )
         return self._weight_map[name]
 

@@ -15,7 +15,7 @@ _LAYER = re.compile(r"model\.layers\.(\d+)\.")
 _SIGNS = {
     ".indexer.": "DeepSeek-V3.2's sparse attention",
     ".bias": "biases",
-    "_norm.weight": "norms that DeepSeek-V3 does not have",
+    "_norm.weight": "norms that are not computed here",
     ".lora_": "an adapter that is not merged",
     ".base_layer.": "an adapter that is not merged",
     ".qweight": "AWQ or GPTQ weights",
@@ -44,7 +44,7 @@ def check_all_read(tensors: BaseTensors, read: Set[str], layers: int) -> None:
         raise DataError(
             f"{tensors.folder}: {name} has no place in the model{_sign(name, layer, layers)}",
             Reason.BASE_INVALID,
-            remedy="Use a base of plain DeepSeek-V3 weights, or the flavor that belongs to this one",
+            remedy="Use a base whose weights are those that its config.json describes",
         )
 
 

@@ -17,6 +17,7 @@ from finetune_trainer.base.rope import read_rope
 from finetune_trainer.base.tensors import BaseTensors
 from finetune_trainer.contract.failure import DataError, Reason
 from finetune_trainer.distributed.shards import local_tensor, shard_slices
+from finetune_trainer.model.build import shape_of
 from finetune_trainer.model.lora.names import is_adapter
 from finetune_trainer.model.names import CheckpointNames
 from finetune_trainer.model.rope import rope_of
@@ -41,7 +42,7 @@ def load_base(model_parts: Sequence[nn.Module], model: DeepSeekV3Model.Config, f
     Everything is checked before anything is read. Tensors that the model does not have (the layer for
     multi-token prediction) are left alone. Raises DataError naming file and tensor.
     """
-    check_hf_config(model, folder)
+    check_hf_config(shape_of(model), folder)
     _check_rope(model, folder)
     names = CheckpointNames.of(model)
     tensors = BaseTensors(folder)

@@ -1,122 +1,126 @@
-"""The models that can be trained: one row a flavour, each built by torchtitan's own DeepSeek-V3 builders."""
+"""The models that have a name, one row each; `auto` is any that a config.json describes."""
 
-from collections.abc import Callable
+import dataclasses
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from pathlib import Path
 
-from torchtitan.models.common import ComplexRoPE, Embedding, Linear, RMSNorm
-from torchtitan.models.common.attention import FlexAttention
-from torchtitan.models.common.token_dispatcher import AllToAllTokenDispatcher
-from torchtitan.models.deepseek_v3 import (
-    _EMBEDDING_INIT,
-    _NORM_INIT,
-    DeepSeekV3Model,
-    _build_dsv3_layers,
-    _output_linear_init,
-    deepseekv3_configs,
-)
-from torchtitan.protocols.module import Module
+from torchtitan.models.deepseek_v3 import DeepSeekV3Model
 
+from finetune_trainer.base.hf_config import CONFIG, read_hf_config, shape_of_base
+from finetune_trainer.base.rope import Rope, Yarn, read_rope
+from finetune_trainer.base.shape import Shape
 from finetune_trainer.contract.failure import ConfigurationError, Reason
-from finetune_trainer.model.attention import DenseAttention
-from finetune_trainer.model.dispatch import GatheringTokenDispatcher, SingleBufferTokenDispatcher
-from finetune_trainer.model.flash import FlashAttention
+from finetune_trainer.model.build import build_model
 from finetune_trainer.model.lora.settings import LoRASettings
 
-# As in every published DeepSeek-V2 and V3 config.json; torchtitan computes with its default, 1e-5.
-RMS_NORM_EPS = 1e-6
-
-ATTENTION: dict[str, type[Module.Config]] = {
-    "dense": DenseAttention.Config,  # for CPUs
-    "flex": FlexAttention.Config,
-    "flash": FlashAttention.Config,
-}
-
-DISPATCHERS: dict[str, type[AllToAllTokenDispatcher.Config]] = {
-    "cpu": SingleBufferTokenDispatcher.Config,
-    "cuda": GatheringTokenDispatcher.Config,
-}
-
-ModelBuilder = Callable[..., DeepSeekV3Model.Config]
+AUTO = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Flavor:
-    """A model's shape and the LoRA settings it is trained with unless a job says otherwise."""
+    """A model's shape, the rope it has without a base, and the LoRA settings of torchtitan's command line."""
 
-    build: ModelBuilder
+    shape: Shape
+    rope: Rope
     lora: LoRASettings = field(default_factory=partial(LoRASettings, rank=16, alpha=32.0))
 
 
-def _tiny(**backends: Any) -> DeepSeekV3Model.Config:
-    """DeepSeek-V3 with all its parts in 10M parameters; vLLM's CPU backend takes its MLA sizes."""
-    dim, vocab_size, rope_dim = 256, 4096, 64
-    layers = _build_dsv3_layers(
-        n_layers=4,
-        n_dense_layers=1,
-        dim=dim,
-        n_heads=4,
-        q_lora_rank=128,
+# As published: https://huggingface.co/deepseek-ai/DeepSeek-V3/blob/main/config.json
+_DEEPSEEK_V3 = Flavor(
+    shape=Shape(
+        vocab_size=129_280,
+        hidden_size=7168,
+        num_hidden_layers=61,
+        first_k_dense_replace=3,
+        intermediate_size=18_432,
+        num_attention_heads=128,
+        q_lora_rank=1536,
         kv_lora_rank=512,
-        qk_nope_head_dim=64,
-        qk_rope_head_dim=rope_dim,
-        v_head_dim=64,
-        mscale=1.0,
-        dense_hidden_dim=512,
-        moe_hidden_dim=128,
-        num_experts=8,
-        num_shared_experts=1,
-        router_top_k=2,
-        router_score_func="sigmoid",
-        router_num_expert_groups=2,
-        router_num_limited_groups=1,
-        router_route_scale=2.5,
-        router_route_norm=True,
-        rope=ComplexRoPE.Config(
-            dim=rope_dim,
-            max_seq_len=4096 * 4,
-            theta=10000.0,
-            scaling="yarn",
-            rope_factor=40.0,
-            beta_fast=32.0,
-            beta_slow=1.0,
-            original_seq_len=4096,
+        qk_nope_head_dim=128,
+        qk_rope_head_dim=64,
+        v_head_dim=128,
+        moe_intermediate_size=2048,
+        n_routed_experts=256,
+        n_shared_experts=1,
+        num_experts_per_tok=8,
+        n_group=8,
+        topk_group=4,
+        routed_scaling_factor=2.5,
+    ),
+    rope=Rope(
+        theta=10_000.0,
+        yarn=Yarn(
+            factor=40.0, original_length=4096, beta_fast=32.0, beta_slow=1.0, mscale=1.0, mscale_all_dim=1.0
         ),
-        **backends,
-    )
-    return DeepSeekV3Model.Config(
-        vocab_size=vocab_size,
-        dim=dim,
-        tok_embeddings=Embedding.Config(
-            num_embeddings=vocab_size, embedding_dim=dim, param_init=_EMBEDDING_INIT
-        ),
-        norm=RMSNorm.Config(normalized_shape=dim, param_init=_NORM_INIT),
-        lm_head=Linear.Config(in_features=dim, out_features=vocab_size, param_init=_output_linear_init(dim)),
-        layers=layers,
-    )
-
-
-def _with_layers(builder: ModelBuilder, indices: tuple[int, ...], **backends: Any) -> DeepSeekV3Model.Config:
-    config = builder(**backends)
-    config.layers = [config.layers[index] for index in indices]
-    return config
-
-
-def _with_mscale(builder: ModelBuilder, mscale: float, **backends: Any) -> DeepSeekV3Model.Config:
-    config = builder(**backends)
-    for layer in config.layers:
-        layer.attention.mscale = mscale
-    return config
-
+    ),
+)
 
 FLAVORS: dict[str, Flavor] = {
-    "tiny_lora": Flavor(build=_tiny),
+    # DeepSeek-V3 with all its parts in 10M parameters; vLLM's CPU backend takes its MLA sizes.
+    "tiny_lora": dataclasses.replace(
+        _DEEPSEEK_V3,
+        shape=Shape(
+            vocab_size=4096,
+            hidden_size=256,
+            num_hidden_layers=4,
+            first_k_dense_replace=1,
+            intermediate_size=512,
+            num_attention_heads=4,
+            q_lora_rank=128,
+            kv_lora_rank=512,
+            qk_nope_head_dim=64,
+            qk_rope_head_dim=64,
+            v_head_dim=64,
+            moe_intermediate_size=128,
+            n_routed_experts=8,
+            n_shared_experts=1,
+            num_experts_per_tok=2,
+            n_group=2,
+            topk_group=1,
+            routed_scaling_factor=2.5,
+        ),
+    ),
     # The widths of 671B, its first dense layer and its first layer of experts.
-    "deepseek_aghilora": Flavor(build=partial(_with_layers, deepseekv3_configs["671B"], (0, 3))),
-    # DeepSeek-V2-Lite, whose config.json says mscale_all_dim 0.707 where torchtitan has 0.70.
-    "16B_lora": Flavor(build=partial(_with_mscale, deepseekv3_configs["16B"], 0.707)),
-    "671B_lora": Flavor(build=deepseekv3_configs["671B"]),
+    "deepseek_aghilora": dataclasses.replace(
+        _DEEPSEEK_V3,
+        shape=dataclasses.replace(_DEEPSEEK_V3.shape, num_hidden_layers=2, first_k_dense_replace=1),
+    ),
+    # https://huggingface.co/deepseek-ai/DeepSeek-V2-Lite/blob/main/config.json
+    "16B_lora": Flavor(
+        shape=Shape(
+            vocab_size=102_400,
+            hidden_size=2048,
+            num_hidden_layers=27,
+            first_k_dense_replace=1,
+            intermediate_size=10_944,
+            num_attention_heads=16,
+            q_lora_rank=None,
+            kv_lora_rank=512,
+            qk_nope_head_dim=128,
+            qk_rope_head_dim=64,
+            v_head_dim=128,
+            moe_intermediate_size=1408,
+            n_routed_experts=64,
+            n_shared_experts=2,
+            num_experts_per_tok=6,
+            scoring_func="softmax",
+            topk_method="greedy",
+            norm_topk_prob=False,
+        ),
+        rope=Rope(
+            theta=10_000.0,
+            yarn=Yarn(
+                factor=40.0,
+                original_length=4096,
+                beta_fast=32.0,
+                beta_slow=1.0,
+                mscale=0.707,
+                mscale_all_dim=0.707,
+            ),
+        ),
+    ),
+    "671B_lora": _DEEPSEEK_V3,
 }
 
 
@@ -124,27 +128,35 @@ def find_flavor(name: str) -> Flavor:
     """The row `name` of `FLAVORS`; ConfigurationError if there is none."""
     if name not in FLAVORS:
         raise ConfigurationError(
-            f"flavor: {name} does not exist", Reason.FLAVOR_INVALID, remedy=f"Use one of {', '.join(FLAVORS)}"
+            f"flavor: {name} does not exist",
+            Reason.FLAVOR_INVALID,
+            remedy=f"Use {AUTO}, or one of {', '.join(FLAVORS)}",
         )
     return FLAVORS[name]
 
 
-def build_model_config(name: str, *, device: str, attention: str = "dense") -> DeepSeekV3Model.Config:
-    """The torchtitan model config of flavour `name`, as it trains on `device` with a row of `ATTENTION`."""
-    config = find_flavor(name).build(
-        attn_backend="flex", moe_comm_backend="standard", non_blocking_capacity_factor=None
-    )
-    for _, norm, _, _ in config.traverse(RMSNorm.Config):
-        norm.eps = RMS_NORM_EPS
-    for layer in config.layers:
-        layer.attention.inner_attention = ATTENTION[attention]()
-        if layer.moe is not None:
-            experts = layer.moe.routed_experts
-            experts.token_dispatcher = DISPATCHERS[device](
-                num_experts=experts.token_dispatcher.num_experts, top_k=experts.token_dispatcher.top_k
-            )
-    for layer in config.layers:
-        if layer.moe is not None and layer.moe.router.score_func == "softmax":
-            # DeepSeek-V2 models balance by an auxiliary loss: their checkpoints have no expert bias.
-            layer.moe.load_balance_coeff = None
-    return config
+def is_known(name: str, base: Path) -> bool:
+    """Whether the model of flavour `name` can be built already: `auto` has to wait for its base."""
+    return name != AUTO or (base / CONFIG).exists()
+
+
+def build_model_config(
+    name: str, *, device: str, attention: str = "dense", base: Path | None = None
+) -> DeepSeekV3Model.Config:
+    """The torchtitan model config of flavour `name`, with the rope of `base` once it has a config.json.
+
+    Raises ConfigurationError for an unknown flavour, DataError for a config.json that is not computed with.
+    """
+    if name == AUTO:
+        assert base is not None
+        shape, rope = shape_of_base(base), rope_of_base(base)
+    else:
+        flavor = find_flavor(name)
+        is_there = base is not None and (base / CONFIG).exists()
+        shape, rope = flavor.shape, rope_of_base(base) if base and is_there else flavor.rope
+    return build_model(shape, rope, device=device, attention=attention)
+
+
+def rope_of_base(base: Path) -> Rope:
+    """The rope of `base`/config.json. Raises DataError for one that is not computed with."""
+    return read_rope(read_hf_config(base), base / CONFIG)

@@ -1,10 +1,11 @@
-"""The router's gate in float32, whatever the device's autocast supports."""
+"""What routers do otherwise than torchtitan's: the gate in float32, and DeepSeek-V2's choice of groups."""
 
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torchtitan.models.common.linear import Linear
+from torchtitan.models.common.moe import TokenChoiceTopKRouter
 
 
 class Float32Gate(Linear):
@@ -19,3 +20,27 @@ class Float32Gate(Linear):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 (the name in the sharding config)
         return F.linear(input.float(), self.weight.float())
+
+
+class BestExpertRouter(TokenChoiceTopKRouter):
+    """DeepSeek-V2's `group_limited_greedy`: groups are chosen by their best expert, not by their two best.
+
+    Source: https://arxiv.org/abs/2405.04434, section 2.2.2 (device-limited routing).
+    """
+
+    @dataclass(kw_only=True, slots=True)
+    class Config(TokenChoiceTopKRouter.Config):
+        pass
+
+    def _get_node_limited_routing_scores(
+        self,
+        scores_for_choice_BLE: torch.Tensor,  # noqa: N803 (torchtitan's name of the argument)
+    ) -> torch.Tensor:
+        """Scores [batch, length, experts], -inf for experts of groups that are not chosen."""
+        assert self.num_expert_groups is not None
+        assert self.num_limited_groups is not None
+        groups = scores_for_choice_BLE.unflatten(-1, (self.num_expert_groups, -1))
+        best = groups.amax(dim=-1)
+        chosen = torch.topk(best, k=self.num_limited_groups, dim=-1, sorted=False)[1]
+        left_out = torch.ones_like(best, dtype=torch.bool).scatter_(-1, chosen, False)
+        return groups.masked_fill(left_out.unsqueeze(-1), float("-inf")).flatten(-2)

@@ -7,13 +7,10 @@ from typing import Literal
 from torchtitan.distributed.pipeline_parallel import pipeline_llm
 from torchtitan.protocols.model_spec import ModelSpec
 
-from finetune_trainer.base.hf_config import CONFIG, read_hf_config
-from finetune_trainer.base.rope import read_rope
 from finetune_trainer.model.converter import with_adapters
 from finetune_trainer.model.flavors import build_model_config
 from finetune_trainer.model.lora.settings import LoRASettings
 from finetune_trainer.model.parallelize import parallelize
-from finetune_trainer.model.rope import with_rope
 
 
 def lora_model_spec(
@@ -30,11 +27,9 @@ def lora_model_spec(
 ) -> ModelSpec:
     """A flavour with adapters on `targets`, and the rope of `base`, once that folder has a config.json.
 
-    Raises ConfigurationError for an unknown flavour or target, DataError for a rope that is not taken.
+    Raises ConfigurationError for an unknown flavour or target, DataError for a base that is not trained here.
     """
-    config = build_model_config(flavor, device=device, attention=attention)
-    if base is not None and (base / CONFIG).exists():
-        with_rope(config, read_rope(read_hf_config(base), base / CONFIG))
+    config = build_model_config(flavor, device=device, attention=attention, base=base)
     return ModelSpec(
         name="deepseek_v3",
         flavor=flavor,

@@ -6,36 +6,38 @@ from typing import Any
 
 import torch
 
-from finetune_trainer.base.hf_config import CONFIG, check_supported, mismatch, read_hf_config
+from finetune_trainer.base.hf_config import CONFIG, check_supported, read_hf_config
+from finetune_trainer.base.shape import difference
 from finetune_trainer.base.tensors import BaseTensors
 from finetune_trainer.base.unread import check_all_read
 from finetune_trainer.contract.failure import ConfigurationError, DataError, Reason
 from finetune_trainer.model.base_loader import check_tensor, frozen_tensors
-from finetune_trainer.model.flavors import FLAVORS, build_model_config
+from finetune_trainer.model.flavors import AUTO, FLAVORS, build_model_config, find_flavor
 from finetune_trainer.model.names import CheckpointNames
 
 
 def check_architecture(flavor: str, folder: Path) -> None:
-    """Raises ConfigurationError naming the field of config.json that differs, and the flavour that fits.
+    """Raises ConfigurationError naming the field of config.json that differs, and the flavours that fit.
 
-    Raises DataError for a config.json that no flavour computes with.
+    `auto` fits every base. Raises DataError for a config.json that is not computed with.
     """
     config, file = read_hf_config(folder), folder / CONFIG
     check_supported(config, file)
-    problem = _mismatch(flavor, config)
+    if flavor == AUTO:
+        return
+    problem = _mismatch(flavor, config, file)
     if problem is None:
         return
-    fitting = [name for name in FLAVORS if name != flavor and _mismatch(name, config) is None]
-    remedy = (
-        f"Use flavor {' or '.join(fitting)}" if fitting else f"No flavor fits; there are {', '.join(FLAVORS)}"
-    )
+    fitting = [name for name in FLAVORS if name != flavor and _mismatch(name, config, file) is None]
     raise ConfigurationError(
-        f"flavor {flavor} does not fit {file}: {problem}", Reason.FLAVOR_INVALID, remedy=remedy
+        f"flavor {flavor} does not fit {file}: {problem}",
+        Reason.FLAVOR_INVALID,
+        remedy=f"Use flavor {' or '.join([AUTO, *fitting])}",
     )
 
 
-def _mismatch(flavor: str, config: Mapping[str, Any]) -> str | None:
-    return mismatch(build_model_config(flavor, device="cpu"), config)
+def _mismatch(flavor: str, config: Mapping[str, Any], file: Path) -> str | None:
+    return difference(find_flavor(flavor).shape, config, file)
 
 
 def check_tensors(flavor: str, folder: Path) -> None:
@@ -43,7 +45,7 @@ def check_tensors(flavor: str, folder: Path) -> None:
 
     And the first one of the layers, embedding or head that training would not read.
     """
-    config = build_model_config(flavor, device="cpu")
+    config = build_model_config(flavor, device="cpu", base=folder)
     with torch.device("meta"):
         model = config.build()
     names, tensors = CheckpointNames.of(config), BaseTensors(folder)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from finetune_trainer.contract.run_file import RunFile, RunFolders
 from finetune_trainer.data import dataloader_config
+from finetune_trainer.model.flavors import is_known
 from finetune_trainer.prepare.base import describe_base
 from finetune_trainer.prepare.dataset import fetch_dataset, tokenize_dataset
 from finetune_trainer.prepare.lock import exclusive
@@ -17,10 +18,12 @@ def preview_data(run: RunFile, folders: RunFolders) -> DataReport:
 
     Of the base what describes it is fetched, never the weights.
     """
-    check_config(run, folders, dataloader_config(run, folders))
+    if is_known(run.flavor, folders.base):
+        check_config(run, folders, dataloader_config(run, folders))
     dataset = fetch_dataset(run.dataset, folders.dataset)
     with exclusive(folders.base):
         describe_base(run.model, run.flavor, folders.base)
+    check_config(run, folders, dataloader_config(run, folders))
     aside = RunFolders(root=folders.root, paths=replace(folders.paths, run=f"{folders.paths.run}/preview"))
     try:
         return tokenize_dataset(run, aside, dataset)

@@ -8,6 +8,7 @@ from finetune_trainer.contract.progress import FetchProgress, serve_progress
 from finetune_trainer.contract.run_file import RunFile, RunFolders
 from finetune_trainer.data import dataloader_config
 from finetune_trainer.data.files import dataset_files
+from finetune_trainer.model.flavors import is_known
 from finetune_trainer.prepare.base import prepare_base
 from finetune_trainer.prepare.data_record import (
     Records,
@@ -32,7 +33,8 @@ def prepare(run: RunFile, folders: RunFolders) -> None:
     if is_prepared(folders) and _has_its_data(run, folders):
         logger.info("%s is prepared", folders.run)
         return
-    check_config(run, folders, dataloader_config(run, folders))
+    if is_known(run.flavor, folders.base):
+        check_config(run, folders, dataloader_config(run, folders))
     progress = FetchProgress(folders.base)
     with serve_progress(progress.snapshot):
         dataset = fetch_dataset(run.dataset, folders.dataset)
@@ -76,6 +78,7 @@ def _has_its_data(run: RunFile, folders: RunFolders) -> bool:
 
 
 def _tokenize(run: RunFile, folders: RunFolders, dataset: DatasetFiles, records: Records) -> None:
+    check_config(run, folders, dataloader_config(run, folders))  # by the base's own config.json
     report = tokenize_dataset(run, folders, dataset)
     require_untouched(dataset.files, records)
     write_json(folders.data_report, report.to_json())

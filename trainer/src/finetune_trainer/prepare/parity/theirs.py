@@ -9,6 +9,7 @@ from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM
 
+from finetune_trainer.base.families import FAMILIES
 from finetune_trainer.base.tensors import BaseTensors
 from finetune_trainer.contract.failure import DataError, Reason
 from finetune_trainer.prepare.parity.weights import ExpertWeights, read_experts, read_whole
@@ -66,14 +67,20 @@ class TheirModel:
 
 def has_class(config: Mapping[str, Any]) -> bool:
     """Whether transformers knows the model of a config.json."""
-    return config.get("model_type") in CONFIG_MAPPING
+    return _transformers_type(config) in CONFIG_MAPPING
+
+
+def _transformers_type(config: Mapping[str, Any]) -> str:
+    """transformers has no class for some types, and one that computes the same."""
+    model_type = config["model_type"]
+    return FAMILIES[model_type].transformers_type if model_type in FAMILIES else model_type
 
 
 def _read_config(config: Mapping[str, Any], tensors: BaseTensors) -> Any:
     # transformers changes the dictionaries that it is given.
     fields = {key: copy.deepcopy(value) for key, value in config.items() if key != "quantization_config"}
     try:
-        return AutoConfig.for_model(**fields)
+        return AutoConfig.for_model(**fields | {"model_type": _transformers_type(config)})
     except (StrictDataclassError, ValueError, TypeError, KeyError) as error:
         problem = " ".join(str(error).split())
         raise DataError(
