@@ -75,8 +75,8 @@ class FakeCluster:
             for phase in phases
         ]
 
-    def end(self, code: int, *, disrupted: bool = False) -> None:
-        """End the Job that runs."""
+    def end(self, code: int, *, disrupted: bool = False, told: str = "", seen: bool = True) -> None:
+        """End the Job that runs. told: what its pod told at the end; seen: whether that is known already."""
         job = self.active
         assert job is not None
         condition = {
@@ -86,9 +86,11 @@ class FakeCluster:
             "lastTransitionTime": END,
         }
         job["status"] = {"startTime": END, "conditions": [condition]}
-        ended = {"exitCode": code, "message": "It broke", "finishedAt": END}
+        ended = {"exitCode": code, "message": "It broke" if code else told, "finishedAt": END}
+        phase = ("Failed" if code else "Succeeded") if seen else "Running"
         conditions = [{"type": "DisruptionTarget", "status": "True"}] if disrupted else []
-        status = {"containerStatuses": [{"state": {"terminated": ended}}], "conditions": conditions}
+        state = {"terminated": ended} if seen else {"running": {}}
+        status = {"phase": phase, "containerStatuses": [{"state": state}], "conditions": conditions}
         metadata = {"name": "pod", "namespace": job["metadata"]["namespace"]}
         job["pods"] = [{"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": status}]
 

@@ -111,7 +111,6 @@ def test_examples_apply_and_get_the_same_defaults_as_the_cli_gives(
 
 WRONG = [
     pytest.param(JOB, "spec.flavor", "7B_lora", "spec.flavor: Unsupported value", id="unknown-flavour"),
-    pytest.param(JOB, "spec.flavor", None, "spec.flavor: Required value", id="no-flavour"),
     pytest.param(JOB, "spec.training.step", 3, 'unknown field "spec.training.step"', id="misspelt-field"),
     pytest.param(JOB, "spec.training.steps", 0, "spec.training.steps", id="no-steps"),
     pytest.param(JOB, "spec.training.steps", "ten", "spec.training.steps", id="words-for-a-number"),

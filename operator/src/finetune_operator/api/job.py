@@ -36,8 +36,9 @@ class FineTuneJobSpec(ApiModel):
     model: ModelSpec
     """The base model."""
 
-    flavor: Flavor
-    """Architecture and size: tiny_lora and deepseek_aghilora for debugging, 16B_lora, 671B_lora."""
+    flavor: Flavor = "auto"
+    """The model's shape: auto, which is the base's own config.json, or one that the base has to be: tiny_lora
+    and deepseek_aghilora for debugging, 16B_lora, 671B_lora. Default: auto."""
 
     dataset: DatasetSpec
     """The data to train on."""

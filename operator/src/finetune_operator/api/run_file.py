@@ -190,7 +190,8 @@ class RunExport(ApiModel):
 
 
 class RunFile(ApiModel):
-    """The whole of run.json, schemaVersion 1; every field is there, null where the job leaves it out."""
+    """The whole of run.json, schemaVersion 1; every field is there, null where the job leaves it out. Without
+    a flavor it is auto."""
 
     schema_version: Literal[1]
     namespace: ObjectName
@@ -198,7 +199,7 @@ class RunFile(ApiModel):
     run: RunId
     paths: RunPaths
     model: RunModel
-    flavor: Flavor
+    flavor: Flavor = "auto"
     dataset: Dataset
     lora: RunLora
     training: RunTraining

@@ -10,7 +10,8 @@ from finetune_operator.api.formats import FreeObject
 from finetune_operator.api.parallelism import ParallelismSpec
 from finetune_operator.api.rules import Rule
 
-Flavor = Literal["tiny_lora", "deepseek_aghilora", "16B_lora", "671B_lora"]
+NamedFlavor = Literal["tiny_lora", "deepseek_aghilora", "16B_lora", "671B_lora"]
+Flavor = Literal["auto", NamedFlavor]
 Schedule = Literal["constant", "linear", "cosine"]
 Precision = Literal["float32", "bfloat16"]
 Frozen = Literal["precision", "float8"]

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from finetune_operator.api.job import FineTuneJob, FineTuneJobSpec
-from finetune_operator.core.capacity.architecture import FLAVORS, Weights
+from finetune_operator.core.capacity.architecture import Architecture, Weights
+from finetune_operator.core.capacity.base_model import base_architecture
 from finetune_operator.core.naming import child_name
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.run import run_of
@@ -30,7 +31,7 @@ class Outcome:
     failure: str = ""
     """The message of the job's Failed condition; empty when it has not failed."""
     weights: Weights | None = None
-    """What comes out, known from the start; None for an adapter only."""
+    """What comes out, where it is known from the start; None for an adapter only."""
 
 
 def outcome_of(manifest: Manifest) -> Outcome:
@@ -66,9 +67,12 @@ def claim_name(job: FineTuneJob) -> str:
     return job.spec.storage.claim_name or child_name(job.metadata.name, "storage")
 
 
-def exported_weights(spec: FineTuneJobSpec) -> Weights | None:
-    """Return the weights that come out. `base` is taken for what the flavour's model is published in."""
-    if spec.export.adapter_only:
+def exported_weights(spec: FineTuneJobSpec, told: Architecture | None = None) -> Weights | None:
+    """Return the weights that come out; None where there are none, or nobody knows the base yet.
+
+    told: what prepare read of the base. Its dtype, or the one that the model is published in, is `base`.
+    """
+    model = base_architecture(spec, told)
+    if spec.export.adapter_only or model is None:
         return None
-    model = FLAVORS[spec.flavor]
     return Weights(model=model, dtype=model.dtype if spec.export.dtype == "base" else spec.export.dtype)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from finetune_operator.api.scheduling import FailurePolicy, SchedulingSpec
+from finetune_operator.core.capacity.architecture import Architecture
+from finetune_operator.core.capacity.base_model import read_architecture
 from finetune_operator.core.observed.job import JobState, ObservedJob
 from finetune_operator.core.wait_reason import WaitReason
 from finetune_operator.core.waiting import Wait, first_of
@@ -76,6 +78,13 @@ class Course:
     def success(self, stage: Stage) -> ObservedJob | None:
         """Return the Job that did a stage."""
         return next((job for job in self.attempts(stage) if job.state is JobState.SUCCEEDED), None)
+
+    @property
+    def told(self) -> Architecture | None:
+        """The base, as prepare read it and told at its end; None before that, or once its pod is gone."""
+        prepared = self.success(Stage.PREPARE)
+        results = (read_architecture(pod.result) for pod in prepared.pods) if prepared else ()
+        return next((architecture for architecture in results if architecture), None)
 
     @property
     def failures(self) -> list[ObservedJob]:

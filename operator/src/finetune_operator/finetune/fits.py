@@ -7,7 +7,8 @@ from dataclasses import replace
 from finetune_operator.api.job import FineTuneJob, FineTuneJobSpec
 from finetune_operator.api.lora import unserved_message
 from finetune_operator.api.quantity import parse_bytes
-from finetune_operator.core.capacity.architecture import FLAVORS, Dtype
+from finetune_operator.core.capacity.architecture import Architecture, Dtype
+from finetune_operator.core.capacity.base_model import base_architecture
 from finetune_operator.core.capacity.changes import Change, doublings, halvings
 from finetune_operator.core.capacity.conversion import CONVERSION_BYTES, volume_bytes
 from finetune_operator.core.capacity.demand import Demand, FitsReason
@@ -23,13 +24,19 @@ _MOST_NODES = 64
 _ROOM = 1.1
 
 
-def fits_of(job: FineTuneJob, config: Config) -> Condition:
-    """Return the Fits condition, with the nearest changes that help when it is False."""
+def fits_of(job: FineTuneJob, config: Config, told: Architecture | None = None) -> Condition:
+    """Return the Fits condition, with the nearest changes that help when it is False.
+
+    told: what prepare read of the base, where it has.
+    """
     condition = fits_condition(
         job,
-        lambda job: demands_of(job.spec, config),
-        lambda exceeded: _changes(job.spec, exceeded, config),
+        lambda job: demands_of(job.spec, config, told),
+        lambda exceeded: _changes(job.spec, exceeded, config, told),
     )
+    if condition.status == "Unknown" and base_architecture(job.spec, told) is None:
+        message = _UNKNOWN.format(uri=job.spec.model.uri)
+        condition = replace(condition, reason=FitsReason.SIZE_UNKNOWN, message=message)
     lora = job.spec.lora
     if not job.spec.export.adapter_only or not lora.unserved_targets:
         return condition
@@ -37,21 +44,32 @@ def fits_of(job: FineTuneJob, config: Config) -> Condition:
     return replace(condition, message=f"{condition.message}; {unserved_message(lora.unserved_targets)}")
 
 
-def demands_of(spec: FineTuneJobSpec, config: Config) -> tuple[Demand, ...]:
-    """Return everything that a job needs."""
+_UNKNOWN = (
+    "How large {uri} is, is not known before prepare reads its config.json: what is needed is compared then, "
+    "before training starts"
+)
+
+
+def demands_of(spec: FineTuneJobSpec, config: Config, told: Architecture | None = None) -> tuple[Demand, ...]:
+    """Return everything that a job needs, as far as it is known how large its base is."""
+    model = base_architecture(spec, told)
     conversion = () if spec.export.adapter_only else (_conversion(),)
     workers = spec.workers
     gpus = too_many_gpus("Training", workers.gpus, workers.gpu_resource_name, config.gpus_per_node)
-    return (*gpus, _training(spec, config), *conversion, _volume(spec), *_serving(spec, config))
+    if model is None:
+        return (*gpus, *conversion)
+    training, volume = _training(spec, model, config), _volume(spec, model)
+    return (*gpus, training, *conversion, volume, *_serving(spec, model, config))
 
 
-def training_process_bytes(spec: FineTuneJobSpec) -> int:
-    """Return the bytes of model, optimizer and activations of one training process."""
-    return sum(training_memory(_trained(spec)).values())
+def training_process_bytes(spec: FineTuneJobSpec, told: Architecture | None = None) -> int:
+    """Return the bytes of model, optimizer and activations of one training process; 0 where unknown."""
+    model = base_architecture(spec, told)
+    return sum(training_memory(_trained(spec, model)).values()) if model else 0
 
 
-def _training(spec: FineTuneJobSpec, config: Config) -> Demand:
-    workers, needed = spec.workers, training_memory(_trained(spec))
+def _training(spec: FineTuneJobSpec, model: Architecture, config: Config) -> Demand:
+    workers, needed = spec.workers, training_memory(_trained(spec, model))
     if not workers.gpus:
         place = "host memory of each process"
         return Demand(subject="Training", parts=needed, place=place, reason=FitsReason.TRAINING_MEMORY)
@@ -64,12 +82,12 @@ def _training(spec: FineTuneJobSpec, config: Config) -> Demand:
     )
 
 
-def _trained(spec: FineTuneJobSpec) -> Training:
+def _trained(spec: FineTuneJobSpec, model: Architecture) -> Training:
     training, degrees, workers = spec.training, spec.training.parallelism, spec.workers
     together = training.micro_batch_size * degrees.data_degree(workers.world_size)
     compute: Dtype = training.precision
     return Training(
-        model=FLAVORS[spec.flavor],
+        model=model,
         layout=Layout(
             processes=workers.world_size,
             tensor=degrees.tensor,
@@ -99,10 +117,10 @@ def _conversion() -> Demand:
     )
 
 
-def _volume(spec: FineTuneJobSpec) -> Demand:
-    exported = exported_weights(spec)
+def _volume(spec: FineTuneJobSpec, model: Architecture) -> Demand:
+    exported = exported_weights(spec, model)
     parts = volume_bytes(
-        FLAVORS[spec.flavor],
+        model,
         export=exported.dtype if exported else None,
         targets=spec.lora.targets,
         rank=spec.lora.rank,
@@ -118,14 +136,16 @@ def _volume(spec: FineTuneJobSpec) -> Demand:
     )
 
 
-def _serving(spec: FineTuneJobSpec, config: Config) -> tuple[Demand, ...]:
-    weights = exported_weights(spec)
+def _serving(spec: FineTuneJobSpec, model: Architecture, config: Config) -> tuple[Demand, ...]:
+    weights = exported_weights(spec, model)
     if spec.deployment is None or weights is None:
         return ()
     return serving_demands(spec.deployment, weights, config)
 
 
-def _changes(spec: FineTuneJobSpec, exceeded: Demand, config: Config) -> Sequence[Change]:
+def _changes(
+    spec: FineTuneJobSpec, exceeded: Demand, config: Config, told: Architecture | None
+) -> Sequence[Change]:
     """Return what can be changed, the nearest first."""
     match exceeded.reason:
         case FitsReason.TOO_MANY_GPUS if spec.workers.gpus > config.gpus_per_node:
@@ -136,7 +156,7 @@ def _changes(spec: FineTuneJobSpec, exceeded: Demand, config: Config) -> Sequenc
         case FitsReason.STORAGE:
             return (Change(path="storage.size", values=[f"{math.ceil(exceeded.needed * _ROOM / 1e9)}G"]),)
         case FitsReason.SERVING_MEMORY:
-            weights = exported_weights(spec)
+            weights = exported_weights(spec, told)
             assert spec.deployment is not None
             assert weights is not None
             to_float8 = Change(path="export.dtype", values=["float8"])

@@ -10,7 +10,7 @@ from finetune_operator.core.conditions import Condition, events_of
 from finetune_operator.core.config import Config
 from finetune_operator.core.digest import spec_hash_of, with_spec_hash
 from finetune_operator.core.objects import Manifest, Ref
-from finetune_operator.core.observed.job import ObservedJob
+from finetune_operator.core.observed.job import JobState, ObservedJob
 from finetune_operator.core.plan import Plan
 from finetune_operator.core.run import build_run_file
 from finetune_operator.finetune.children.claim import desired_claim
@@ -24,7 +24,7 @@ from finetune_operator.finetune.conditions import conditions_of
 from finetune_operator.finetune.course import BackingOff, Complete, Course, Failed, Running, Step
 from finetune_operator.finetune.fits import fits_of
 from finetune_operator.finetune.observed import Observed
-from finetune_operator.finetune.stages import stages_of
+from finetune_operator.finetune.stages import Stage, stages_of
 from finetune_operator.finetune.status import build_status, previous_status
 
 
@@ -38,8 +38,8 @@ def reconcile(job: FineTuneJob, observed: Observed, now: datetime, config: Confi
         scheduling=job.spec.scheduling,
         failure_policy=job.spec.failure_policy,
     )
-    fits = fits_of(job, config)
-    step = _next_step(course, fits, now)
+    fits = fits_of(job, config, course.told)
+    step = _next_step(job, course, fits, now)
     expires_at = _expires_at(job, step)
     if expires_at is not None and now >= expires_at:
         return Plan(status=previous_status(job), delete=(owner_of(job).ref,))
@@ -55,11 +55,27 @@ def reconcile(job: FineTuneJob, observed: Observed, now: datetime, config: Confi
     )
 
 
-def _next_step(course: Course, fits: Condition, now: datetime) -> Step:
-    """Return the next step. What does not fit is not started; what runs is proof against arithmetic."""
+def _next_step(job: FineTuneJob, course: Course, fits: Condition, now: datetime) -> Step:
+    """Return the next step. What does not fit is not started; what runs is proof against arithmetic.
+
+    How large a base is, is told by prepare: it is compared again before training starts (ADR 12).
+    """
     if fits.status == "False" and not course.jobs:
         return Failed(stage=course.stages[0], reason=fits.reason, message=fits.message, since=None)
+    prepared = course.success(Stage.PREPARE)
+    if job.spec.flavor != "auto" or prepared is None or course.attempts(Stage.TRAIN):
+        return course.next_step(now)
+    if fits.status == "False" and course.told is not None:
+        since = prepared.finished_at
+        return Failed(stage=Stage.TRAIN, reason=fits.reason, message=fits.message, since=since)
+    if _will_tell(prepared):
+        return Running(stage=Stage.PREPARE, attempt=prepared.attempt, job=prepared)
     return course.next_step(now)
+
+
+def _will_tell(prepared: ObservedJob) -> bool:
+    """Return whether a Job is done, and its pod not yet seen at its end: they are watched apart."""
+    return any(not pod.has_ended for pod in prepared.pods)
 
 
 def _desired_children(
@@ -74,7 +90,7 @@ def _desired_children(
     yield desired_service(job, names)
     yield from desired_network_policies(job, names, config)
     if isinstance(step, Running) and step.job is None:
-        attempt = Attempt(stage=step.stage, number=step.attempt, deadline_seconds=course.remaining_seconds)
+        attempt = _attempt(course, step)
         yield desired_job(job, names, attempt, config)
     if deployment := desired_model_deployment(job):
         yield deployment
@@ -91,9 +107,15 @@ def _current(
         return None
     if step.job.has_begun or not step.job.spec_hash:
         return step.job
-    attempt = Attempt(stage=step.stage, number=step.attempt, deadline_seconds=course.remaining_seconds)
+    attempt = _attempt(course, step)
     wanted = with_spec_hash(desired_job(job, names, attempt, config))
     return step.job if step.job.spec_hash == spec_hash_of(wanted) else None
+
+
+def _attempt(course: Course, step: Running) -> Attempt:
+    return Attempt(
+        stage=step.stage, number=step.attempt, deadline_seconds=course.remaining_seconds, told=course.told
+    )
 
 
 def _superfluous(
@@ -131,4 +153,9 @@ def _requeue_after(step: Step, expires_at: datetime | None, now: datetime) -> fl
         return (step.until - now).total_seconds()
     if expires_at is not None:
         return (expires_at - now).total_seconds()
+    if isinstance(step, Running) and step.job is not None and step.job.state is JobState.SUCCEEDED:
+        return _UNTIL_IT_TELLS
     return None
+
+
+_UNTIL_IT_TELLS = 1.0

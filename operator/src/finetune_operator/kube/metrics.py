@@ -83,7 +83,7 @@ class OperatorCollector(Collector):
 
 def _job_fields(jobs: list[ObservedParent]) -> Iterator[Metric]:
     info = [
-        ((*_key(job), job.status["run"], (job.spec or {})["flavor"]), 1.0)
+        ((*_key(job), job.status["run"], (job.spec or {}).get("flavor", "auto")), 1.0)
         for job in jobs
         if "run" in job.status
     ]

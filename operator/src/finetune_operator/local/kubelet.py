@@ -194,8 +194,8 @@ def _termination_message(running: RunningPod, code: int) -> str:
     if running.probes.failed:
         return running.probes.failed
     source: Path = running.container.termination_log
-    if not source.exists() or not source.stat().st_size:
+    if code and (not source.exists() or not source.stat().st_size):
         source = running.container.log
-    if code == 0 or not source.exists():
+    if not source.exists():
         return ""
     return source.read_bytes()[-_MESSAGE_BYTES:].decode(errors="replace")

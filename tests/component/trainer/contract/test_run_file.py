@@ -41,6 +41,10 @@ def test_an_integer_is_a_number(tmp_path):
     assert (alpha, type(alpha)) == (32.0, float)
 
 
+def test_without_a_flavor_the_base_says_its_shape(tmp_path):
+    assert load_run(write_changed(tmp_path, "flavor", remove=True)).flavor == "auto"
+
+
 def test_folders_are_under_the_root():
     folders = RunFolders(root=Path("/volume"), paths=load_run(GOLDEN / "quickstart.json").paths)
     assert folders.base == Path("/volume/models/tiny-base")

@@ -11,6 +11,18 @@ from finetune_trainer.__main__ import main
 from finetune_trainer.contract.failure import DataError
 from finetune_trainer.prepare.marker import MARKER, read_marker, require_complete
 
+TOLD = {
+    "vocab_size": 4096,
+    "num_hidden_layers": 4,
+    "first_k_dense_replace": 1,
+    "q_lora_rank": 128,
+    "n_routed_experts": 8,
+    "has_expert_bias": True,
+    "num_nextn_predict_layers": 0,
+    "max_position_embeddings": 16384,
+    "dtype": "bfloat16",
+}
+
 
 def termination(volume):
     return json.loads((volume.root.parent / "termination-log").read_text())
@@ -94,6 +106,29 @@ def test_the_flavor_that_fits_is_named(volume, copy_base):
     volume.document["flavor"] = "deepseek_aghilora"
     assert main(["prepare", *volume.arguments]) == 2
     assert termination(volume)["remedy"] == "Use flavor auto or tiny_lora"
+
+
+def test_a_run_without_a_flavor_takes_the_base_s_shape_and_tells_it(volume, copy_base):
+    copy_base()
+    del volume.document["flavor"]
+    assert main(["prepare", *volume.arguments]) == 0
+    assert json.loads((volume.run / "prepared.json").read_text())["parity"]["layers"] == 4
+    told = termination(volume)["architecture"]
+    assert {**TOLD, **told} == told
+    (volume.root.parent / "termination-log").unlink()
+    assert main(["prepare", *volume.arguments]) == 0
+    assert termination(volume)["architecture"] == told
+
+
+def test_a_run_without_a_flavor_is_checked_by_its_base(volume, copy_base):
+    base = copy_base()
+    del volume.document["flavor"]
+    volume.document["training"]["sequenceLength"] = 20_000
+    assert main(["prepare", *volume.arguments]) == 2
+    assert "more than the 16,384 positions that the base knows" in termination(volume)["message"]
+    (base / "config.json").write_text(json.dumps({"model_type": "deepseek_v32"}))
+    assert main(["prepare", *volume.arguments]) == 3
+    assert "DeepSeek-V3.2: its attention reads" in termination(volume)["message"]
 
 
 def test_pickled_weights_are_not_weights(volume, copy_base):

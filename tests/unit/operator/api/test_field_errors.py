@@ -49,7 +49,7 @@ def test_accepts(job: Build, spec: dict[str, Any]) -> None:
             {"flavor": "70B_lora"},
             [
                 "spec.flavor: is '70B_lora'; use one of"
-                " 'tiny_lora', 'deepseek_aghilora', '16B_lora' or '671B_lora'"
+                " 'auto', 'tiny_lora', 'deepseek_aghilora', '16B_lora' or '671B_lora'"
             ],
             id="unknown-flavor",
         ),
@@ -144,7 +144,8 @@ def test_accepts(job: Build, spec: dict[str, Any]) -> None:
         pytest.param(
             {"flavor": "x", "lora": {"rank": 0}, "export": {"shards": 0}},
             [
-                "spec.flavor: is 'x'; use one of 'tiny_lora', 'deepseek_aghilora', '16B_lora' or '671B_lora'",
+                "spec.flavor: is 'x'; use one of"
+                " 'auto', 'tiny_lora', 'deepseek_aghilora', '16B_lora' or '671B_lora'",
                 "spec.lora.rank: is 0; make it 1 or more",
                 "spec.export.shards: is 0; make it 1 or more",
             ],

@@ -68,7 +68,12 @@ It fits.
             "The size of the model is not known",
             id="its job is not in the files",
         ),
-        pytest.param(("quickstart.yaml",), 0, "how much there is is not known", id="on CPUs"),
+        pytest.param(
+            ("quickstart.yaml",),
+            0,
+            "How large models/tiny-base is, is not known before prepare reads",
+            id="a folder",
+        ),
         pytest.param(("aghilora-1gpu.yaml", "--gpu-memory", "80G"), 0, "It fits.", id="one GPU"),
         pytest.param(
             ("quickstart.yaml", "--gpu-memory", "a lot"), 2, "'a lot' is no quantity; use", id="no quantity"

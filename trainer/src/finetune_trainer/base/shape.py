@@ -10,6 +10,8 @@ from typing import Any, Literal
 from finetune_trainer.base.families import FAMILIES, Family
 from finetune_trainer.contract.failure import DataError, Reason
 
+TopkMethod = Literal["noaux_tc", "greedy", "group_limited_greedy"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
@@ -34,7 +36,7 @@ class Shape:
     n_shared_experts: int
     num_experts_per_tok: int
     scoring_func: Literal["sigmoid", "softmax"] = "sigmoid"
-    topk_method: Literal["noaux_tc", "greedy", "group_limited_greedy"] = "noaux_tc"
+    topk_method: TopkMethod = "noaux_tc"
     n_group: int = 1
     topk_group: int = 1
     norm_topk_prob: bool = True

@@ -1,4 +1,4 @@
-"""How a stage fails: an exit code of the contract, a reason, one line of what is wrong, one of what to do."""
+"""How a stage ends: an exit code of the contract, a reason, one line of what is wrong, one of what to do."""
 
 import errno
 import json
@@ -214,7 +214,12 @@ def report(failure: Failure) -> None:
         Path(error_file).write_text(json.dumps(worker_record(failure)), encoding="utf-8")
         return
     print(f"error: {failure}", file=sys.stderr, flush=True)
-    _write_termination_log(failure)
+    _write_termination_log(_content(failure))
+
+
+def tell(result: dict[str, Any]) -> None:
+    """Tell the operator what a stage found, as the termination log of a stage that ends with 0."""
+    _write_termination_log(result)
 
 
 def worker_record(failure: Failure) -> dict[str, Any]:
@@ -237,9 +242,9 @@ def _content(failure: Failure) -> dict[str, str]:
     }
 
 
-def _write_termination_log(failure: Failure) -> None:
+def _write_termination_log(content: dict[str, Any]) -> None:
     path = Path(os.environ.get(TERMINATION_LOG, DEFAULT_TERMINATION_LOG))
-    line = json.dumps(_content(failure))
+    line = json.dumps(content)
     try:
         path.write_text(line + "\n", encoding="utf-8")
     except OSError:  # outside a pod there is none, and a full disk must not hide the message on stderr

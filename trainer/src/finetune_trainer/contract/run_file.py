@@ -4,7 +4,7 @@ import json
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args, get_origin
 
@@ -131,7 +131,7 @@ class RunFile:
     run: str
     paths: Paths
     model: Model
-    flavor: str
+    flavor: str = "auto"
     dataset: Dataset
     lora: Lora
     training: Training
@@ -252,12 +252,16 @@ def _read_object(expected: type, value: Any, where: str) -> Any:
         raise _invalid(f"{where}: {value!r} is not an object")
     hints = typing.get_type_hints(expected)
     names = {_camel_case(field.name): field.name for field in fields(expected)}
+    optional = {_camel_case(field.name) for field in fields(expected) if field.default is not MISSING}
     prefix = f"{where}." if where else ""
     if unknown := sorted(value.keys() - names.keys()):
         raise _invalid(f"{prefix}{unknown[0]}: unknown field")
-    if missing := [key for key in names if key not in value]:
+    if missing := [key for key in names if key not in value and key not in optional]:
         raise _invalid(f"{prefix}{missing[0]}: missing")
-    return expected(**{name: _read(hints[name], value[key], prefix + key) for key, name in names.items()})
+    given = {
+        name: _read(hints[name], value[key], prefix + key) for key, name in names.items() if key in value
+    }
+    return expected(**given)
 
 
 def _camel_case(name: str) -> str:

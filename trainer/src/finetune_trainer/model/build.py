@@ -17,7 +17,7 @@ from torchtitan.models.deepseek_v3 import (
 from torchtitan.protocols.module import Module
 
 from finetune_trainer.base.rope import Rope
-from finetune_trainer.base.shape import Shape
+from finetune_trainer.base.shape import Shape, TopkMethod
 from finetune_trainer.model.attention import DenseAttention
 from finetune_trainer.model.dispatch import GatheringTokenDispatcher, SingleBufferTokenDispatcher
 from finetune_trainer.model.flash import FlashAttention
@@ -152,7 +152,7 @@ def shape_of(model: DeepSeekV3Model.Config) -> Shape:
     )
 
 
-def _topk_method(router: TokenChoiceTopKRouter.Config) -> str:
+def _topk_method(router: TokenChoiceTopKRouter.Config) -> TopkMethod:
     if router.score_func == "sigmoid":
         return "noaux_tc"
     return "group_limited_greedy" if isinstance(router, BestExpertRouter.Config) else "greedy"

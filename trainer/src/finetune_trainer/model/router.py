@@ -39,7 +39,7 @@ class BestExpertRouter(TokenChoiceTopKRouter):
         """Scores [batch, length, experts], -inf for experts of groups that are not chosen."""
         assert self.num_expert_groups is not None
         assert self.num_limited_groups is not None
-        groups = scores_for_choice_BLE.unflatten(-1, (self.num_expert_groups, -1))
+        groups = scores_for_choice_BLE.view(*scores_for_choice_BLE.shape[:-1], self.num_expert_groups, -1)
         best = groups.amax(dim=-1)
         chosen = torch.topk(best, k=self.num_limited_groups, dim=-1, sorted=False)[1]
         left_out = torch.ones_like(best, dtype=torch.bool).scatter_(-1, chosen, False)

@@ -1,17 +1,19 @@
 """Whether a base model is the one that the run's flavour trains."""
 
+import dataclasses
 from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from finetune_trainer.base.hf_config import CONFIG, check_supported, read_hf_config
+from finetune_trainer.base.hf_config import CONFIG, check_supported, read_hf_config, shape_of_base
 from finetune_trainer.base.shape import difference
 from finetune_trainer.base.tensors import BaseTensors
 from finetune_trainer.base.unread import check_all_read
 from finetune_trainer.contract.failure import ConfigurationError, DataError, Reason
 from finetune_trainer.model.base_loader import check_tensor, frozen_tensors
+from finetune_trainer.model.build import SHORTEST_TABLE
 from finetune_trainer.model.flavors import AUTO, FLAVORS, build_model_config, find_flavor
 from finetune_trainer.model.names import CheckpointNames
 
@@ -38,6 +40,25 @@ def check_architecture(flavor: str, folder: Path) -> None:
 
 def _mismatch(flavor: str, config: Mapping[str, Any], file: Path) -> str | None:
     return difference(find_flavor(flavor).shape, config, file)
+
+
+def architecture_of_base(folder: Path) -> dict[str, Any]:
+    """What the operator computes memory from (contract/README.md), by config.json's names."""
+    config, shape = read_hf_config(folder), shape_of_base(folder)
+    numbers = {name: value or 0 for name, value in dataclasses.asdict(shape).items()}
+    return numbers | {
+        "has_expert_bias": shape.scoring_func == "sigmoid",
+        "num_nextn_predict_layers": config.get("num_nextn_predict_layers")
+        or config.get("num_mtp_layers")
+        or 0,
+        "max_position_embeddings": config.get("max_position_embeddings") or SHORTEST_TABLE,
+        "dtype": "float8" if config.get("quantization_config") else _dtype(config),
+    }
+
+
+def _dtype(config: Mapping[str, Any]) -> str:
+    said = str(config.get("torch_dtype") or config.get("dtype")).removeprefix("torch.")
+    return said if said in ("float32", "bfloat16", "float16") else "bfloat16"
 
 
 def check_tensors(flavor: str, folder: Path) -> None:

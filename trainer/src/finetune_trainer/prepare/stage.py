@@ -4,11 +4,13 @@ import logging
 from dataclasses import asdict
 from typing import Any
 
+from finetune_trainer.contract.failure import tell
 from finetune_trainer.contract.progress import FetchProgress, serve_progress
 from finetune_trainer.contract.run_file import RunFile, RunFolders
 from finetune_trainer.data import dataloader_config
 from finetune_trainer.data.files import dataset_files
 from finetune_trainer.model.flavors import is_known
+from finetune_trainer.prepare.architecture import architecture_of_base
 from finetune_trainer.prepare.base import prepare_base
 from finetune_trainer.prepare.data_record import (
     Records,
@@ -29,10 +31,15 @@ logger = logging.getLogger(__name__)
 
 
 def prepare(run: RunFile, folders: RunFolders) -> None:
-    """Prepare the run. Returns at once if that is done already. Raises a Failure."""
+    """Prepare the run, and tell how large its base is. Raises a Failure. What is done already is left."""
     if is_prepared(folders) and _has_its_data(run, folders):
         logger.info("%s is prepared", folders.run)
-        return
+    else:
+        _prepare(run, folders)
+    tell({"architecture": architecture_of_base(folders.base)})
+
+
+def _prepare(run: RunFile, folders: RunFolders) -> None:
     if is_known(run.flavor, folders.base):
         check_config(run, folders, dataloader_config(run, folders))
     progress = FetchProgress(folders.base)

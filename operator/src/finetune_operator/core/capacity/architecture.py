@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from finetune_operator.api.training import Flavor
+from finetune_operator.api.training import NamedFlavor
 
 Dtype = Literal["float32", "bfloat16", "float16", "float8"]
 
@@ -56,7 +56,7 @@ class Weights:
 
 
 # https://huggingface.co/deepseek-ai/DeepSeek-V3/blob/main/config.json
-_DEEPSEEK_V3 = Architecture(
+DEEPSEEK_V3 = Architecture(
     vocab_size=129_280,
     hidden_size=7168,
     num_hidden_layers=61,
@@ -72,7 +72,23 @@ _DEEPSEEK_V3 = Architecture(
     dtype="float8",
 )
 
-FLAVORS: dict[Flavor, Architecture] = {
+# https://huggingface.co/deepseek-ai/DeepSeek-V2-Lite/blob/main/config.json
+DEEPSEEK_V2_LITE = Architecture(
+    vocab_size=102_400,
+    hidden_size=2048,
+    num_hidden_layers=27,
+    first_k_dense_replace=1,
+    num_attention_heads=16,
+    q_lora_rank=0,
+    intermediate_size=10_944,
+    moe_intermediate_size=1408,
+    n_routed_experts=64,
+    n_shared_experts=2,
+    num_experts_per_tok=6,
+    has_expert_bias=False,
+)
+
+FLAVORS: dict[NamedFlavor, Architecture] = {
     "tiny_lora": Architecture(
         vocab_size=4096,
         hidden_size=256,
@@ -91,26 +107,12 @@ FLAVORS: dict[Flavor, Architecture] = {
     ),
     # The widths of 671B in one dense layer and one with experts.
     "deepseek_aghilora": replace(
-        _DEEPSEEK_V3,
+        DEEPSEEK_V3,
         num_hidden_layers=2,
         first_k_dense_replace=1,
         num_nextn_predict_layers=0,
         dtype="bfloat16",
     ),
-    # https://huggingface.co/deepseek-ai/DeepSeek-V2-Lite/blob/main/config.json
-    "16B_lora": Architecture(
-        vocab_size=102_400,
-        hidden_size=2048,
-        num_hidden_layers=27,
-        first_k_dense_replace=1,
-        num_attention_heads=16,
-        q_lora_rank=0,
-        intermediate_size=10_944,
-        moe_intermediate_size=1408,
-        n_routed_experts=64,
-        n_shared_experts=2,
-        num_experts_per_tok=6,
-        has_expert_bias=False,
-    ),
-    "671B_lora": _DEEPSEEK_V3,
+    "16B_lora": DEEPSEEK_V2_LITE,
+    "671B_lora": DEEPSEEK_V3,
 }

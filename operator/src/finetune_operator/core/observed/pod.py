@@ -42,6 +42,8 @@ class ObservedPod(ObservedObject):
     """The node was drained or shut down, or the pod preempted; not its own fault."""
     restarts: int = 0
     """Of all containers together."""
+    result: str = ""
+    """What a container told when it ended with 0: its termination message."""
     ends: tuple[Termination, ...] = ()
     """Containers that have failed and are not started again, and what the kubelet did to the pod."""
     ends_before: tuple[Termination, ...] = ()
@@ -51,6 +53,11 @@ class ObservedPod(ObservedObject):
     def has_begun(self) -> bool:
         """Whether a container of it has started."""
         return self.phase != "Pending"
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether all its containers have ended."""
+        return self.phase in ("Succeeded", "Failed")
 
     @property
     def runs(self) -> bool:
@@ -82,6 +89,7 @@ def observe_pod(obj: Manifest) -> ObservedPod:
         delayed=delay_of_pod(obj),
         disrupted=_is_disrupted(status),
         restarts=sum(container.get("restartCount", 0) for container in containers),
+        result=_result(containers),
         ends=_ends(status, containers),
         ends_before=tuple(_failures(containers, "lastState")),
     )
@@ -119,6 +127,11 @@ def _moment_of(status: Manifest, type_: str) -> datetime | None:
     times = (c.get("lastTransitionTime") for c in status.get("conditions", []) if c["type"] == type_)
     time = next(times, None)
     return parse_timestamp(time) if time else None
+
+
+def _result(containers: Iterable[Manifest]) -> str:
+    ends = (container.get("state", {}).get("terminated") or {"exitCode": 1} for container in containers)
+    return next((end["message"] for end in ends if end["exitCode"] == 0 and end.get("message")), "")
 
 
 def _failures(containers: Iterable[Manifest], state: str) -> Iterator[Termination]:

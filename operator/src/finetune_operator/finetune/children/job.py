@@ -6,6 +6,7 @@ from itertools import starmap
 from finetune_operator.api.export import PushSpec
 from finetune_operator.api.job import FineTuneJob
 from finetune_operator.api.secrets import SecretKeyRef
+from finetune_operator.core.capacity.architecture import Architecture
 from finetune_operator.core.capacity.host import CONVERSION, PREPARATION, HostNeeds, training_needs
 from finetune_operator.core.capacity.node import has_whole_gpus
 from finetune_operator.core.config import Config
@@ -52,6 +53,8 @@ class Attempt:
     stage: Stage
     number: int
     deadline_seconds: int | None = None
+    told: Architecture | None = None
+    """The base, as prepare read it."""
 
 
 def desired_job(job: FineTuneJob, names: Names, attempt: Attempt, config: Config) -> Manifest:
@@ -130,7 +133,7 @@ def _container(job: FineTuneJob, names: Names, attempt: Attempt, config: Config)
             env_var("FINETUNE_PROGRESS_PORT", PROGRESS_PORT),
         ),
         ports=(*((port("rendezvous", RENDEZVOUS_PORT),) if trains else ()), port("progress", PROGRESS_PORT)),
-        requests=_host_needs(job, stage).requests,
+        requests=_host_needs(job, attempt).requests,
         limits=_devices(job) if trains else {},
         mounts=(
             claim_mount(),
@@ -142,15 +145,13 @@ def _container(job: FineTuneJob, names: Names, attempt: Attempt, config: Config)
     )
 
 
-def _host_needs(job: FineTuneJob, stage: Stage) -> HostNeeds:
-    if stage is Stage.PREPARE:
+def _host_needs(job: FineTuneJob, attempt: Attempt) -> HostNeeds:
+    if attempt.stage is Stage.PREPARE:
         return PREPARATION
-    if stage is not Stage.TRAIN:
+    if attempt.stage is not Stage.TRAIN:
         return CONVERSION
-    workers = job.spec.workers
-    return training_needs(
-        workers.processes, gpus=workers.gpus, process_bytes=training_process_bytes(job.spec)
-    )
+    workers, process_bytes = job.spec.workers, training_process_bytes(job.spec, attempt.told)
+    return training_needs(workers.processes, gpus=workers.gpus, process_bytes=process_bytes)
 
 
 def _shard(job: FineTuneJob, stage: Stage) -> tuple[str, ...]:
