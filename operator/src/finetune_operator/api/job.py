@@ -38,7 +38,7 @@ class FineTuneJobSpec(ApiModel):
 
     flavor: Flavor = "auto"
     """The model's shape: auto, which is the base's own config.json, or one that the base has to be: tiny_lora
-    and deepseek_aghilora for debugging, 16B_lora, 671B_lora. Default: auto."""
+    and deepseek_aghilora for debugging, 16B_lora, 671B_lora."""
 
     dataset: DatasetSpec
     """The data to train on."""
