@@ -1,4 +1,4 @@
-"""What config.json says of the model, and the tensors that it promises: DeepSeek-V3's and DeepSeek-V2's.
+"""What config.json says of the model, and the tensors that it promises, one table for four types of models.
 
 The gate builds transformers' model of the same configuration. What that would not build, or would build of
 other shapes than the tensors have, is refused here: before a byte is written.
@@ -9,26 +9,33 @@ from typing import Any
 
 from finetune_converter.failure import Failure, Reason
 
-ARCHITECTURES = {"deepseek_v3": "DeepseekV3ForCausalLM", "deepseek_v2": "DeepseekV2ForCausalLM"}
-# What transformers (5.20) takes where config.json leaves a size out.
-_SIZES = {
-    "vocab_size": (129280, 102400),
-    "hidden_size": (7168, 4096),
-    "intermediate_size": (18432, 11008),
-    "moe_intermediate_size": (2048, 1407),
-    "num_attention_heads": (128, 32),
-    "n_shared_experts": (1, 2),
-    "n_routed_experts": (256, 64),
-    "kv_lora_rank": (512, 512),
-    "qk_rope_head_dim": (64, 64),
-    "qk_nope_head_dim": (128, 128),
-    "v_head_dim": (128, 128),
-    "num_experts_per_tok": (8, None),
+ARCHITECTURES = {
+    "deepseek_v3": "DeepseekV3ForCausalLM",
+    "kimi_k2": "DeepseekV3ForCausalLM",
+    "glm4_moe_lite": "Glm4MoeLiteForCausalLM",
+    "deepseek_v2": "DeepseekV2ForCausalLM",
 }
-_QUERY_RANK, _DENSE, _GROUPS, _TOP_GROUPS = 1536, (3, 0), (8, 1), (4, 1)
+_COLUMNS = {"deepseek_v3": 0, "kimi_k2": 0, "deepseek_v2": 1, "glm4_moe_lite": 2}
+# What transformers (5.20) takes where config.json leaves a size out, a column a class of its.
+_SIZES = {
+    "vocab_size": (129280, 102400, 154880),
+    "hidden_size": (7168, 4096, 2048),
+    "intermediate_size": (18432, 11008, 10240),
+    "moe_intermediate_size": (2048, 1407, 1536),
+    "num_attention_heads": (128, 32, 20),
+    "n_shared_experts": (1, 2, 1),
+    "n_routed_experts": (256, 64, 64),
+    "kv_lora_rank": (512, 512, 512),
+    "qk_rope_head_dim": (64, 64, 64),
+    "qk_nope_head_dim": (128, 128, 192),
+    "v_head_dim": (128, 128, 256),
+    "num_experts_per_tok": (8, None, 4),
+}
+_QUERY_RANK, _DENSE, _GROUPS, _TOP_GROUPS = (1536, 1536, 768), (3, 0, 1), (8, 1, 1), (4, 1, 1)
+_KEY_HEADS = (128, None, 20)
 _ROPES = ("default", "linear", "dynamic", "yarn")
 _TOPK_METHODS = ("greedy", "group_limited_greedy")
-_REMEDY = "Give config.json and weights of one DeepSeek-V3 or DeepSeek-V2, in Hugging Face format"
+_REMEDY = "Give config.json and weights of one model of these types, in Hugging Face format"
 
 Shape = tuple[int, ...]
 
@@ -62,7 +69,7 @@ def _attention(config: Mapping[str, Any], prefix: str, hidden: int) -> Iterator[
     nope, rope, value = (
         _size(config, name) for name in ("qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")
     )
-    queries, bias = config.get("q_lora_rank", _QUERY_RANK), bool(config.get("attention_bias"))
+    queries, bias = _or(config, "q_lora_rank", _QUERY_RANK), bool(config.get("attention_bias"))
     if queries is None:
         yield f"{prefix}.q_proj.weight", (heads * (nope + rope), hidden)
     else:
@@ -78,7 +85,7 @@ def _attention(config: Mapping[str, Any], prefix: str, hidden: int) -> Iterator[
 def _experts(config: Mapping[str, Any], prefix: str, hidden: int) -> Iterator[tuple[str, Shape]]:
     experts, inner = _size(config, "n_routed_experts"), _size(config, "moe_intermediate_size")
     yield f"{prefix}.gate.weight", (experts, hidden)
-    if config["model_type"] == "deepseek_v3":
+    if config["model_type"] != "deepseek_v2":
         yield f"{prefix}.gate.e_score_correction_bias", (experts,)
     for expert in range(experts):
         yield from _mlp({}, f"{prefix}.experts.{expert}", inner, hidden)
@@ -109,7 +116,7 @@ def _faults(config: Mapping[str, Any]) -> Iterator[str]:
     for name in ("num_hidden_layers", *_SIZES):
         if not _is_count(value := _size(config, name)):
             yield f"{name} is {value!r:.200}, not a number above 0"
-    if (rank := config.get("q_lora_rank", _QUERY_RANK)) is not None and not _is_count(rank):
+    if (rank := _or(config, "q_lora_rank", _QUERY_RANK)) is not None and not _is_count(rank):
         yield f"q_lora_rank is {rank!r:.200}, neither null nor a number above 0"
     if type(dense := _or(config, "first_k_dense_replace", _DENSE)) is not int or dense < 0:
         yield f"first_k_dense_replace is {dense!r:.200}, not a number of layers"
@@ -122,7 +129,7 @@ def _faults(config: Mapping[str, Any]) -> Iterator[str]:
 
 def _faults_of_heads(config: Mapping[str, Any]) -> Iterator[str]:
     heads = _size(config, "num_attention_heads")
-    if (pairs := _or(config, "num_key_value_heads", (128, None))) not in (heads, None):
+    if (pairs := _or(config, "num_key_value_heads", _KEY_HEADS)) not in (heads, None):
         yield f"num_key_value_heads is {pairs!r:.200}, not num_attention_heads, {heads}"
     if _size(config, "qk_rope_head_dim") % 2:
         yield f"qk_rope_head_dim is {config['qk_rope_head_dim']}, and rotary positions take pairs"
@@ -157,15 +164,15 @@ def _faults_of_rope(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _size(config: Mapping[str, Any], name: str) -> Any:
-    return _or(config, name, _SIZES.get(name, (None, None)))
+    return _or(config, name, _SIZES.get(name, (None, None, None)))
 
 
-def _or(config: Mapping[str, Any], name: str, defaults: tuple[int | None, int | None]) -> Any:
-    """The field, or transformers' default of it in DeepSeek-V3 and in DeepSeek-V2."""
-    is_v2 = config["model_type"] == "deepseek_v2"
-    found = config.get(name, defaults[is_v2])
+def _or(config: Mapping[str, Any], name: str, defaults: tuple[int | None, ...]) -> Any:
+    """The field, or transformers' default of it in the class of the model's type."""
+    found = config.get(name, defaults[_COLUMNS[config["model_type"]]])
     # DeepSeek-V2 without groups says null.
-    return 1 if found is None and is_v2 and name in ("n_group", "topk_group") else found
+    is_null = found is None and config["model_type"] == "deepseek_v2"
+    return 1 if is_null and name in ("n_group", "topk_group") else found
 
 
 def _is_count(value: object) -> bool:

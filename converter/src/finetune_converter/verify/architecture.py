@@ -1,5 +1,6 @@
 """The architectures that the gate knows: transformers' own classes of each."""
 
+import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,13 @@ from transformers import (
     DeepseekV2ForCausalLM,
     DeepseekV3Config,
     DeepseekV3ForCausalLM,
+    Glm4MoeLiteConfig,
+    Glm4MoeLiteForCausalLM,
     PreTrainedConfig,
 )
 from transformers.models.deepseek_v2 import modeling_deepseek_v2 as v2
 from transformers.models.deepseek_v3 import modeling_deepseek_v3 as v3
+from transformers.models.glm4_moe_lite import modeling_glm4_moe_lite as glm
 
 from finetune_converter.failure import Failure, Reason
 from finetune_converter.model_files.header import TensorEntry
@@ -40,6 +44,21 @@ ARCHITECTURES = {
         layer=v3.DeepseekV3DecoderLayer,
         norm=v3.DeepseekV3RMSNorm,
         rotary=v3.DeepseekV3RotaryEmbedding,
+    ),
+    # Kimi-K2 is DeepSeek-V3's model under a name of its own, which transformers does not know.
+    "kimi_k2": Architecture(
+        config=DeepseekV3Config,
+        model=DeepseekV3ForCausalLM,
+        layer=v3.DeepseekV3DecoderLayer,
+        norm=v3.DeepseekV3RMSNorm,
+        rotary=v3.DeepseekV3RotaryEmbedding,
+    ),
+    "glm4_moe_lite": Architecture(
+        config=Glm4MoeLiteConfig,
+        model=Glm4MoeLiteForCausalLM,
+        layer=glm.Glm4MoeLiteDecoderLayer,
+        norm=glm.Glm4MoeLiteRMSNorm,
+        rotary=glm.Glm4MoeLiteRotaryEmbedding,
     ),
     "deepseek_v2": Architecture(
         config=DeepseekV2Config,
@@ -72,7 +91,9 @@ def read_config(file: Path, content: dict[str, Any]) -> Any:
             "Use a base of that architecture",
         )
     try:
-        config = architecture.config.from_dict(dict(content))
+        # transformers changes the objects that it is given, such as rope_scaling.
+        fields = copy.deepcopy(content) | {"model_type": architecture.config.model_type}
+        config = architecture.config.from_dict(fields)
     except (TypeError, ValueError, KeyError, AttributeError, StrictDataclassError) as error:
         raise Failure(
             Reason.BASE_INVALID,

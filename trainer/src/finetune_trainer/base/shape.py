@@ -121,6 +121,12 @@ def _dense_layers(family: Family, config: Mapping[str, Any], file: Path) -> int:
         listed = kinds.count("dense") if isinstance(kinds, list) else 0
         if kinds != ["dense"] * listed + ["sparse"] * (layers - listed) or value != listed:
             raise _refused(file, f"mlp_layer_types is not {name} (here {value}) times dense, then sparse")
+    elif family.unlisted_dense_layers not in (None, value):
+        raise _refused(
+            file,
+            f"{name} is {value!r}, and transformers, which reads mlp_layer_types instead, takes "
+            f"{family.unlisted_dense_layers}",
+        )
     return int(_checked(value, type(value) is int and value >= 0, name, "whole number", file))
 
 

@@ -35,6 +35,8 @@ class Family:
     """How it chooses them: the first is taken where config.json is silent and may be."""
     says_its_router: bool = False
     """Whether vLLM serves another model where config.json leaves out scoring_func or topk_method."""
+    unlisted_dense_layers: int | None = None
+    """Where transformers reads the dense layers from mlp_layer_types alone: how many it takes without it."""
     fixed: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
     """Further fields of one value, with what to do about another one."""
     computed_as: str | None = None

@@ -32,5 +32,6 @@ GLM4_MOE_LITE = Family(
     # Neither transformers nor vLLM asks config.json for these.
     scoring_func="sigmoid",
     topk_methods=("noaux_tc",),
+    unlisted_dense_layers=1,
     fixed={"partial_rotary_factor": (1, "Use a base that turns all of each head's rotary part")},
 )
