@@ -1,9 +1,15 @@
 """What does not fit is not started, and says so; changed, it goes on."""
 
+import dataclasses
+import json
+
 from cluster.commands import Run
+from cluster.pods import Pods, succeed
 from kubernetes import client
 from parents import Parents, job_spec
 from waiting import until
+
+from finetune_operator.core.capacity.architecture import DEEPSEEK_V3
 
 LARGE = {
     "flavor": "671B_lora",
@@ -30,6 +36,19 @@ def test_a_job_that_does_not_fit_makes_nothing_until_it_does(parents: Parents, k
     parents.patch("FineTuneJob", "large", {"workers": {"nodes": 2}})
     parents.until("FineTuneJob", "large", "Fits")
     until("a Job that prepares", lambda: [job for job in parents.jobs() if "-prepare-" in job.metadata.name])
+
+
+def test_what_prepare_tells_of_a_base_is_compared_before_a_gpu_is_held(parents: Parents, pods: Pods) -> None:
+    told = json.dumps({"architecture": dataclasses.asdict(DEEPSEEK_V3)})
+    pods.play({"app.kubernetes.io/component": "prepare"}, succeed(message=told))
+    parents.create("FineTuneJob", "large", job_spec(flavor="auto", workers={"gpusPerNode": 1}))
+
+    fits = parents.until("FineTuneJob", "large", "Fits", "False")
+
+    assert fits["reason"] == "TrainingNeedsMoreMemory"
+    assert parents.until("FineTuneJob", "large", "Failed")["reason"] == "TrainingNeedsMoreMemory"
+    assert parents.condition("FineTuneJob", "large", "Prepared")["status"] == "True"
+    assert ["-prepare-" in job.metadata.name for job in parents.jobs()] == [True]
 
 
 def test_a_deployment_that_the_model_does_not_fit_makes_no_pod(parents: Parents) -> None:

@@ -7,50 +7,21 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from auto_model import ADAPTERS, assert_same_logits, loaded
 from peft import LoraConfig, get_peft_model
 from random_families import FAMILIES, RandomBase, write_random_base
 
-from finetune_trainer.model.base_loader import load_base
 from finetune_trainer.model.lora.initialize import initialize_adapters
 from finetune_trainer.model.lora.names import is_adapter
-from finetune_trainer.model.lora.settings import LoRASettings
 from finetune_trainer.model.names import CheckpointNames
-from finetune_trainer.model.spec import lora_model_spec
 from finetune_trainer.prepare.architecture import check_architecture, check_tensors
 from finetune_trainer.prepare.parity import compare_with_transformers
 
 pytestmark = pytest.mark.usefixtures("plain_tensors")
 
 
-ADAPTERS = LoRASettings(rank=8, alpha=16.0)
 PROJECTIONS = ["q_proj", "q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj"]
 STEPS, RATE = 5, 2e-3
-
-
-def loaded(folder: Path, *targets: str) -> Any:
-    """The trainer's model of the base in `folder`, as flavour auto makes it."""
-    spec = lora_model_spec(
-        "auto",
-        lora=ADAPTERS,
-        targets=targets or ["attention", "mlp", "experts"],
-        base_dtype="float32",
-        device="cpu",
-        base=folder,
-    )
-    model = spec.model.build()
-    model.init_weights()
-    load_base([model], spec.model, folder)
-    return model.eval()
-
-
-@torch.no_grad()
-def assert_same_logits(base: RandomBase) -> None:
-    tokens = torch.randint(0, base.config["vocab_size"], (2, 40), generator=torch.Generator().manual_seed(5))
-    positions = torch.arange(40).repeat(2, 1) * 50
-    model = loaded(base.folder)
-    logits = model(tokens, positions=positions, attention_masks=model.get_attention_masks(positions))
-    expected = base.model(tokens, position_ids=positions).logits
-    torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("prediction_layers", [0, 1])

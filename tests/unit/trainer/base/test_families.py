@@ -1,0 +1,24 @@
+"""The guide of models says what the families say, and the operator knows the sizes of models that they name."""
+
+from pathlib import Path
+
+from finetune_operator.core.capacity.published import PUBLISHED
+from finetune_trainer.base.families import FAMILIES, REFUSED
+from finetune_trainer.base.families.guide import models_guide
+
+GUIDE = Path(__file__).parents[4] / "docs/guides/models.md"
+
+
+def test_the_guide_is_what_the_families_say() -> None:
+    assert GUIDE.read_text() == models_guide(), "run `make generate`"
+
+
+def test_the_operator_knows_only_models_that_are_trained() -> None:
+    named = {
+        name.lower() for family in FAMILIES.values() for model in family.models for name in model.repositories
+    }
+    assert PUBLISHED.keys() <= named
+
+
+def test_what_is_trained_is_not_refused() -> None:
+    assert not FAMILIES.keys() & REFUSED.keys()
