@@ -1,4 +1,4 @@
-"""The guide of models says what the families say, and the operator knows the sizes of models that they name."""
+"""The guide of models says what the families say; the operator knows the sizes of models that they name."""
 
 from pathlib import Path
 
