@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 from published_configs import NAMES, published_config
+from torchtitan.models.common.attention import FlexAttention
 
 from finetune_trainer.base.families import FAMILIES, REFUSED
 from finetune_trainer.base.hf_config import shape_of_base
 from finetune_trainer.contract.failure import DataError
 from finetune_trainer.model.build import shape_of
+from finetune_trainer.model.flash import FlashAttention
 from finetune_trainer.model.flavors import FLAVORS, build_model_config
 
 V3 = published_config("deepseek-ai--DeepSeek-V3")
@@ -80,3 +82,18 @@ def test_a_model_that_is_not_trained_is_refused_by_name(tmp_path: Path, model_ty
     name = REFUSED[model_type].partition(":")[0]
     with pytest.raises(DataError, match=f"model_type is '{model_type}', which is not trained here. {name}: "):
         shape_of_base(write(tmp_path, V3 | {"model_type": model_type}))
+
+
+@pytest.mark.parametrize(
+    ("name", "kernel"),
+    [
+        pytest.param("deepseek-ai--DeepSeek-V3", FlashAttention, id="heads of 192 and 128"),
+        pytest.param("zai-org--GLM-4.7-Flash", FlexAttention, id="heads of 256"),
+    ],
+)
+def test_heads_that_flash_attention_was_not_tried_with_take_flex(
+    tmp_path: Path, name: str, kernel: type[Any]
+) -> None:
+    folder = write(tmp_path, published_config(name))
+    model = build_model_config("auto", device="cuda", attention="flash", base=folder)
+    assert {type(layer.attention.inner_attention) for layer in model.layers} == {kernel.Config}

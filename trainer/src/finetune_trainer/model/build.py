@@ -20,7 +20,7 @@ from finetune_trainer.base.rope import Rope
 from finetune_trainer.base.shape import Shape, TopkMethod
 from finetune_trainer.model.attention import DenseAttention
 from finetune_trainer.model.dispatch import GatheringTokenDispatcher, SingleBufferTokenDispatcher
-from finetune_trainer.model.flash import FlashAttention
+from finetune_trainer.model.flash import HEAD_SIZES, FlashAttention
 from finetune_trainer.model.rope import with_rope
 from finetune_trainer.model.router import BestExpertRouter
 
@@ -57,6 +57,9 @@ def build_model(shape: Shape, rope: Rope, *, device: str, attention: str = "dens
         layers=_layers(shape),
     )
     _set_norms(model, shape)
+    head_sizes = (shape.qk_nope_head_dim + shape.qk_rope_head_dim, shape.v_head_dim)
+    if attention == "flash" and head_sizes not in HEAD_SIZES:
+        attention = "flex"
     for layer in model.layers:
         layer.attention.inner_attention = ATTENTION[attention]()
         if layer.moe is not None:

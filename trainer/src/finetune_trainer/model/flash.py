@@ -9,6 +9,8 @@ from torch.nn.attention import activate_flash_attention_impl, current_flash_atte
 from torchtitan.models.common.attention import VarlenAttention, VarlenMetadata
 
 IMPLEMENTATION = "FA4"
+HEAD_SIZES = ((192, 128),)
+"""Of queries and keys, and of values: what the kernels were tried with. Others take flex attention."""
 
 
 def flash_attention_works() -> bool:
