@@ -9,11 +9,12 @@ from typing import Any, NoReturn
 
 import click
 
-from finetune_converter.debug_assets import LAYERS, write_debug_assets
+from finetune_converter.debug_assets import write_debug_assets
 from finetune_converter.failure import Failure, Reason, failure_of, report
 from finetune_converter.merge.merge import Part, default_workers
 from finetune_converter.merge.stage import merge_folders, merge_run
 from finetune_converter.model_files.export_dtype import Dtype
+from finetune_converter.model_files.flavors import LAYERS
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _run = click.option("--run", "run_file", type=click.Path(dir_okay=False, path_type=Path), help="A run file.")
@@ -121,12 +122,20 @@ def push(run_file: Path | None, root: Path | None, model: Path | None, to: str |
 
 @convert.command()
 @click.option("--checkpoint", type=_FOLDER, required=True, help="A step folder of torchtitan's.")
-@click.option("--base", type=_FOLDER, required=True, help="The base model it was trained on.")
+@click.option(
+    "--base",
+    type=_FOLDER,
+    required=True,
+    help="Its base; or config.json and tokenizer alone: the weights are then the checkpoint's.",
+)
+@click.option(
+    "--flavor", help=f"torchtitan's model_flavor, where --base is no such model: {', '.join(LAYERS)}."
+)
 @click.option("--out", type=_FOLDER, required=True, help="A new folder.")
 @click.option("--alpha", type=click.FloatRange(0, min_open=True), help="LoRA's alpha, if it holds LoRA keys.")
 @click.option("--merge", is_flag=True, help="Merge the LoRA keys into the base, and let the gate prove it.")
 @_dtype
-def from_dcp(checkpoint: Path, base: Path, out: Path, alpha: float | None, merge: bool, dtype: str) -> None:
+def from_dcp(checkpoint: Path, out: Path, merge: bool, dtype: str, **source: Any) -> None:
     """Write a torchtitan checkpoint as a Hugging Face model, or as a PEFT adapter where it has LoRA keys.
 
     With --merge, the LoRA keys are merged into the base instead, in --dtype, and the gate proves the result.
@@ -136,12 +145,12 @@ def from_dcp(checkpoint: Path, base: Path, out: Path, alpha: float | None, merge
     from finetune_converter.dcp.merged import merge_dcp
 
     if merge:
-        adapter = merge_dcp(checkpoint=checkpoint, base=base, out=out, alpha=alpha, dtype=Dtype(dtype))
+        adapter = merge_dcp(checkpoint=checkpoint, out=out, dtype=Dtype(dtype), **source)
         click.echo(f"merged and verified: {out} (its adapter: {adapter})")
         return
     if Dtype(dtype) is not Dtype.BASE:
         raise Failure(Reason.SETTING_INVALID, "--dtype is for --merge", "Leave it out, or give --merge too")
-    kind = export_dcp(checkpoint=checkpoint, base=base, out=out, alpha=alpha)
+    kind = export_dcp(checkpoint=checkpoint, out=out, **source)
     click.echo(f"{kind}: {out}")
 
 

@@ -1,7 +1,7 @@
 """A torchtitan step folder as Hugging Face files: a model, or PEFT's adapter where there are LoRA keys."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -9,22 +9,21 @@ import torch
 
 from finetune_converter.adapter.adapter import WEIGHTS
 from finetune_converter.adapter.config import CONFIG
-from finetune_converter.arithmetic.finite import all_finite
 from finetune_converter.dcp.folder import DcpFolder
 from finetune_converter.dcp.names import layout, peft_name, plain_name
+from finetune_converter.dcp.own_base import base_for
 from finetune_converter.dcp.stored import check_is_dcp, is_hugging_face, lora_names
 from finetune_converter.dcp.weights import DcpWeights, HuggingFaceWeights, Weights, dequantized, rows
+from finetune_converter.dcp.writing import write_tensors
 from finetune_converter.failure import Failure, Reason
 from finetune_converter.files.atomic import copy_file, publish, write_json
 from finetune_converter.merge.base import check_base
 from finetune_converter.model_files.companions import carried_files
 from finetune_converter.model_files.dtypes import FLOAT8
 from finetune_converter.model_files.export_dtype import Dtype, merged_config
-from finetune_converter.model_files.hashed_writer import HashedWriter
-from finetune_converter.model_files.header_bytes import TensorSpec, encode_header
+from finetune_converter.model_files.header_bytes import TensorSpec
 from finetune_converter.model_files.model_folder import INDEX, ModelFolder, open_model_folder
 from finetune_converter.model_files.quantization import SCALE, block_format
-from finetune_converter.model_files.torch_dtypes import TORCH, as_bytes
 
 logger = logging.getLogger(__name__)
 # PEFT takes these among target_modules to mean routed experts only, of which torchtitan adapts none.
@@ -32,10 +31,19 @@ _MLP = frozenset({"gate_proj", "up_proj", "down_proj"})
 _REMEDY = "Give the base that this checkpoint was trained on"
 
 
-def export_dcp(*, checkpoint: Path, base: Path, out: Path, alpha: float | None) -> str:
-    """Write `out`, which appears by one rename; "model" or "adapter". Raises Failure."""
+def export_dcp(
+    *, checkpoint: Path, base: Path, out: Path, alpha: float | None, flavor: str | None = None
+) -> str:
+    """Write `out`, which appears by one rename; "model" or "adapter". Raises Failure.
+
+    base: a model, or config.json and tokenizer alone: the weights are then the checkpoint's (OUT.base).
+    """
     if out.exists():
         raise Failure(Reason.SETTING_INVALID, f"--out: {out} is there already", "Give a new folder")
+    given, base = base, base_for(checkpoint=checkpoint, base=base, flavor=flavor, out=out)
+    if base != given and not _has_lora(checkpoint):
+        publish(base, out)
+        return "model"
     with ExitStack() as opened:
         model = opened.enter_context(open_model_folder(base))
         check_base(model)
@@ -52,6 +60,13 @@ def export_dcp(*, checkpoint: Path, base: Path, out: Path, alpha: float | None) 
             kind = _write_dcp(source, model, alpha, part)
     publish(part, out)
     return kind
+
+
+def _has_lora(checkpoint: Path) -> bool:
+    if is_hugging_face(checkpoint):
+        return False
+    with DcpFolder(checkpoint) as source:
+        return bool(lora_names(source))
 
 
 def _write_dcp(source: DcpFolder, model: ModelFolder, alpha: float | None, part: Path) -> str:
@@ -93,7 +108,7 @@ def _write_adapter(
         )
     specs = [TensorSpec(name=name, dtype="F32", shape=tensor.shape) for name, tensor in found.items()]
     out.mkdir(parents=True, exist_ok=True)
-    _write_file(out / WEIGHTS, specs, lambda name: rows(source, found[name]))
+    write_tensors(out / WEIGHTS, specs, lambda name: rows(source, found[name]))
     modules = {name.rsplit(".", 3)[1] for name in found}
     config = {
         "peft_type": "LORA",
@@ -119,7 +134,7 @@ def _write_model(weights: Weights, base: ModelFolder, out: Path) -> None:
                 continue
             dtype = "BF16" if entry.dtype == FLOAT8 else entry.dtype
             specs.append(TensorSpec(name=entry.name, dtype=dtype, shape=entry.shape))
-        _write_file(out / name, specs, lambda name: _bands(weights, base, name))
+        write_tensors(out / name, specs, lambda name: _bands(weights, base, name))
         weight_map |= dict.fromkeys((spec.name for spec in specs), name)
     write_json(out / INDEX, {"metadata": {}, "weight_map": weight_map})
     write_json(out / "config.json", merged_config(base.config, Dtype.BFLOAT16, block_format(base.config)))
@@ -137,25 +152,3 @@ def _bands(weights: Weights, base: ModelFolder, name: str) -> Iterator[torch.Ten
             Reason.CHECKPOINT_INVALID, f"{weights.path}: nothing in it is the base's {name!r}", _REMEDY
         )
     return iter(dequantized(base, name))
-
-
-def _write_file(
-    path: Path, specs: Iterable[TensorSpec], read: Callable[[str], Iterator[torch.Tensor]]
-) -> None:
-    specs = [*specs]
-    writer = HashedWriter(path)
-    try:
-        writer.write(encode_header(specs, {"format": "pt"}))
-        for spec in specs:
-            for band in read(spec.name):
-                values = band.to(TORCH[spec.dtype])
-                if not all_finite(values):
-                    raise Failure(
-                        Reason.CHECKPOINT_INVALID,
-                        f"tensor {spec.name!r}: it has values that are not finite",
-                        "Give an earlier step",
-                    )
-                writer.write(as_bytes(values))
-        writer.finish()
-    finally:
-        writer.close()

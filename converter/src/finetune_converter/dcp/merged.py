@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from finetune_converter.dcp.export import export_dcp
+from finetune_converter.dcp.own_base import base_for
 from finetune_converter.failure import Failure, Reason
 from finetune_converter.files.atomic import publish
 from finetune_converter.merge.merge import default_workers
@@ -10,7 +11,9 @@ from finetune_converter.merge.stage import merge_folders
 from finetune_converter.model_files.export_dtype import Dtype
 
 
-def merge_dcp(*, checkpoint: Path, base: Path, out: Path, alpha: float | None, dtype: Dtype) -> Path:
+def merge_dcp(
+    *, checkpoint: Path, base: Path, out: Path, alpha: float | None, dtype: Dtype, flavor: str | None = None
+) -> Path:
     """Write `out`, which appears once the gate has passed it; the adapter, which is kept beside it.
 
     Raises Failure(SettingInvalid) for a checkpoint without LoRA keys, which is a model already.
@@ -20,6 +23,7 @@ def merge_dcp(*, checkpoint: Path, base: Path, out: Path, alpha: float | None, d
 
     if out.exists():
         raise Failure(Reason.SETTING_INVALID, f"--out: {out} is there already", "Give a new folder")
+    base = base_for(checkpoint=checkpoint, base=base, flavor=flavor, out=out)
     adapter, unproven = out.with_name(f"{out.name}.adapter"), out.with_name(f"{out.name}.unproven")
     if (
         not adapter.exists()
