@@ -1,4 +1,4 @@
-"""`finetune-convert`: merge, verify, check, push, from-dcp, debug-assets."""
+"""`finetune-convert`: merge, verify, check, sign, push, from-dcp, debug-assets."""
 
 import logging
 import re
@@ -17,6 +17,7 @@ from finetune_converter.model_files.export_dtype import Dtype
 from finetune_converter.model_files.flavors import LAYERS
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
+_FILE = click.Path(dir_okay=False, path_type=Path)
 _run = click.option("--run", "run_file", type=click.Path(dir_okay=False, path_type=Path), help="A run file.")
 _root = click.option("--root", type=_FOLDER, help="Where the run's volume is mounted.")
 _base = click.option("--base", type=_FOLDER, help="The base model.")
@@ -88,14 +89,37 @@ def verify(run_file: Path | None, root: Path | None, dtype: str, **folders: Any)
 
 @convert.command()
 @click.argument("folder", type=_FOLDER)
-def check(folder: Path) -> None:
+@click.option("--public-key", type=_FILE, help="In PEM: the folder must be signed with its private key.")
+def check(folder: Path, public_key: Path | None) -> None:
     """Check that a merged folder holds what its MANIFEST.json lists, byte for byte, and nothing else.
 
     It needs neither base nor adapter: for a model that was copied or pulled since it was verified.
     """
+    from finetune_converter.signing.keys import public_key as read_public_key
+    from finetune_converter.signing.model_signature import check_signature
     from finetune_converter.verify.listing import check_listing
 
-    click.echo(f"{folder}: its {check_listing(folder)} files are those of MANIFEST.json")
+    if public_key:
+        # Before the bytes are read: it costs nothing.
+        check_signature(folder, read_public_key(public_key))
+    signed = f", signed with the key of {public_key}" if public_key else ""
+    click.echo(f"{folder}: its {check_listing(folder)} files are those of MANIFEST.json{signed}")
+
+
+@convert.command()
+@click.argument("folder", type=_FOLDER)
+@click.option("--private-key", type=_FILE, required=True, help="In PEM, on P-256, P-384 or P-521.")
+def sign(folder: Path, private_key: Path) -> None:
+    """Sign a merged folder in OpenSSF Model Signing's format, once its files are those of MANIFEST.json."""
+    from finetune_converter.signing.keys import private_key as read_private_key
+    from finetune_converter.signing.keys import read_pem
+    from finetune_converter.signing.model_signature import sign_folder
+    from finetune_converter.verify.listing import check_listing
+
+    where = f"--private-key: {private_key}"
+    key = read_private_key(read_pem(private_key, where), where)
+    check_listing(folder)
+    click.echo(sign_folder(folder, key))
 
 
 @convert.command()
@@ -103,19 +127,27 @@ def check(folder: Path) -> None:
 @_root
 @click.option("--model", type=_FOLDER, help="A merged model, with its MANIFEST.json.")
 @click.option("--to", help="oci://host/repository:tag, s3://bucket/prefix or hf://owner/name.")
-def push(run_file: Path | None, root: Path | None, model: Path | None, to: str | None) -> None:
-    """Send a merged model to a registry, as an image that an image volume mounts, a bucket or a hub.
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["image", "modelpack"]),
+    default="image",
+    show_default=True,
+    help="In a registry: an image, or an artifact of CNCF ModelPack's types.",
+)
+def push(run_file: Path | None, root: Path | None, model: Path | None, to: str | None, kind: str) -> None:
+    """Send a merged model to a registry, a bucket or a hub.
 
     Either --run and --root, or --model and --to.
     """
     # The hub's client takes a while to import, and only this command needs it.
-    from finetune_converter.push.push import push_model
+    from finetune_converter.push.push import OciFormat, push_model
     from finetune_converter.push.stage import push_run
 
     if run_file and root:
         push_run(run_file, root)
     elif model and to:
-        click.echo(push_model(model, to))
+        click.echo(push_model(model, to, OciFormat(kind)))
     else:
         raise Failure(Reason.SETTING_INVALID, "--model or --to missing", "Give both, or --run and --root")
 

@@ -21,8 +21,12 @@ class Run:
     folder: Path
     dtype: Dtype
     verify: bool
+    sign: bool
+    """Whether the gate signs what it passes."""
     push: str | None
     """Where the merged model is to go."""
+    push_format: str
+    """image or modelpack, of a registry."""
 
     @property
     def adapter(self) -> Path:
@@ -48,6 +52,14 @@ def load_run(file: Path, root: Path) -> Run:
         raise Failure(
             Reason.RUN_FILE_INVALID, f"{file}: export.dtype is {dtype!r}, not one of {list(Dtype)}", _REMEDY
         )
+    push = document["export"].get("push")
+    kind = _field(document, file, "export.push.format", str) if push else "image"
+    if kind not in ("image", "modelpack"):
+        raise Failure(
+            Reason.RUN_FILE_INVALID,
+            f"{file}: export.push.format is {kind!r}, not image or modelpack",
+            _REMEDY,
+        )
     return Run(
         document=document,
         base=root / _field(document, file, "paths.base", str),
@@ -55,7 +67,9 @@ def load_run(file: Path, root: Path) -> Run:
         folder=root / _field(document, file, "paths.run", str),
         dtype=Dtype(dtype),
         verify=_field(document, file, "export.verify", bool),
-        push=_field(document, file, "export.push.uri", str) if document["export"].get("push") else None,
+        sign=_field(document, file, "export.sign", bool),
+        push=_field(document, file, "export.push.uri", str) if push else None,
+        push_format=kind,
     )
 
 

@@ -69,7 +69,7 @@ def _planned(assets: Path, config: Mapping[str, Any]) -> ModelFolder:
         if sum(other.nbytes for other in files[-1]) + spec.nbytes > _FILE_BYTES and files[-1]:
             files.append([])
         files[-1].append(spec)
-    located = {}
+    located: dict[str, Located] = {}
     for number, specs in enumerate(files, start=1):
         file = f"model-{number:05d}-of-{len(files):05d}.safetensors"
         located |= {

@@ -12,6 +12,8 @@ from finetune_converter.files.digest import FileDigest
 from finetune_converter.files.json_object import read_json_object
 
 NAME = "MANIFEST.json"
+SIGNATURE = "model.sig"
+"""Of MANIFEST.json and of the files in it; OpenSSF Model Signing's name."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from finetune_converter.failure import Failure, Reason
 from finetune_converter.files.digest import digest_file
-from finetune_converter.model_files.manifest import NAME, read_manifest
+from finetune_converter.model_files.manifest import read_manifest
 
 _DIGEST = "sha256"
 """The object's metadata that holds the sha256 of its file."""
@@ -25,7 +25,7 @@ def push_bucket(model: Path, names: list[str], to: str) -> str:
     with _failures(f"s3://{to}"):
         client = boto3.Session().client("s3")
         for name in names:
-            digest = listed.get(name) or digest_file(model / NAME).sha256
+            digest = listed.get(name) or digest_file(model / name).sha256
             key = "/".join(part for part in (prefix.rstrip("/"), name) if part)
             if _digest_there(client, bucket, key) != digest:
                 extra = {"Metadata": {_DIGEST: digest}}

@@ -45,7 +45,7 @@ def layer_of(file: Path) -> Blob:
 
 def config_of(layers: list[Blob]) -> bytes:
     """The image's config. An uncompressed layer's diff_id is its digest."""
-    return _encode(
+    return encode(
         {
             "architecture": "amd64",
             "os": "linux",
@@ -57,7 +57,7 @@ def config_of(layers: list[Blob]) -> bytes:
 
 def manifest_of(config: bytes, layers: dict[str, Blob], annotations: dict[str, str]) -> bytes:
     """layers: by the name of their file."""
-    return _encode(
+    return encode(
         {
             "schemaVersion": 2,
             "mediaType": MANIFEST_TYPE,
@@ -80,5 +80,6 @@ def digest_of(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def _encode(content: dict[str, Any]) -> bytes:
+def encode(content: dict[str, Any]) -> bytes:
+    """JSON of one form, so that the same content has the same digest."""
     return json.dumps(content, separators=(",", ":"), sort_keys=True).encode()

@@ -3,27 +3,42 @@
 import json
 import logging
 from collections.abc import Iterator
+from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from finetune_converter.failure import Failure, Reason
-from finetune_converter.model_files.manifest import NAME, listed_files, read_manifest
+from finetune_converter.files.digest import FileDigest, digest_file
+from finetune_converter.model_files.manifest import NAME, SIGNATURE, listed_files, read_manifest
+from finetune_converter.push import image, modelpack
 from finetune_converter.push.bucket import push_bucket
-from finetune_converter.push.image import Blob, config_of, digest_of, layer_chunks, layer_of, manifest_of
 from finetune_converter.push.registry import Reference, Registry
 
 logger = logging.getLogger(__name__)
 
 
-def push_model(model: Path, to: str) -> str:
-    """Send every file of a merged folder; where it now is. Raises Failure."""
-    names = [*_listed(model), NAME]
+class OciFormat(StrEnum):
+    """`export.push.format` of the run file."""
+
+    IMAGE = "image"
+    MODELPACK = "modelpack"
+
+
+def push_model(model: Path, to: str, kind: OciFormat = OciFormat.IMAGE) -> str:
+    """Send every file of a merged folder; where it now is. `kind` is of oci:// alone. Raises Failure."""
+    # MANIFEST.json last: a place that has it has everything.
+    names = [*_listed(model), *([SIGNATURE] if (model / SIGNATURE).is_file() else []), NAME]
     scheme, _, rest = to.partition("://")
+    if kind is not OciFormat.IMAGE and scheme != "oci":
+        raise Failure(
+            Reason.SETTING_INVALID, f"--format: {kind} is for oci:// alone, not {to}", "Leave it out"
+        )
     match scheme:
         case "oci":
-            return _push_image(model, names, Reference.parse(rest))
+            return _push_oci(model, names, Reference.parse(rest), kind)
         case "hf":
             return _push_hub(model, names, rest)
         case "s3":
@@ -48,24 +63,36 @@ def _listed(model: Path) -> Iterator[str]:
         yield name
 
 
-def _push_image(model: Path, names: list[str], reference: Reference) -> str:
-    lineage = read_manifest(model)["lineage"]
+def _push_oci(model: Path, names: list[str], reference: Reference, kind: OciFormat) -> str:
+    """As an image, or as ModelPack's artifact; the manifest last, so that no tag lacks a layer."""
+    listed, lineage = listed_files(model), read_manifest(model)["lineage"]
     annotations = {
         "org.opencontainers.image.base.name": str(lineage["base"]["uri"]),
         "dev.finetune.adapter.sha256": str(lineage["adapterSha256"]),
     }
-    layers: dict[str, Blob] = {}
+    is_image = kind is OciFormat.IMAGE
+    layers: dict[str, image.Blob] = {}
     with Registry(reference) as registry:
         for name in names:
-            layers[name] = layer_of(model / name)
-            sent = registry.put_blob(layers[name], lambda name=name: layer_chunks(model / name))  # type: ignore[misc]
+            file = model / name
+            found = listed.get(name)
+            layers[name] = image.layer_of(file) if is_image else _blob_of(found or digest_file(file))
+            chunks = image.layer_chunks if is_image else modelpack.file_chunks
+            sent = registry.put_blob(layers[name], partial(chunks, file))
             logger.info("%s: %s", name, "sent" if sent else "is there already")
-        config = config_of([*layers.values()])
-        registry.put_blob(Blob(digest=digest_of(config), size=len(config)), lambda: [config])
-        manifest = manifest_of(config, layers, annotations)
-        # Last, so that the tag never names an image whose layers are missing.
+        if is_image:
+            config = image.config_of([*layers.values()])
+            manifest = image.manifest_of(config, layers, annotations)
+        else:
+            config = modelpack.config_of(model, lineage, layers)
+            manifest = modelpack.manifest_of(config, layers, annotations)
+        registry.put_blob(image.Blob(digest=image.digest_of(config), size=len(config)), lambda: [config])
         registry.put_manifest(manifest)
-    return f"{reference.host}/{reference.repository}@{digest_of(manifest)}"
+    return f"{reference.host}/{reference.repository}@{image.digest_of(manifest)}"
+
+
+def _blob_of(digest: FileDigest) -> image.Blob:
+    return image.Blob(digest=f"sha256:{digest.sha256}", size=digest.size)
 
 
 def _push_hub(model: Path, names: list[str], repository: str) -> str:

@@ -8,7 +8,7 @@ from finetune_converter.files.digest import digest_file
 from finetune_converter.files.json_object import read_record
 from finetune_converter.model_files.manifest import NAME
 from finetune_converter.progress import Progress, serve_progress
-from finetune_converter.push.push import push_model
+from finetune_converter.push.push import OciFormat, push_model
 from finetune_converter.run import load_run
 
 PUSHED = "pushed.json"
@@ -24,9 +24,13 @@ def push_run(run_file: Path, root: Path) -> None:
         raise Failure(
             Reason.MERGE_MISSING, f"{run.merged / NAME}: no such file", "Let the merge finish first"
         )
-    pushed = {"uri": run.push, "manifestSha256": digest_file(run.merged / NAME).sha256}
+    pushed = {
+        "uri": run.push,
+        "format": run.push_format,
+        "manifestSha256": digest_file(run.merged / NAME).sha256,
+    }
     if pushed.items() <= read_record(run.folder / PUSHED).items():
         return
     with serve_progress(Progress("push")):
-        place = push_model(run.merged, run.push)
+        place = push_model(run.merged, run.push, OciFormat(run.push_format))
     write_json(run.folder / PUSHED, {**pushed, "place": place})

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune_converter.files.digest import digest_file
+from finetune_converter.model_files.manifest import SIGNATURE
 from finetune_converter.model_files.model_folder import INDEX, ModelFolder
 from finetune_converter.verify.gate import failed
 
@@ -16,7 +17,7 @@ _TOKENIZER = _VOCABULARIES | {
 }  # fmt: skip
 _TEMPLATES = frozenset({"chat_template.jinja", "chat_template.json"})
 _GENERATION = "generation_config.json"
-_GENERATED = frozenset({"config.json", INDEX, "MANIFEST.json", "README.md"})
+_GENERATED = frozenset({"config.json", INDEX, "MANIFEST.json", "README.md", SIGNATURE})
 _RENAMED = {"BASE_README.md": "README.md"}
 _CODE = "auto_map"
 """Names classes of code beside the model. Code is never carried over, and so nothing may name it."""

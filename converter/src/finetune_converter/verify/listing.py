@@ -1,10 +1,10 @@
-"""A folder against its MANIFEST.json: the files that it lists, by sha256, and nothing else."""
+"""A folder against its MANIFEST.json: the files that it lists, by sha256, and no other but a signature."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from finetune_converter.files.digest import digest_file
-from finetune_converter.model_files.manifest import NAME, listed_files
+from finetune_converter.model_files.manifest import NAME, SIGNATURE, listed_files
 from finetune_converter.verify.gate import failed
 
 _REMEDY = "Copy the folder again from where it was verified, or merge again"
@@ -12,7 +12,7 @@ _REMEDY = "Copy the folder again from where it was verified, or merge again"
 
 def check_listing(folder: Path, advance: Callable[[], None] = lambda: None) -> int:
     """Every file is the one listed, none is a link, and there is no other; how many. Raises Failure."""
-    listed, found = listed_files(folder), set(_files(folder)) - {NAME}
+    listed, found = listed_files(folder), set(_files(folder)) - {NAME, SIGNATURE}
     for name in sorted(found ^ listed.keys()):
         fault = f"is not in {NAME}" if name in found else "is not there"
         raise failed(f"{folder / name}: {fault}", _REMEDY)

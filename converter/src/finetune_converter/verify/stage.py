@@ -12,6 +12,7 @@ from finetune_converter.marker import require_marker
 from finetune_converter.model_files.manifest import NAME
 from finetune_converter.progress import Progress, serve_progress
 from finetune_converter.run import load_run
+from finetune_converter.signing.model_signature import key_of_the_run, sign_folder
 from finetune_converter.verify.prompts import random_prompts, training_prompts
 from finetune_converter.verify.verify import Claim, verify
 
@@ -24,12 +25,16 @@ def verify_run(run_file: Path, root: Path) -> None:
     if run.merged.exists():
         return
     require_marker(run.base)
+    # Before the work: a key that cannot be read is known at once.
+    key = key_of_the_run() if run.sign else None
     progress = Progress("verify")
     with serve_progress(progress):
         prompts = training_prompts(run.dataset, run.base, _vocabulary(run.base))
         claim = Claim(base=run.base, adapter=run.adapter, merged=run.merging, dtype=str(run.dtype))
         measured = _verify_or_reject(claim, prompts, progress)
     write_json(run.folder / "verification.json", measured)
+    if key:
+        sign_folder(run.merging, key)
     publish(run.merging, run.merged)
     logger.info("verified: %s", json.dumps(measured["logits"]))
 

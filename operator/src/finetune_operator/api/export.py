@@ -6,9 +6,10 @@ from pydantic import Field
 
 from finetune_operator.api.base import ApiModel
 from finetune_operator.api.rules import Rule
-from finetune_operator.api.secrets import SecretRef
+from finetune_operator.api.secrets import SecretKeyRef, SecretRef
 from finetune_operator.api.uri import NO_PLACE_TO_PUSH_TO, Uri
 
+PushFormat = Literal["image", "modelpack"]
 ExportDtype = Literal["base", "bfloat16", "float8", "float16"]
 
 
@@ -16,8 +17,11 @@ class PushTarget(ApiModel):
     """Where the merged model is pushed to."""
 
     uri: Uri
-    """oci://HOST/REPOSITORY:TAG (an image that an image volume mounts), s3://BUCKET/PREFIX, or hf://ORG/NAME
-    on the Hugging Face hub."""
+    """oci://HOST/REPOSITORY:TAG, s3://BUCKET/PREFIX, or hf://ORG/NAME on the Hugging Face hub."""
+
+    format: PushFormat = "image"
+    """What a model at oci:// is. image: an image of one layer a file, which an image volume mounts.
+    modelpack: an artifact of CNCF ModelPack's types, whose layers are the files. Default: image."""
 
 
 class PushSpec(PushTarget):
@@ -27,7 +31,22 @@ class PushSpec(PushTarget):
     """The Secret with the credentials: of oci:// a kubernetes.io/dockerconfigjson, of hf:// its key HF_TOKEN,
     of s3:// its keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Default: what the pods have themselves."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (NO_PLACE_TO_PUSH_TO,)
+    rules: ClassVar[tuple[Rule, ...]] = (
+        NO_PLACE_TO_PUSH_TO,
+        Rule(
+            rule="self.format == 'image' || self.uri.startsWith('oci://')",
+            problem="only a registry holds artifacts",
+            remedy="remove it, or push to oci://",
+            field="format",
+        ),
+    )
+
+
+class SigningSpec(ApiModel):
+    """The key that the merged model is signed with."""
+
+    key_secret_ref: SecretKeyRef
+    """The Secret key that holds the private key in PEM, on P-256, P-384 or P-521."""
 
 
 class Export(ApiModel):
@@ -58,7 +77,17 @@ class ExportSpec(Export):
     """Send the merged model to a registry, a bucket or a hub once it is released. Default: it stays in the
     volume."""
 
+    signing: SigningSpec | None = None
+    """Sign the merged model in OpenSSF Model Signing's format (model.sig) once the gate has passed it.
+    Default: it is not signed."""
+
     rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            rule="!has(self.signing) || (self.verify && !self.adapterOnly)",
+            problem="a signature says that the gate has passed the merged model",
+            remedy="set verify to true and adapterOnly to false, or remove signing",
+            field="signing",
+        ),
         Rule(
             rule="!has(self.push) || !self.adapterOnly",
             problem="there is no merged model to push",

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from finetune_operator.api.base import ApiModel
 from finetune_operator.api.dataset import Dataset
-from finetune_operator.api.export import ExportDtype
+from finetune_operator.api.export import ExportDtype, PushFormat
 from finetune_operator.api.formats import FreeObject, ObjectName, RunId
 from finetune_operator.api.training import Flavor, Frozen, Precision, Recompute, Schedule
 
@@ -169,6 +169,9 @@ class RunPush(ApiModel):
     uri: str
     """oci://, s3:// or hf://."""
 
+    format: PushFormat
+    """What an oci:// model is in the registry."""
+
 
 class RunExport(ApiModel):
     """The model that comes out."""
@@ -181,6 +184,9 @@ class RunExport(ApiModel):
 
     verify: bool
     """Whether the gate is asked before the model is released."""
+
+    sign: bool
+    """Whether the gate signs the model, with the key in MODEL_SIGNING_KEY."""
 
     adapter_only: bool
     """Whether nothing is merged."""

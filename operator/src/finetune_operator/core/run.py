@@ -71,8 +71,9 @@ def build_run_file(job: FineTuneJob) -> RunFile:
             dtype=spec.export.dtype,
             shards=spec.export.shards,
             verify=spec.export.verify,
+            sign=spec.export.signing is not None,
             adapter_only=spec.export.adapter_only,
-            push=RunPush(uri=push.uri) if push else None,
+            push=RunPush(uri=push.uri, format=push.format) if push else None,
         ),
     )
 

@@ -63,7 +63,7 @@ def test_accepts(job: Build, spec: dict[str, Any]) -> None:
             {"export": {"zzz": 8}},
             [
                 "spec.export.zzz: is no field here; remove it; "
-                "there are dtype, shards, verify, adapterOnly, push"
+                "there are dtype, shards, verify, adapterOnly, push, signing"
             ],
             id="unknown-field",
         ),
@@ -240,6 +240,21 @@ def test_names_wrong_fields(job: Build, spec: dict[str, Any], errors: list[str])
         pytest.param({"lora": {"targets": ["gate"]}}, ["spec.lora.targets"], id="router"),
         pytest.param(
             {"export": {"adapterOnly": True}, "deployment": {}}, ["spec.deployment"], id="nothing-to-serve"
+        ),
+        pytest.param(
+            {"export": {"verify": False, "signing": {"keySecretRef": {"name": "s", "key": "k"}}}},
+            ["spec.export.signing"],
+            id="signed without the gate",
+        ),
+        pytest.param(
+            {"export": {"adapterOnly": True, "signing": {"keySecretRef": {"name": "s", "key": "k"}}}},
+            ["spec.export.signing"],
+            id="nothing to sign",
+        ),
+        pytest.param(
+            {"export": {"push": {"uri": "s3://acme/faq", "format": "modelpack"}}},
+            ["spec.export.push.format"],
+            id="an artifact in a bucket",
         ),
         pytest.param(
             {"export": {"adapterOnly": True, "push": {"uri": "hf://acme/faq"}}},

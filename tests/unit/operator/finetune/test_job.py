@@ -128,3 +128,23 @@ def test_the_users_limits_win(job: JobBuilder, limits: dict[str, Any], expected:
     workers = {"nodes": 2, "gpusPerNode": 8, "rdmaResourceName": "rdma/hca"}
     pod = pod_of(job(workers={**workers, "podOverrides": {"resources": {"limits": limits}}}), Stage.TRAIN)
     assert pod["containers"][0]["resources"]["limits"] == expected
+
+
+def test_the_key_goes_to_the_gate_alone(job: JobBuilder) -> None:
+    signed = job(export={"signing": {"keySecretRef": {"name": "model-signing", "key": "key.pem"}}})
+    found = {
+        stage: _signing_key(signed, stage) for stage in (Stage.PREPARE, Stage.TRAIN, Stage.MERGE, Stage.PUSH)
+    }
+    assert not any(found.values())
+    assert _signing_key(signed, Stage.VERIFY) == [
+        {
+            "name": "MODEL_SIGNING_KEY",
+            "valueFrom": {"secretKeyRef": {"name": "model-signing", "key": "key.pem"}},
+        }
+    ]
+    assert not _signing_key(job(), Stage.VERIFY)
+
+
+def _signing_key(parent: Any, stage: Stage) -> list[Manifest]:
+    (container,) = pod_of(parent, stage)["containers"]
+    return [variable for variable in container["env"] if variable["name"] == "MODEL_SIGNING_KEY"]

@@ -112,6 +112,7 @@ class Workers:
 @dataclass(frozen=True, kw_only=True)
 class PushTarget:
     uri: str
+    format: Literal["image", "modelpack"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +120,7 @@ class Export:
     dtype: str
     shards: int
     verify: bool
+    sign: bool
     adapter_only: bool
     push: PushTarget | None
 

@@ -38,6 +38,8 @@ CONTAINER = "main"
 # Seconds from SIGTERM to SIGKILL: training finishes its step and saves; the others only stop.
 _TRAIN_GRACE_SECONDS, _GRACE_SECONDS = 300, 30
 
+SIGNING_KEY = "MODEL_SIGNING_KEY"
+
 # Environment variable: key of the Secret.
 _CREDENTIALS = {
     "oci": {"DOCKER_AUTH_CONFIG": ".dockerconfigjson"},
@@ -164,7 +166,9 @@ def _source_env(job: FineTuneJob, stage: Stage) -> tuple[Manifest, ...]:
     if stage is Stage.PUSH:
         return _push_env(job.spec.export.push)
     if stage is not Stage.PREPARE:
-        return (env_var("HF_HUB_OFFLINE", 1),)
+        signing = job.spec.export.signing if stage is Stage.VERIFY else None
+        key = (env_from_secret(SIGNING_KEY, signing.key_secret_ref),) if signing else ()
+        return (env_var("HF_HUB_OFFLINE", 1), *key)
     return _hub_env(job.spec.model.token_secret_ref, job.spec.dataset.token_secret_ref)
 
 
