@@ -90,20 +90,25 @@ def verify(run_file: Path | None, root: Path | None, dtype: str, **folders: Any)
 @convert.command()
 @click.argument("folder", type=_FOLDER)
 @click.option("--public-key", type=_FILE, help="In PEM: the folder must be signed with its private key.")
-def check(folder: Path, public_key: Path | None) -> None:
+@click.option("--signed", is_flag=True, help="The same, with the public key that is in $MODEL_PUBLIC_KEY.")
+def check(folder: Path, public_key: Path | None, signed: bool) -> None:
     """Check that a merged folder holds what its MANIFEST.json lists, byte for byte, and nothing else.
 
     It needs neither base nor adapter: for a model that was copied or pulled since it was verified.
     """
     from finetune_converter.signing.keys import public_key as read_public_key
-    from finetune_converter.signing.model_signature import check_signature
+    from finetune_converter.signing.keys import read_pem
+    from finetune_converter.signing.model_signature import check_signature, key_of_the_server
     from finetune_converter.verify.listing import check_listing
 
+    # The signature before the bytes are read: it costs nothing.
     if public_key:
-        # Before the bytes are read: it costs nothing.
-        check_signature(folder, read_public_key(public_key))
-    signed = f", signed with the key of {public_key}" if public_key else ""
-    click.echo(f"{folder}: its {check_listing(folder)} files are those of MANIFEST.json{signed}")
+        where = f"--public-key: {public_key}"
+        check_signature(folder, read_public_key(read_pem(public_key, where), where))
+    if signed:
+        check_signature(folder, key_of_the_server())
+    said = f", signed with the key of {public_key or '$MODEL_PUBLIC_KEY'}" if public_key or signed else ""
+    click.echo(f"{folder}: its {check_listing(folder)} files are those of MANIFEST.json{said}")
 
 
 @convert.command()

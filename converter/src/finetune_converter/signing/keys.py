@@ -43,10 +43,8 @@ def private_key(pem: str, where: str) -> ec.EllipticCurvePrivateKey:
     return key
 
 
-def public_key(file: Path) -> ec.EllipticCurvePublicKey:
-    """Raises Failure(SettingInvalid) naming the file."""
-    where = f"--public-key: {file}"
-    pem = read_pem(file, where)
+def public_key(pem: str, where: str) -> ec.EllipticCurvePublicKey:
+    """`where` names it in a Failure(SettingInvalid)."""
     try:
         key = load_pem_public_key(pem.encode())
     except (ValueError, UnsupportedAlgorithm) as error:

@@ -11,10 +11,13 @@ from finetune_converter.files.digest import digest_file
 from finetune_converter.files.json_object import read_json_object
 from finetune_converter.model_files.manifest import NAME, SIGNATURE, listed_files
 from finetune_converter.signing.bundle import BundleError, digests_of, signed_bundle, statement_of
-from finetune_converter.signing.keys import private_key
+from finetune_converter.signing.keys import private_key, public_key
 
 KEY_VARIABLE = "MODEL_SIGNING_KEY"
 """Holds the private key in PEM, in the verify stage."""
+
+PUBLIC_KEY_VARIABLE = "MODEL_PUBLIC_KEY"
+"""Holds the public key in PEM, before a model is served."""
 
 _REMEDY = "Copy the folder again from where it was signed, or sign it again"
 
@@ -26,6 +29,15 @@ def key_of_the_run() -> ec.EllipticCurvePrivateKey:
     if not pem.strip():
         raise Failure(Reason.SETTING_INVALID, f"{where} is not set", "Give the private key in PEM")
     return private_key(pem, where)
+
+
+def key_of_the_server() -> ec.EllipticCurvePublicKey:
+    """The key that a model has to be signed with before it is served. Raises Failure(SettingInvalid)."""
+    where = f"${PUBLIC_KEY_VARIABLE} (model.verifySignature.publicKeyConfigMapRef)"
+    pem = os.environ.get(PUBLIC_KEY_VARIABLE, "")
+    if not pem.strip():
+        raise Failure(Reason.SETTING_INVALID, f"{where} is not set", "Give the public key in PEM")
+    return public_key(pem, where)
 
 
 def sign_folder(folder: Path, key: ec.EllipticCurvePrivateKey) -> Path:

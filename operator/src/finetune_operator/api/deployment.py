@@ -18,7 +18,7 @@ from finetune_operator.api.formats import (
 from finetune_operator.api.metadata import Metadata
 from finetune_operator.api.pod_overrides import PodOverrides
 from finetune_operator.api.rules import Rule
-from finetune_operator.api.secrets import SecretKeyRef
+from finetune_operator.api.secrets import ConfigMapKeyRef, SecretKeyRef
 from finetune_operator.api.status import ModelDeploymentStatus
 from finetune_operator.api.storage import StorageSpec
 from finetune_operator.api.uri import NOT_SERVED_YET, Uri
@@ -40,6 +40,13 @@ class FineTuneJobRef(ApiModel):
     """The job's name."""
 
 
+class VerifySignatureSpec(ApiModel):
+    """By which key a model has to be signed."""
+
+    public_key_config_map_ref: ConfigMapKeyRef
+    """The ConfigMap key that holds the public key in PEM."""
+
+
 class ServedModelSpec(ApiModel):
     """Which model is served: a job's, or a folder in the volume."""
 
@@ -48,6 +55,11 @@ class ServedModelSpec(ApiModel):
 
     uri: Uri | None = None
     """A folder in Hugging Face format, relative to the volume's root."""
+
+    verify_signature: VerifySignatureSpec | None = None
+    """Serve only a folder that this key has signed (export.signing, finetune-convert sign), and whose files
+    are the ones that were signed. Each server checks it before it starts, and reads them once more for that.
+    Default: not checked."""
 
     rules: ClassVar[tuple[Rule, ...]] = (_ONE_SOURCE, NOT_SERVED_YET)
 

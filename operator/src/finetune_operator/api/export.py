@@ -21,7 +21,7 @@ class PushTarget(ApiModel):
 
     format: PushFormat = "image"
     """What a model at oci:// is. image: an image of one layer a file, which an image volume mounts.
-    modelpack: an artifact of CNCF ModelPack's types, whose layers are the files. Default: image."""
+    modelpack: an artifact of CNCF ModelPack's types, whose layers are the files."""
 
 
 class PushSpec(PushTarget):

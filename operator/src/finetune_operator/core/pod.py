@@ -6,7 +6,7 @@ https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
 from dataclasses import dataclass, field
 
 from finetune_operator.api.pod_overrides import PodOverrides
-from finetune_operator.api.secrets import SecretKeyRef
+from finetune_operator.api.secrets import ConfigMapKeyRef, SecretKeyRef
 from finetune_operator.core.labels import POD_INDEX
 from finetune_operator.core.objects import Manifest, without_empty
 
@@ -71,6 +71,11 @@ def env_from_field(name: str, path: str) -> Manifest:
 def env_from_secret(name: str, ref: SecretKeyRef) -> Manifest:
     """Return an environment variable that holds a key of a Secret."""
     return {"name": name, "valueFrom": {"secretKeyRef": {"name": ref.name, "key": ref.key}}}
+
+
+def env_from_config_map(name: str, ref: ConfigMapKeyRef) -> Manifest:
+    """Return an environment variable that holds a key of a ConfigMap."""
+    return {"name": name, "valueFrom": {"configMapKeyRef": {"name": ref.name, "key": ref.key}}}
 
 
 def port(name: str, number: int) -> Manifest:
@@ -150,6 +155,8 @@ class PodSpec:
     subdomain: str | None = None
     affinity: Manifest = field(default_factory=dict)
     annotations: dict[str, str] = field(default_factory=dict)
+    init: tuple[ContainerSpec, ...] = ()
+    """Containers that have to end well, one after the other, before it starts."""
 
 
 def _device_toleration(resource: str) -> Manifest:
@@ -183,6 +190,7 @@ def build_pod_template(spec: PodSpec, overrides: PodOverrides) -> Manifest:
         "imagePullSecrets": given.get("imagePullSecrets"),
         "subdomain": spec.subdomain,
         "terminationGracePeriodSeconds": spec.grace_seconds,
+        "initContainers": [build_container(init, overrides) for init in spec.init],
         "containers": [build_container(spec.container, overrides)],
     }
     return {

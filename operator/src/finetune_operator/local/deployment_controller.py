@@ -62,7 +62,7 @@ class DeploymentController:
 
     def _ensure(self, deployment: Manifest, name: str, pod: Manifest | None, template_hash: str) -> None:
         """Start a pod that is not there, or that has ended once its backoff is over."""
-        if pod is not None and pod_phase(pod) == "Running":
+        if pod is not None and (pod_phase(pod) == "Running" or self._kubelet.is_running(Ref.of(pod))):
             return
         if pod is not None and not self._may_restart(Ref.of(pod)):
             return

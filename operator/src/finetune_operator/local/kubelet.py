@@ -25,7 +25,7 @@ _MESSAGE_BYTES = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class RunningPod:
-    """A pod with its process and its probes."""
+    """A pod with the process and the probes of the container that runs."""
 
     ref: Ref
     container: LocalContainer
@@ -34,6 +34,8 @@ class RunningPod:
     started: datetime
     restarts: int
     last_state: Manifest
+    then: tuple[LocalContainer, ...] = ()
+    """What starts when it has ended well: it is an init container."""
 
 
 class Kubelet:
@@ -48,33 +50,43 @@ class Kubelet:
 
     def start(self, pod: Manifest, shared_ports: Mapping[str, int] | None = None) -> None:
         """Start a pod. Must be called on the main thread. Raises LocalError when it cannot run here."""
-        container = self._localize(pod, shared_ports or {})
-        for folder in container.mounts.folders.values():
-            folder.mkdir(parents=True, exist_ok=True)
+        containers = self._localize(pod, shared_ports or {})
+        for container in containers:
+            for folder in container.mounts.folders.values():
+                folder.mkdir(parents=True, exist_ok=True)
         self._write_config_maps(pod)
-        container.termination_log.unlink(missing_ok=True)
         pod = self._store.apply(pod)
-        restarts, last_state = _before(pod)
-        now = self._clock.now()
+        self._report(self._begin(Ref.of(pod), containers, _before(pod)))
+
+    def _begin(
+        self, ref: Ref, containers: tuple[LocalContainer, ...], before: tuple[int, Manifest]
+    ) -> RunningPod:
+        """Start the first of a pod's containers that are left."""
+        container, now = containers[0], self._clock.now()
+        container.termination_log.unlink(missing_ok=True)
         running = RunningPod(
-            ref=Ref.of(pod),
+            ref=ref,
             container=container,
             process=Process(container.command()),
             probes=ContainerProbes(container, now),
             started=now,
-            restarts=restarts,
-            last_state=last_state,
+            restarts=before[0],
+            last_state=before[1],
+            then=containers[1:],
         )
-        self._running[running.ref] = running
-        self._report(running)
+        self._running[ref] = running
+        return running
 
     def sync(self) -> None:
         """Look after every pod once: its process, its probes, its status."""
         for running in list(self._running.values()):
-            if running.process.poll() is None:
+            code = running.process.poll()
+            if code is None:
                 running.probes.poll(self._clock.now())
                 if running.probes.failed:
                     running.process.terminate()
+            elif code == 0 and running.then:
+                running = self._begin(running.ref, running.then, (running.restarts, running.last_state))
             self._report(running)
 
     def stop(self, ref: Ref) -> None:
@@ -103,8 +115,9 @@ class Kubelet:
         running = self._running.get(ref)
         return running.container.ports.by_name.get(name) if running else None
 
-    def _localize(self, pod: Manifest, shared_ports: Mapping[str, int]) -> LocalContainer:
-        (container,) = pod["spec"]["containers"]
+    def _localize(self, pod: Manifest, shared_ports: Mapping[str, int]) -> tuple[LocalContainer, ...]:
+        """Return a pod's containers in the order in which they start; the last one is the pod's own."""
+        (own,) = pod["spec"]["containers"]
         namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
         scratch = self._layout.scratch(namespace, name)
         volumes = VolumeFolders(
@@ -112,16 +125,19 @@ class Kubelet:
         )
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
-        return LocalContainer(
-            pod=pod,
-            container=container,
-            environment=self._environments.of(container["image"]),
-            mounts=mounts_of(pod["spec"], container, volumes),
-            ports=allocate_ports(container, shared_ports),
-            log=self._layout.log(namespace, name),
-            termination_log=scratch / "termination-log",
-            scratch=scratch,
-            machine_env=os.environ,
+        return tuple(
+            LocalContainer(
+                pod=pod,
+                container=container,
+                environment=self._environments.of(container["image"]),
+                mounts=mounts_of(pod["spec"], container, volumes),
+                ports=allocate_ports(container, shared_ports),
+                log=self._layout.log(namespace, name),
+                termination_log=scratch / "termination-log",
+                scratch=scratch,
+                machine_env=os.environ,
+            )
+            for container in (*pod["spec"].get("initContainers", []), own)
         )
 
     def _write_config_maps(self, pod: Manifest) -> None:
@@ -150,12 +166,14 @@ class Kubelet:
 
 def _before(pod: Manifest) -> tuple[int, Manifest]:
     """Return how often the pod's container was started again, this time included, and how it ended last."""
-    for status in pod.get("status", {}).get("containerStatuses", []):
-        return status["restartCount"] + 1, status["state"]
+    status = pod.get("status", {})
+    for container in (*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])):
+        return container["restartCount"] + 1, container["state"]
     return 0, {}
 
 
-def _container_status(running: RunningPod, state: Manifest, *, ready: bool) -> list[Manifest]:
+def _container_status(running: RunningPod, state: Manifest, *, ready: bool) -> Manifest:
+    """Return the field of the pod's status that tells of the container."""
     status = {
         "name": running.container.container["name"],
         "ready": ready,
@@ -163,15 +181,15 @@ def _container_status(running: RunningPod, state: Manifest, *, ready: bool) -> l
         "state": state,
         "lastState": running.last_state,
     }
-    return [status]
+    return {"initContainerStatuses" if running.then else "containerStatuses": [status]}
 
 
 def _running_status(running: RunningPod) -> Manifest:
     state = {"running": {"startedAt": timestamp(running.started)}}
     return {
-        "phase": "Running",
+        "phase": "Pending" if running.then else "Running",
         "podIP": "127.0.0.1",
-        "containerStatuses": _container_status(running, state, ready=running.probes.ready),
+        **_container_status(running, state, ready=running.probes.ready and not running.then),
     }
 
 
@@ -185,7 +203,7 @@ def _ended_status(running: RunningPod, code: int, message: str, now: datetime) -
     }
     return {
         "phase": "Failed" if code else "Succeeded",
-        "containerStatuses": _container_status(running, {"terminated": terminated}, ready=False),
+        **_container_status(running, {"terminated": terminated}, ready=False),
     }
 
 

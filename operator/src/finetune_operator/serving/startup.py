@@ -25,8 +25,13 @@ PROBE_PROGRAM = (Path(__file__).parent / "generates.py").read_text(encoding="utf
 
 def startup_seconds(model_bytes: int | None, gpus: int) -> int:
     """Return the startup allowance in seconds: what the bytes take from a slow volume, and a margin."""
-    to_load = model_bytes if model_bytes is not None else gpus * _CARD_BYTES
-    return _OVERHEAD_SECONDS + math.ceil(to_load / _READ_BYTES_PER_SECOND)
+    return _OVERHEAD_SECONDS + reading_seconds(model_bytes, gpus)
+
+
+def reading_seconds(model_bytes: int | None, gpus: int) -> int:
+    """Return seconds that it takes to read a model once, from a slow volume."""
+    to_read = model_bytes if model_bytes is not None else gpus * _CARD_BYTES
+    return math.ceil(to_read / _READ_BYTES_PER_SECOND)
 
 
 def probes(allowance_seconds: int) -> Manifest:

@@ -21,7 +21,7 @@ from finetune_converter import cli
 from finetune_converter.failure import Failure, Reason
 from finetune_converter.files.digest import digest_file
 from finetune_converter.model_files.manifest import Lineage, write_manifest
-from finetune_converter.signing.model_signature import KEY_VARIABLE, key_of_the_run
+from finetune_converter.signing.model_signature import KEY_VARIABLE, PUBLIC_KEY_VARIABLE, key_of_the_run
 
 CURVES = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1(), "P-521": ec.SECP521R1()}
 
@@ -228,6 +228,23 @@ def test_a_folder_that_is_not_what_it_lists_is_not_signed(model: Path, keys: tup
     with pytest.raises(Failure, match="sha256 is not the one in"):
         run("sign", model, "--private-key", keys[0])
     assert not (model / "model.sig").exists()
+
+
+def test_the_key_of_a_server(
+    model: Path, keys: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the step before a server has it: in a variable."""
+    monkeypatch.delenv(PUBLIC_KEY_VARIABLE, raising=False)
+    refused(r"MODEL_PUBLIC_KEY \(model\.verifySignature.* is not set", "check", model, "--signed")
+    monkeypatch.setenv(PUBLIC_KEY_VARIABLE, keys[1].read_text())
+    with pytest.raises(Failure, match="the model is not signed"):
+        run("check", model, "--signed")
+    run("sign", model, "--private-key", keys[0])
+    assert "signed with the key of $MODEL_PUBLIC_KEY" in run("check", model, "--signed")
+    _, other = write_keys(tmp_path / "other", ec.generate_private_key(ec.SECP256R1()))
+    monkeypatch.setenv(PUBLIC_KEY_VARIABLE, other.read_text())
+    with pytest.raises(Failure, match="was made with another key"):
+        run("check", model, "--signed")
 
 
 def test_the_key_of_a_run(monkeypatch: pytest.MonkeyPatch, keys: tuple[Path, Path]) -> None:

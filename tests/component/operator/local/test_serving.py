@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from waiting import until
 
 from finetune_operator.cli import finetune
 from finetune_operator.core.verdict import State
@@ -64,6 +65,49 @@ def test_a_server_that_crashes_again_and_again_is_a_failure(
 
     assert verdict.state is State.FAILED
     assert verdict.message == "The server ends with exit code 1: error: the model does not fit"
+
+
+@pytest.fixture
+def signed(deployment: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Whose model must be signed, by a key that stands in the ConfigMap's place."""
+    monkeypatch.setenv("MODEL_PUBLIC_KEY", "a key in PEM")
+    key = {"publicKeyConfigMapRef": {"name": "keys", "key": "model.pub"}}
+    deployment["spec"]["model"]["verifySignature"] = key
+    return deployment
+
+
+def test_a_signature_is_checked_before_the_server_starts(start: Start, signed: Any, fake: Path) -> None:
+    (fake / "check").write_text("sleep")
+    engine, _ = start(signed)
+    until("the check runs", lambda: _ticked(engine, fake / "sleeping"))
+    engine.tick()
+    status = engine.parents[0]["status"]
+    assert (status["phase"], status.get("readyReplicas", 0)) == ("Loading", 0)
+    assert not (fake / "serve.calls").exists()
+
+
+def _ticked(engine: Engine, file: Path) -> bool:
+    engine.tick()
+    return file.exists()
+
+
+def test_a_signed_model_is_served(start: Start, signed: Any, fake: Path, layout: Layout) -> None:
+    _, runner = start(signed)
+    assert runner.until_settled().state is State.READY
+    assert len((fake / "check.calls.0").read_text().split()) == 1
+    assert ask(layout, "base", "-q", "Why?").output == "You asked: Why?\n"
+    runner.shut_down()
+
+
+def test_a_model_that_is_not_signed_is_not_served(
+    start: Start, signed: Any, fake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deployment_controller, "_FIRST_BACKOFF_SECONDS", 0.0)
+    (fake / "check").write_text("3")
+    _, runner = start(signed)
+    verdict = runner.until_settled()
+    assert verdict.state is State.FAILED
+    assert verdict.message == "The server ends with exit code 3: The check stage is broken. Mend it"
 
 
 def test_an_inline_deployment_waits_for_its_job(start: Start, job: Job, layout: Layout) -> None:

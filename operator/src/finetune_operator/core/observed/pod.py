@@ -77,7 +77,10 @@ class ObservedPod(ObservedObject):
 def observe_pod(obj: Manifest) -> ObservedPod:
     """Return a pod."""
     status = obj.get("status", {})
-    containers: list[Manifest] = status.get("containerStatuses") or []
+    containers: list[Manifest] = [
+        *(status.get("initContainerStatuses") or []),
+        *(status.get("containerStatuses") or []),
+    ]
     started = status.get("startTime")
     return ObservedPod(
         **common_fields(obj),

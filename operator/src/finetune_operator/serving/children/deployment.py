@@ -18,9 +18,17 @@ from finetune_operator.core.pod import (
     port,
 )
 from finetune_operator.serving.children.names import child_metadata, selector
+from finetune_operator.serving.children.signature import signature_check
 from finetune_operator.serving.cpu import CPU_ARGS, cpu_env
 from finetune_operator.serving.model import ServedModel
-from finetune_operator.serving.startup import HTTP_PORT, PROBE, PROBE_PROGRAM, probes, startup_seconds
+from finetune_operator.serving.startup import (
+    HTTP_PORT,
+    PROBE,
+    PROBE_PROGRAM,
+    probes,
+    reading_seconds,
+    startup_seconds,
+)
 
 _COMMAND = ("python", "-m", "vllm.entrypoints.openai.api_server")
 # What --max-lora-rank may be, from its default on.
@@ -39,6 +47,7 @@ def desired_deployment(deployment: ModelDeployment, model: ServedModel, config: 
     spec = deployment.spec
     pod = PodSpec(
         container=_container(deployment, model, config),
+        init=signature_check(deployment, model, config),
         labels=selector(deployment),
         volumes=(claim_volume(model.claim, read_only=True), *config.egress.volumes),
         grace_seconds=spec.termination_grace_period_seconds,
@@ -141,5 +150,7 @@ def _strategy(deployment: ModelDeployment) -> Manifest:
 
 def _progress_deadline(deployment: ModelDeployment, model: ServedModel) -> int:
     """Return seconds beyond the startup allowance, so that the kubelet's verdict comes first."""
-    allowance = startup_seconds(model.size_bytes, deployment.spec.gpus_per_replica)
+    gpus = deployment.spec.gpus_per_replica
+    check = reading_seconds(model.size_bytes, gpus) if deployment.spec.model.verify_signature else 0
+    allowance = startup_seconds(model.size_bytes, gpus) + check
     return deployment.spec.rollout.progress_deadline_seconds or allowance + 600
