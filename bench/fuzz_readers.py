@@ -16,20 +16,24 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed.checkpoint as dcp
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from finetune_converter.adapter.adapter import open_adapter
 from finetune_converter.dcp.folder import DcpFolder
 from finetune_converter.failure import Failure, Reason
 from finetune_converter.files.json_object import read_json_object
+from finetune_converter.merge.architecture import promised_tensors
+from finetune_converter.merge.base import check_base
 from finetune_converter.model_files.header import HeaderError, parse_header
 from finetune_converter.model_files.header_bytes import TensorSpec, encode_header
 from finetune_converter.model_files.model_folder import open_model_folder
+from finetune_converter.signing.bundle import BundleError, digests_of, signed_bundle, statement_of
 
 SHAPES = {
     "model.layers.0.mlp.experts.0.gate_proj.weight": (8, 4),
@@ -55,6 +59,9 @@ class Fuzzer:
         self.outcomes: Counter[str] = Counter()
         self.crashes: list[dict[str, str]] = []
         self._checkpoint, self._part = _checkpoint(folder), ".metadata"
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._bundle = signed_bundle(statement_of({"config.json": "0" * 64}, "model.sig"), self._key)
+        self._whole = self._file_of(promised_tensors(_base_config()))
 
     def run(self, count: int) -> None:
         readers: list[tuple[Callable[[bytes], object], Callable[[], bytes], int]] = [
@@ -63,6 +70,8 @@ class Fuzzer:
             (self._model, lambda: self._file(_model_specs()), 15),
             (self._adapter, lambda: self._file(_adapter_specs()), 10),
             (self._dcp, lambda: self._checkpoint[self._part], 10),
+            (self._base, lambda: self._document(_base_config()), 10),
+            (self._signature, lambda: self._document(self._bundle), 5),
         ]
         weights = [weight for *_, weight in readers]
         for index in range(count):
@@ -75,7 +84,7 @@ class Fuzzer:
         try:
             read(content)
             self.outcomes[f"{name}: read"] += 1
-        except (Failure, HeaderError) as error:
+        except (Failure, HeaderError, BundleError) as error:
             if "\n" in str(error) or len(str(error)) > 4000:
                 self._crashed(name, content, f"a message of {len(str(error))} characters or several lines")
             self.outcomes[f"{name}: refused"] += 1
@@ -120,6 +129,19 @@ class Fuzzer:
                 if tensor.shape and tensor.shape[0] < 100:
                     folder.read(tensor, 0, tensor.shape[0])
 
+    def _base(self, content: bytes) -> None:
+        """config.json of a whole model, as the merge understands it."""
+        (self._folder / "model.safetensors").write_bytes(self._whole)
+        (self._folder / "model.safetensors.index.json").unlink(missing_ok=True)
+        (self._folder / "config.json").write_bytes(content)
+        with open_model_folder(self._folder) as base:
+            check_base(base)
+
+    def _signature(self, content: bytes) -> None:
+        (self._folder / "model.sig").write_bytes(content)
+        bundle = read_json_object(self._folder / "model.sig", Reason.VERIFICATION_FAILED, "Sign it again")
+        digests_of(bundle, self._key.public_key())
+
     # --- inputs ---------------------------------------------------------------------------------------
 
     def _any_file(self) -> bytes:
@@ -140,6 +162,10 @@ class Fuzzer:
             text = self._document(json.loads(header[8:]))
             header = len(text).to_bytes(8, "little") + text
         return header + data
+
+    def _file_of(self, tensors: Iterable[tuple[str, tuple[int, ...]]]) -> bytes:
+        specs = [TensorSpec(name=name, dtype="BF16", shape=shape) for name, shape in tensors]
+        return encode_header(specs, {}) + bytes(sum(spec.nbytes for spec in specs))
 
     def _document(self, content: Any) -> bytes:
         """JSON with up to three values replaced, renamed, doubled or removed."""
@@ -212,6 +238,18 @@ def _config() -> dict[str, Any]:
         "peft_type": "LORA", "r": 2, "lora_alpha": 4, "use_rslora": False, "bias": "none",
         "rank_pattern": {"o_proj": 2}, "alpha_pattern": {"o_proj": 4}, "modules_to_save": None,
         "target_modules": ["o_proj", "gate_proj", "up_proj", "down_proj"],
+    }  # fmt: skip
+
+
+def _base_config() -> dict[str, Any]:
+    return {
+        "model_type": "deepseek_v3", "architectures": ["DeepseekV3ForCausalLM"], "hidden_act": "silu",
+        "vocab_size": 8, "hidden_size": 8, "intermediate_size": 8, "moe_intermediate_size": 4,
+        "num_hidden_layers": 2, "first_k_dense_replace": 1, "num_attention_heads": 2,
+        "num_key_value_heads": 2, "n_shared_experts": 1, "n_routed_experts": 2, "n_group": 1, "topk_group": 1,
+        "num_experts_per_tok": 1, "q_lora_rank": 4, "kv_lora_rank": 4, "qk_rope_head_dim": 2,
+        "qk_nope_head_dim": 2, "v_head_dim": 2,
+        "tie_word_embeddings": False, "rope_scaling": {"type": "yarn", "factor": 4},
     }  # fmt: skip
 
 

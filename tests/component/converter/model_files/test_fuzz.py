@@ -6,6 +6,5 @@ from fuzz_readers import fuzz
 def test_no_reader_crashes() -> None:
     figures = fuzz(20_000, seed=2)
     assert figures["crashes"] == []
-    assert all(
-        f"{reader}: read" in figures["outcomes"] for reader in ("header", "json", "model", "adapter", "dcp")
-    )
+    readers = ("header", "json", "model", "adapter", "dcp", "base", "signature")
+    assert all(f"{reader}: read" in figures["outcomes"] for reader in readers)
