@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from finetune_trainer.data.packing import WINDOW, pack
+from finetune_trainer.data.packing import WINDOW, Members, pack
 from report import write_report
 
 DOCUMENTS = 1_000_000
@@ -58,8 +58,8 @@ def _compare(draw: Callable[[], torch.Tensor]) -> dict[str, Any]:
     tokens = int(lengths.sum())
     before = _next_fit(lengths)
     with tempfile.TemporaryDirectory() as folder:
-        members = torch.arange(DOCUMENTS)
-        options = {"lengths": lengths, "members": members, "sequence_length": SEQUENCE_LENGTH, "seed": SEED}
+        sources = [Members(documents=torch.arange(DOCUMENTS))]
+        options = {"lengths": lengths, "sources": sources, "sequence_length": SEQUENCE_LENGTH, "seed": SEED}
         start = time.perf_counter()
         after = len(pack(Path(folder), **options))
         seconds = time.perf_counter() - start

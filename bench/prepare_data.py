@@ -44,7 +44,7 @@ def main() -> None:
 def _measure(root: Path, conversations: int, turns: int, sentences: int) -> dict[str, Any]:
     run = _write_run(root)
     _write_base(root / run["paths"]["base"])
-    dataset = root / run["paths"]["dataset"]
+    dataset = root / run["dataset"]["sources"][0]["path"]
     _write_chats(dataset, conversations, turns, sentences)
     command = [sys.executable, str(Path(__file__)), "--measured", str(root / "run.json"), str(root)]
     told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1]

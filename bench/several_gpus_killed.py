@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from finetune_trainer.data.document import Document
-from finetune_trainer.data.packing import pack
+from finetune_trainer.data.packing import Members, pack
 from finetune_trainer.data.store import TokenStore
 from finetune_trainer.prepare.marker import FileRecord, Marker
 from full_width_data import batch
@@ -135,8 +135,8 @@ def _write_tokens(folder: Path, length: int) -> None:
         for line, tokens in enumerate(sequences.tolist(), start=1)
     )
     store = TokenStore.write(documents, folder)
-    members = torch.arange(len(store))
-    pack(folder / "training", lengths=store.lengths(), members=members, sequence_length=length, seed=0)
+    sources = [Members(documents=torch.arange(len(store)))]
+    pack(folder / "training", lengths=store.lengths(), sources=sources, sequence_length=length, seed=0)
 
 
 def _steps(metrics: Path) -> list[int]:

@@ -1,5 +1,6 @@
 """What the converter reads of the run file, and the run's folders (contract/README.md)."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ class Run:
 
     document: dict[str, Any]
     base: Path
-    dataset: Path
+    datasets: tuple[Path, ...]
+    """The files and folders of its sources."""
     folder: Path
     dtype: Dtype
     verify: bool
@@ -63,7 +65,7 @@ def load_run(file: Path, root: Path) -> Run:
     return Run(
         document=document,
         base=root / _field(document, file, "paths.base", str),
-        dataset=root / _field(document, file, "paths.dataset", str),
+        datasets=tuple(_datasets(root, _field(document, file, "dataset.sources", list))),
         folder=root / _field(document, file, "paths.run", str),
         dtype=Dtype(dtype),
         verify=_field(document, file, "export.verify", bool),
@@ -71,6 +73,12 @@ def load_run(file: Path, root: Path) -> Run:
         push=_field(document, file, "export.push.uri", str) if push else None,
         push_format=kind,
     )
+
+
+def _datasets(root: Path, sources: list[dict[str, str]]) -> Iterator[Path]:
+    """A source's path may be a glob; one that matches nothing is gone."""
+    for source in sources:
+        yield from sorted(root.glob(source["path"]))
 
 
 def _field(document: dict[str, Any], file: Path, path: str, kind: type) -> Any:

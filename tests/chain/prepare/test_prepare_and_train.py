@@ -33,7 +33,8 @@ class Container:
             "sequenceLength": 64,
             "checkpoint": {"interval": 10, "keep": 2},
         }
-        self.document["dataset"] |= {"format": "text", "validationShare": 0.1}
+        self.document["dataset"]["validationShare"] = 0.1
+        self.document["dataset"]["sources"][0]["format"] = "text"
         self.run_file.write_text(json.dumps(self.document))
         self.run = self.root / self.document["paths"]["run"]
         self.port = free_port()
@@ -72,7 +73,7 @@ def free_port() -> int:
 def container(tmp_path_factory):
     container = Container(tmp_path_factory.mktemp("container"))
     write_tiny_base(container.root / container.document["paths"]["base"])
-    dataset = container.root / container.document["paths"]["dataset"]
+    dataset = container.root / container.document["dataset"]["sources"][0]["path"]
     dataset.parent.mkdir(parents=True)
     texts = [" ".join(f"t{(line * 31 + word * 7) % 4000}" for word in range(20)) for line in range(40)]
     dataset.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))

@@ -9,7 +9,7 @@ import torch
 from torchtitan.components.dataloader import BaseDataLoader
 
 from finetune_trainer.data.document import Document
-from finetune_trainer.data.packing import pack
+from finetune_trainer.data.packing import Members, pack
 from finetune_trainer.data.store import TokenStore
 
 VOCABULARY = 4096
@@ -83,5 +83,5 @@ def write_tokens(folder: Path) -> None:
         tokens = torch.randint(3, 4096, (length,), generator=generator).tolist()
         documents.append(Document(tokens=tokens, trained=[True] * length, line=line))
     store = TokenStore.write(documents, folder)
-    members = torch.arange(len(store))
-    pack(folder / "training", lengths=store.lengths(), members=members, sequence_length=64, seed=0)
+    sources = [Members(documents=torch.arange(len(store)))]
+    pack(folder / "training", lengths=store.lengths(), sources=sources, sequence_length=64, seed=0)

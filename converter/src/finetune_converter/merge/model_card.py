@@ -49,14 +49,19 @@ def _rows(lineage: Lineage, run: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "weights", f"export.dtype {lineage.dtype}"
     if not run:
         return
-    dataset, lora, training = run["dataset"], run["lora"], run["training"]
-    yield "dataset", f"{dataset['uri']}, split {dataset['split']}; sha256 {lineage.dataset_sha256}"
+    sources, lora, training = run["dataset"]["sources"], run["lora"], run["training"]
+    named = "; ".join(f"{source['uri']}, split {source['split']}{_share(source)}" for source in sources)
+    yield "dataset", f"{named}; sha256 {lineage.dataset_sha256}"
     yield "LoRA", f"rank {lora['rank']}, alpha {lora['alpha']}, targets {', '.join(lora['targets'])}"
     yield "step", f"{training['globalBatchSize']} sequences of {training['sequenceLength']} tokens"
     yield "learning rate", f"{training['learningRate']}, {training['schedule']}; seed {training['seed']}"
     yield "trained in", training["precision"]
     for record in lineage.training:
         yield f"loss at step {record['step']}", f"{record['loss']:.4g}"
+
+
+def _share(source: dict[str, Any]) -> str:
+    return "" if source["share"] is None else f", share {source['share']:g}"
 
 
 def _cell(text: str) -> str:

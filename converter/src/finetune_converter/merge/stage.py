@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -69,17 +70,21 @@ def _lineage(run: Run) -> Lineage:
         adapter_sha256=adapter_digest(run.adapter),
         dtype=str(run.dtype),
         run={**run.document, "converter": version("finetune-converter")},
-        dataset_sha256=_dataset_digest(run.dataset),
+        dataset_sha256=_dataset_digest(run.datasets),
         training=_first_and_last(run.folder / "metrics.jsonl"),
     )
 
 
-def _dataset_digest(dataset: Path) -> str | None:
-    """sha256 of the file; of a folder, the sha256 of its files' names and sha256."""
-    if dataset.is_file():
-        return digest_file(dataset).sha256
-    files = sorted(path for path in dataset.rglob("*") if path.is_file())
-    listed = [(str(path.relative_to(dataset)), digest_file(path).sha256) for path in files]
+def _dataset_digest(datasets: Sequence[Path]) -> str | None:
+    """sha256 of the file; of folders, or of several, the sha256 of the files' names and sha256."""
+    if len(datasets) == 1 and datasets[0].is_file():
+        return digest_file(datasets[0]).sha256
+    listed = [
+        (str(path.relative_to(dataset)), digest_file(path).sha256)
+        for dataset in datasets
+        for path in ([dataset] if dataset.is_file() else sorted(dataset.rglob("*")))
+        if path.is_file()
+    ]
     return hashlib.sha256(json.dumps(listed).encode()).hexdigest() if listed else None
 
 

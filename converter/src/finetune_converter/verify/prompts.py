@@ -1,6 +1,7 @@
 """Prompts for the comparison of logits: the beginning of the training data, or seeded random tokens."""
 
 import json
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,12 @@ MAX_TOKENS = 48
 """Bounds the activations of the widest layer: some 600 MB for DeepSeek-V3's."""
 
 
-def training_prompts(dataset: Path, model: Path, vocabulary: int) -> list[list[int]]:
+def training_prompts(datasets: Sequence[Path], model: Path, vocabulary: int) -> list[list[int]]:
     """Token ids of the first documents; random ones where the data or the tokenizer cannot be read here.
 
     Any tokens do for the comparison: rows of another format than messages or text are the trainer's to read.
     """
-    documents = _documents(dataset)
+    documents = next((found for dataset in datasets if (found := _documents(dataset))), [])
     if not documents or not (model / "tokenizer.json").is_file():
         return random_prompts(vocabulary)
     tokenizer = AutoTokenizer.from_pretrained(model)

@@ -29,7 +29,7 @@ def verify_run(run_file: Path, root: Path) -> None:
     key = key_of_the_run() if run.sign else None
     progress = Progress("verify")
     with serve_progress(progress):
-        prompts = training_prompts(run.dataset, run.base, _vocabulary(run.base))
+        prompts = training_prompts(run.datasets, run.base, _vocabulary(run.base))
         claim = Claim(base=run.base, adapter=run.adapter, merged=run.merging, dtype=str(run.dtype))
         measured = _verify_or_reject(claim, prompts, progress)
     write_json(run.folder / "verification.json", measured)

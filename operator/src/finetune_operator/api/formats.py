@@ -16,13 +16,17 @@ _DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 _QUALIFIED_NAME = rf"({_DNS_LABEL}(\.{_DNS_LABEL})*/)?{_NAME}"
 
+# With *, ?, [...] and, for any number of folders, **.
+_GLOB = r"[A-Za-z0-9_@+=,*?!\[\]-][A-Za-z0-9._@+=,*?!\[\]-]*"
+
 # Of an oci:// a tag is demanded: what a job pushes must not become "latest" by being forgotten.
-URI_PATTERN = (
-    r"^(hf://[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*"
-    r"|s3://[a-z0-9][a-z0-9.-]*[a-z0-9](/[^\s]*)?"
+_HUB = r"hf://[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*"
+_BUCKET_OR_REGISTRY = (
+    r"s3://[a-z0-9][a-z0-9.-]*[a-z0-9](/[^\s]*)?"
     r"|oci://[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?(/[a-z0-9][a-z0-9._-]*)+:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
-    rf"|{_SEGMENT}(/{_SEGMENT})*)$"
 )
+URI_PATTERN = rf"^({_HUB}|{_BUCKET_OR_REGISTRY}|{_SEGMENT}(/{_SEGMENT})*)$"
+DATA_URI_PATTERN = rf"^({_HUB}(/{_GLOB})*|{_BUCKET_OR_REGISTRY}|{_GLOB}(/{_GLOB})*)$"
 OBJECT_NAME_PATTERN = rf"^{_DNS_LABEL}(\.{_DNS_LABEL})*$"
 NAMESPACE_PATTERN = rf"^{_DNS_LABEL}$"
 LABEL_PATTERN = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
@@ -46,6 +50,8 @@ SHA256_PATTERN = r"^[0-9a-f]{64}$"
 EXPLANATIONS = {
     URI_PATTERN: "hf://ORG/NAME, s3://BUCKET/PREFIX, oci://HOST/REPOSITORY:TAG,"
     " or a path relative to the volume's root",
+    DATA_URI_PATTERN: "hf://ORG/NAME, s3://BUCKET/KEY, or a path relative to the volume's root;"
+    " a file, a folder, or a glob of them",
     OBJECT_NAME_PATTERN: "a Kubernetes object name: lower-case letters, digits, '-' and '.'",
     NAMESPACE_PATTERN: "a namespace's name: lower-case letters, digits and '-'",
     LABEL_PATTERN: "lower-case letters, digits and '-', starting with a letter and not ending with '-'",

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from finetune_operator.api.base import ApiModel
-from finetune_operator.api.dataset import Dataset
+from finetune_operator.api.dataset import Rows, Share
 from finetune_operator.api.export import ExportDtype, PushFormat
 from finetune_operator.api.formats import FreeObject, ObjectName, RunId
 from finetune_operator.api.training import Flavor, Frozen, Precision, Recompute, Schedule
@@ -23,9 +23,6 @@ class RunPaths(ApiModel):
 
     base: str
     """The base model's folder."""
-
-    dataset: str
-    """The dataset's file or folder."""
 
     run: str
     """The run's own folder."""
@@ -42,6 +39,30 @@ class RunModel(ApiModel):
 
     verify: bool
     """Whether the model that is trained is compared with transformers' own first."""
+
+
+class RunSource(Rows):
+    """A dataset, where it comes from, where it is in the volume, and how its rows are read."""
+
+    uri: str
+    """As in the spec."""
+
+    path: str
+    """Its file, folder or glob, relative to the volume's root; of a remote one the folder it is fetched to.
+    """
+
+    share: Share | None = None
+    """Its share of the tokens that the loss counts; null: in proportion to its size."""
+
+
+class RunDataset(ApiModel):
+    """The data to train on."""
+
+    sources: Annotated[list[RunSource], Field(min_length=1)]
+    """One dataset, or several."""
+
+    validation_share: float
+    """The share of each source's documents that is kept out of training."""
 
 
 class RunLora(ApiModel):
@@ -206,7 +227,7 @@ class RunFile(ApiModel):
     paths: RunPaths
     model: RunModel
     flavor: Flavor = "auto"
-    dataset: Dataset
+    dataset: RunDataset
     lora: RunLora
     training: RunTraining
     workers: RunWorkers

@@ -16,10 +16,18 @@ def suggestions(manifest: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for each field of a valid FineTuneJob that is probably meant otherwise."""
     if manifest["kind"] != "FineTuneJob":
         return
-    for field in ("model", "dataset"):
-        uri = manifest["spec"][field]["uri"]
+    for field, uri in _uris(manifest["spec"]):
         if _REPOSITORY.fullmatch(uri) and not _FOLDERS.match(uri.lower()) and not _FILE.search(uri):
-            yield f"spec.{field}.uri: {uri} is a folder in the volume; for the hub's write hf://{uri}"
+            yield f"spec.{field}: {uri} is a folder in the volume; for the hub's write hf://{uri}"
     lora = LoraSpec.model_validate(manifest["spec"].get("lora", {}))
     if manifest["spec"].get("export", {}).get("adapterOnly") and lora.unserved_targets:
         yield f"spec.lora.targets: {unserved_message(lora.unserved_targets)}"
+
+
+def _uris(spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield where a job's sources are, by the fields that say it."""
+    yield "model.uri", spec["model"]["uri"]
+    if "uri" in spec["dataset"]:
+        yield "dataset.uri", spec["dataset"]["uri"]
+    for number, source in enumerate(spec["dataset"].get("sources", [])):
+        yield f"dataset.sources[{number}].uri", source["uri"]

@@ -4,13 +4,16 @@ from typing import Annotated
 
 from pydantic import StringConstraints
 
-from finetune_operator.api.formats import URI_PATTERN
+from finetune_operator.api.formats import DATA_URI_PATTERN, URI_PATTERN
 from finetune_operator.api.rules import Rule
 
 Uri = Annotated[str, StringConstraints(pattern=URI_PATTERN, min_length=1, max_length=1024)]
 
+DataUri = Annotated[str, StringConstraints(pattern=DATA_URI_PATTERN, min_length=1, max_length=1024)]
+"""Data may be some files of many, by a glob."""
+
 NOT_READ_YET = Rule(
-    rule="!self.uri.startsWith('oci://')",
+    rule="!has(self.uri) || !self.uri.startsWith('oci://')",
     problem="a model or a dataset in a registry is not read yet",
     remedy="pull it into the volume, and give its path there",
     field="uri",

@@ -7,7 +7,14 @@ import click
 from rich.console import Console
 
 from finetune_operator.api.validation import load_manifests
-from finetune_operator.cli.data_tables import epoch_line, examples_text, files_table, histogram_table
+from finetune_operator.cli.data_tables import (
+    epoch_line,
+    examples_text,
+    files_table,
+    histogram_table,
+    source_names,
+    sources_table,
+)
 from finetune_operator.cli.options import files_option, namespace_option, storage_option
 from finetune_operator.core.config import Config
 from finetune_operator.local.data_report import NoReport, read_data_report
@@ -40,7 +47,9 @@ def data(files: tuple[Path, ...], namespace: str, storage: Path) -> None:
             click.echo(f"error: {name}: {refused.termination.sentence}", err=True)
             code = code or refused.termination.exit_code
             continue
-        console.print(f"{name}: {report['source']}", markup=False)
+        console.print(f"{name}: {source_names(report)}", markup=False)
+        if len(report["sources"]) > 1:
+            console.print(sources_table(report))
         console.print(files_table(report))
         console.print(histogram_table(report))
         console.print(epoch_line(report), markup=False)

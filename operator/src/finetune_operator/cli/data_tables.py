@@ -15,6 +15,28 @@ _TRAINS = "green"
 _MARKS = ("⟦", "⟧")
 
 
+def source_names(report: Report) -> str:
+    """Return what the data is of."""
+    return ", ".join(source["source"] for source in report["sources"])
+
+
+def sources_table(report: Report) -> Table:
+    """Return a row a source: its part of an epoch."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("SOURCE")
+    for column in ("DOCUMENTS", "TOKENS THAT TRAIN", "SHARE", "TIMES AN EPOCH"):
+        table.add_column(column, justify="right")
+    for source in report["sources"]:
+        table.add_row(
+            Text(source["source"]),
+            f"{source['documents']:,}",
+            f"{source['trainedTokens']:,}",
+            f"{source['share']:.1%}",
+            f"{source['epochPasses']:.3g}",
+        )
+    return table
+
+
 def files_table(report: Report) -> Table:
     """Return a row a file: what was read, what trains, what is cut and dropped, and where."""
     table = Table(box=None, pad_edge=False)
@@ -26,7 +48,7 @@ def files_table(report: Report) -> Table:
     table.add_column("DROPPED")
     for file in report["byFile"]:
         table.add_row(
-            file["name"],
+            Text(file["name"]),
             file["format"],
             f"{file['rows']:,}",
             f"{file['documents']:,}",

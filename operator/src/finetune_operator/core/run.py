@@ -4,12 +4,14 @@ The contract is in contract/README.md.
 """
 
 import re
+from itertools import takewhile
 
-from finetune_operator.api.dataset import Dataset
+from finetune_operator.api.dataset import DatasetSource, Rows
 from finetune_operator.api.device import Device
 from finetune_operator.api.job import FineTuneJob, FineTuneJobSpec
 from finetune_operator.api.run_file import (
     RunCheckpoint,
+    RunDataset,
     RunExport,
     RunFile,
     RunLora,
@@ -17,6 +19,7 @@ from finetune_operator.api.run_file import (
     RunParallelism,
     RunPaths,
     RunPush,
+    RunSource,
     RunTraining,
     RunWorkers,
     TorchDevice,
@@ -26,6 +29,7 @@ from finetune_operator.core.digest import run_id
 
 _SCHEME = re.compile(r"^(hf|s3)://")
 _TORCH_DEVICES: dict[Device, TorchDevice] = {"gpu": "cuda", "cpu": "cpu"}
+_GLOB = re.compile(r"[*?\[]")
 
 
 def run_of(spec: FineTuneJobSpec) -> str:
@@ -52,12 +56,14 @@ def build_run_file(job: FineTuneJob) -> RunFile:
         run=run,
         paths=RunPaths(
             base=source_path("models", spec.model.uri, spec.model.revision),
-            dataset=source_path("datasets", spec.dataset.uri, None),
             run=f"runs/{metadata.namespace}/{metadata.name}/{run}",
         ),
         model=RunModel(uri=spec.model.uri, revision=spec.model.revision, verify=spec.model.verify),
         flavor=spec.flavor,
-        dataset=Dataset(**{name: getattr(spec.dataset, name) for name in Dataset.model_fields}),
+        dataset=RunDataset(
+            sources=[_source(source) for source in spec.dataset.each],
+            validation_share=spec.dataset.validation_share,
+        ),
         lora=RunLora(
             rank=spec.lora.rank,
             alpha=spec.lora.alpha,
@@ -89,6 +95,30 @@ def source_path(folder: str, uri: str, revision: str | None) -> str:
     name = _SCHEME.sub("", uri).strip("/").replace("/", "--")
     revision = (revision or "main").replace("/", "--")
     return f"{folder}/{name}@{revision}" if uri.startswith("hf://") else f"{folder}/{name}"
+
+
+def dataset_path(uri: str, revision: str | None) -> str:
+    """Return where a dataset is in the volume; of a remote one the folder that its files are fetched into.
+
+    That of a repository is the repository's, and that of a glob the folder where the glob begins, so that
+    sources share it.
+    """
+    if not _SCHEME.match(uri):
+        return uri
+    segments = uri.rstrip("/").split("/")
+    if uri.startswith("hf://"):
+        return source_path("datasets", "/".join(segments[:4]), revision)
+    fixed = takewhile(lambda segment: not _GLOB.search(segment), segments)
+    return source_path("datasets", "/".join(fixed), revision)
+
+
+def _source(source: DatasetSource) -> RunSource:
+    return RunSource(
+        uri=source.uri,
+        path=dataset_path(source.uri, source.revision),
+        share=source.share,
+        **{name: getattr(source, name) for name in Rows.model_fields},
+    )
 
 
 def _global_batch_size(spec: FineTuneJobSpec) -> int:

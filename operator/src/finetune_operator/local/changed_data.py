@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ def changed_data_notice(storage: Path, job: Manifest) -> str:
 
     A file that is gone has not changed: a model outlives its data.
     """
-    paths = build_run_file(FineTuneJob.model_validate(job)).paths
-    changed = list(_changed(storage / paths.dataset, storage / paths.run / "prepared.json"))
+    run = build_run_file(FineTuneJob.model_validate(job))
+    local = [source.path for source in run.dataset.sources if "://" not in source.uri]
+    places = [place for path in local for place in sorted(storage.glob(path))]
+    changed = list(_changed(storage, places, storage / run.paths.run / "prepared.json"))
     if not changed:
         return ""
     more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
@@ -28,21 +30,26 @@ def changed_data_notice(storage: Path, job: Manifest) -> str:
     )
 
 
-def _changed(dataset: Path, prepared: Path) -> Iterator[str]:
+def _changed(storage: Path, places: Sequence[Path], prepared: Path) -> Iterator[str]:
+    """Yield the recorded files that are others now, and those that are new at the places of the data."""
     try:
         since = prepared.stat().st_mtime_ns
         records: dict[str, dict[str, Any]] = json.loads(prepared.read_text())["dataset"]["files"]
         for name, record in records.items():
-            file = dataset if dataset.is_file() else dataset / name
+            file = storage / name
             if file.is_file() and not _is_as_recorded(file, record):
                 yield str(file)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return
     suffixes = {Path(name).suffix for name in records}
-    for file in sorted(dataset.rglob("*")) if dataset.is_dir() else ():
-        is_new = str(file.relative_to(dataset)) not in records and file.suffix in suffixes
+    for file in (file for place in places for file in ([place] if place.is_file() else _below(place))):
+        is_new = str(file.relative_to(storage)) not in records and file.suffix in suffixes
         if is_new and file.is_file() and file.stat().st_mtime_ns > since:
             yield str(file)
+
+
+def _below(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*"))
 
 
 def _is_as_recorded(file: Path, record: dict[str, Any]) -> bool:

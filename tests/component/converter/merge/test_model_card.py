@@ -21,7 +21,7 @@ def test_of_a_run(base: Path, adapter: Callable[..., Path], tmp_path: Path) -> N
     run.mkdir(parents=True)
     adapter().rename(run / "adapter")
     (tmp_path / "datasets").mkdir()
-    (tmp_path / document["paths"]["dataset"]).write_text("{}\n")
+    (tmp_path / document["dataset"]["sources"][0]["path"]).write_text("{}\n")
     (base / "README.md").write_text("the base's card")
     (base / ".finetune-complete.json").write_text('{"files": {}}')
     (tmp_path / "models").mkdir()

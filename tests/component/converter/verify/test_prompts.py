@@ -31,7 +31,7 @@ CALL = {"messages": [{"role": "user", "content": "A?"}, {"role": "assistant", "c
 def test_prompts(tmp_path, content, prompts):
     write_tokenizer(tmp_path, json.dumps({"eos_token": "<eos>", "chat_template": TEMPLATE}))
     (tmp_path / "data.jsonl").write_bytes(content)
-    found = training_prompts(tmp_path / "data.jsonl", tmp_path, 64)
+    found = training_prompts([tmp_path / "data.jsonl"], tmp_path, 64)
     if prompts is None:
         assert found == random_prompts(64)
     else:

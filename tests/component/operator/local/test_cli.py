@@ -155,7 +155,9 @@ def test_a_dataset_that_was_edited_since_the_run_is_said(
     assert "warning" not in out
     record = {"size": 9, "sha256": hashlib.sha256(b"as it was").hexdigest(), "modified": 0}
     (run,) = layout.storage.glob("runs/default/faq/*")
-    (run / "prepared.json").write_text(json.dumps({"dataset": {"files": {"faq.jsonl": record}}}))
+    (run / "prepared.json").write_text(
+        json.dumps({"dataset": {"files": {"datasets/chats/faq.jsonl": record}}})
+    )
 
     if change == "edited":
         data.write_text("as it is.")

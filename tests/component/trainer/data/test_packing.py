@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from finetune_trainer.contract.failure import ConfigurationError, DataError
 from finetune_trainer.data.document import Document
 from finetune_trainer.data.loader import PackedDataLoader, pack_sequence
-from finetune_trainer.data.packing import Packing, SequenceOrder, best_fit, pack, sequences_of
+from finetune_trainer.data.packing import Members, Packing, SequenceOrder, best_fit, pack, sequences_of
 from finetune_trainer.data.store import TokenStore, split
 
 LENGTH = 16
@@ -31,11 +31,11 @@ def documents(count, longest=LENGTH):
 
 def write_packed(folder, documents, length=LENGTH):
     store = TokenStore.write(documents, folder)
-    members = torch.arange(len(store))
+    members = Members(documents=torch.arange(len(store)))
     pack(
         folder / "training",
         lengths=store.lengths(),
-        members=members,
+        sources=[members],
         sequence_length=length,
         seed=1,
         window=8,
@@ -213,7 +213,7 @@ def test_the_longest_first_each_into_the_fullest_that_fits(lengths, sequences):
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_a_packing_holds_every_member_once_and_overfills_nothing(tmp_path, lengths, seed, window):
     members = torch.arange(0, len(lengths), 2)
-    options = {"members": members, "sequence_length": 16, "seed": seed, "window": window}
+    options = {"sources": [Members(documents=members)], "sequence_length": 16, "seed": seed, "window": window}
     packing = pack(tmp_path, lengths=torch.tensor(lengths), **options)
     sequences = [packing.sequence(i) for i in range(len(packing))]
     assert sorted(itertools.chain(*sequences)) == members.tolist()

@@ -89,9 +89,15 @@ class Volume:
         self.root = root
         self.document = json.loads(GOLDEN.read_text())
         self.base = root / self.document["paths"]["base"]
-        self.dataset = root / self.document["paths"]["dataset"]
+        self.dataset = root / self.source["path"]
         self.run = root / self.document["paths"]["run"]
         self.write_chats(3)
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """The run file's one source."""
+        (source,) = self.document["dataset"]["sources"]
+        return source
 
     def write_chats(self, count: int) -> None:
         self.dataset.parent.mkdir(parents=True, exist_ok=True)

@@ -39,15 +39,15 @@ def test_a_whole_base_is_marked_and_the_data_reported(volume, copy_base, checksu
     source = {"source": "datasets/faq.jsonl", "revision": None}
     record = {"size": volume.dataset.stat().st_size, "sha256": checksum(volume.dataset)}
     record["modified"] = volume.dataset.stat().st_mtime_ns
-    assert prepared["dataset"] == source | {"files": {"faq.jsonl": record}}
+    assert prepared["dataset"] == {"sources": [source], "files": {"datasets/faq.jsonl": record}}
     assert prepared["parity"]["comparedWith"] == "DeepseekV3ForCausalLM"
     report = json.loads((volume.run / "data-report.json").read_text())
     assert [file["rows"] for file in report.pop("byFile")] == [3]
     assert [example["place"] for example in report.pop("examples")] == [f"faq.jsonl:{n}" for n in (1, 2, 3)]
-    assert report == source | {
-        "files": ["faq.jsonl"],
+    own = {"split": "train", "files": ["faq.jsonl"], "documents": 3, "trainedTokens": 6}
+    assert report.pop("sources") == [source | own | {"share": 1.0, "epochPasses": 1.0}]
+    assert report == {
         "schemaVersion": 1,
-        "split": "train",
         "lines": 3,
         "documents": 3,
         "tokens": 21,

@@ -106,7 +106,6 @@ def test_a_dataset_is_fetched(volume, bucket, copy_base, as_parquet, uri, path):
     lines = volume.dataset.read_bytes()
     bucket.put_object(Bucket="weights", Key="data/faq.jsonl", Body=lines)
     bucket.put_object(Bucket="weights", Key="rows.parquet", Body=as_parquet(lines))
-    volume.document["dataset"]["uri"] = uri
-    volume.document["paths"]["dataset"] = path
+    volume.source.update({"uri": uri, "path": path})
     assert main(["prepare", *volume.arguments]) == 0
     assert json.loads((volume.run / "data-report.json").read_text())["lines"] == 3

@@ -65,7 +65,7 @@ def test_a_folder_changes_with_its_files(volume, copy_base, change):
     folder = volume.dataset.parent / "chats"
     folder.mkdir()
     (folder / "a.jsonl").write_text(content)
-    volume.document["dataset"]["uri"] = volume.document["paths"]["dataset"] = "datasets/chats"
+    volume.source["uri"] = volume.source["path"] = "datasets/chats"
     assert main(["prepare", *volume.arguments]) == 0
     if change == "edited":
         (folder / "a.jsonl").write_text(content * 2)

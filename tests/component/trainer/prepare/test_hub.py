@@ -216,11 +216,12 @@ def test_a_dataset_is_fetched(volume, hub, copy_base, as_parquet, uri, lines):
     line = volume.dataset.read_bytes().splitlines(keepends=True)[0]
     files = {"train.jsonl": line * 2, "test.jsonl": line, "extra/more.jsonl": line, "README.md": b""}
     hub.add("datasets/acme/chats", files | {"rows/part-0.parquet": as_parquet(line * 2)})
-    volume.document["dataset"]["uri"] = uri
-    volume.document["paths"]["dataset"] = "datasets/acme--chats@main"
+    volume.source.update({"uri": uri, "path": "datasets/acme--chats@main"})
     assert main(["prepare", *volume.arguments]) == 0
     assert json.loads((volume.run / "data-report.json").read_text())["lines"] == lines
-    assert json.loads((volume.run / "prepared.json").read_text())["dataset"]["revision"] == COMMIT
+    assert json.loads((volume.run / "prepared.json").read_text())["dataset"]["sources"] == [
+        {"source": uri, "revision": COMMIT}
+    ]
 
 
 def test_a_dataset_is_fetched_with_its_own_token(volume, hub, copy_base, monkeypatch):
@@ -237,19 +238,18 @@ def test_files_that_another_job_fetched_of_the_same_dataset_are_not_read(volume,
     copy_base()
     line = volume.dataset.read_bytes().splitlines(keepends=True)[0]
     hub.add("datasets/acme/chats", {"train.jsonl": line * 2})
-    volume.document["dataset"]["uri"] = "hf://acme/chats"
-    volume.document["paths"]["dataset"] = "datasets/acme--chats@main"
+    volume.source.update({"uri": "hf://acme/chats", "path": "datasets/acme--chats@main"})
     other = volume.root / "datasets/acme--chats@main/extra/train.jsonl"
     other.parent.mkdir(parents=True)
     other.write_bytes(line)
     assert main(["prepare", *volume.arguments]) == 0
-    assert json.loads((volume.run / "data-report.json").read_text())["files"] == ["train.jsonl"]
+    assert json.loads((volume.run / "data-report.json").read_text())["sources"][0]["files"] == ["train.jsonl"]
 
 
 def test_a_dataset_without_json_lines_is_refused(volume, hub, copy_base):
     copy_base()
     hub.add("datasets/acme/chats", {"train.csv": b""})
-    volume.document["dataset"]["uri"] = "hf://acme/chats"
+    volume.source["uri"] = "hf://acme/chats"
     assert main(["prepare", *volume.arguments]) == 3
     assert "*.parquet file of split train" in termination(volume)["message"]
 

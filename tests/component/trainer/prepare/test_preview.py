@@ -28,7 +28,7 @@ def chats(volume, copy_base):
     }
     for name, own in rows.items():
         (folder / name).write_text("".join(f"{json.dumps(row)}\n" for row in own))
-    volume.document["dataset"]["uri"] = volume.document["paths"]["dataset"] = "datasets/chats"
+    volume.source["uri"] = volume.source["path"] = "datasets/chats"
     volume.document["training"] |= {"steps": None, "epochs": 2.0, "globalBatchSize": 8}
     return volume
 

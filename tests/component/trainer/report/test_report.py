@@ -96,7 +96,7 @@ def test_a_report_loads_nothing(written):
 
 
 def test_what_comes_from_files_is_escaped(written, document):
-    document["dataset"]["uri"] = "datasets/<script>alert(1)</script>.jsonl"
+    document["dataset"]["sources"][0]["uri"] = "datasets/<script>alert(1)</script>.jsonl"
     page = written(failure="<b>bold</b>")
     assert "script" not in page.tags
     assert "<b>bold</b>" in page.texts

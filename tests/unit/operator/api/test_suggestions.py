@@ -28,6 +28,13 @@ def test_hf_is_suggested(uri: str, suggested: bool) -> None:
     assert list(suggestions(manifest)) == ([line] if suggested else [])
 
 
+def test_hf_is_suggested_for_each_source() -> None:
+    sources = [{"uri": "datasets/faq.jsonl"}, {"uri": "acme/chats"}]
+    spec = {"model": {"uri": "tiny-base"}, "dataset": {"sources": sources}}
+    line = "spec.dataset.sources[1].uri: acme/chats is a folder in the volume; for the hub's write hf://acme/chats"
+    assert list(suggestions({"kind": "FineTuneJob", "spec": spec})) == [line]
+
+
 @pytest.mark.parametrize(
     ("lora", "said"),
     [

@@ -48,6 +48,12 @@ def test_each_path_is_a_field() -> None:
             True,
             id="dataset",
         ),
+        pytest.param(
+            {"dataset": {"uri": "datasets/faq.jsonl", "revision": None, "split": "test"}},
+            ["dataset.split"],
+            True,
+            id="split",
+        ),
         pytest.param({"workers": {"nodes": 2}}, ["workers.nodes"], True, id="nodes"),
         pytest.param(
             {"workers": {"device": "cpu", "processesPerNode": 2}},

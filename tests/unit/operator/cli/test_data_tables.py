@@ -5,7 +5,14 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from finetune_operator.cli.data_tables import epoch_line, examples_text, files_table, histogram_table
+from finetune_operator.cli.data_tables import (
+    epoch_line,
+    examples_text,
+    files_table,
+    histogram_table,
+    source_names,
+    sources_table,
+)
 
 FILE = {
     "name": "faq.jsonl",
@@ -24,6 +31,22 @@ FILE = {
 }
 REPORT: dict[str, Any] = {
     "byFile": [FILE],
+    "sources": [
+        {
+            "source": "datasets/faq.jsonl",
+            "documents": 1198,
+            "trainedTokens": 5000,
+            "share": 0.7,
+            "epochPasses": 1.0,
+        },
+        {
+            "source": "hf://acme/[tools]*",
+            "documents": 20,
+            "trainedTokens": 100,
+            "share": 0.3,
+            "epochPasses": 21.43,
+        },
+    ],
     "sequences": 15,
     "sequenceLength": 4096,
     "packedShare": 0.9994,
@@ -51,6 +74,14 @@ def printed(*renderables: Any, colour: bool = False) -> str:
         for renderable in renderables:
             console.print(renderable)
     return capture.get()
+
+
+def test_a_source_is_a_row_with_its_part_of_an_epoch() -> None:
+    head, first, second = printed(sources_table(REPORT)).splitlines()
+    assert head.split() == ["SOURCE", "DOCUMENTS", "TOKENS", "THAT", "TRAIN", "SHARE", "TIMES", "AN", "EPOCH"]
+    assert first.split() == ["datasets/faq.jsonl", "1,198", "5,000", "70.0%", "1"]
+    assert second.split() == ["hf://acme/[tools]*", "20", "100", "30.0%", "21.4"]
+    assert source_names(REPORT) == "datasets/faq.jsonl, hf://acme/[tools]*"
 
 
 def test_a_file_is_a_row_with_what_is_cut_and_dropped_and_where() -> None:

@@ -42,6 +42,11 @@ def test_pods_of_a_run_reach_each_other_and_the_operator_their_progress(job: Job
         pytest.param({}, None, id="all in the volume"),
         pytest.param({"model": {"uri": "hf://a/b"}}, ["prepare"], id="a hub"),
         pytest.param({"dataset": {"uri": "s3://bucket/x"}}, ["prepare"], id="a bucket"),
+        pytest.param(
+            {"dataset": {"uri": None, "sources": [{"uri": "a"}, {"uri": "hf://a/b"}]}},
+            ["prepare"],
+            id="one of several",
+        ),
         pytest.param({"export": {"push": {"uri": "s3://bucket/x"}}}, ["push"], id="a push"),
         pytest.param(
             {"training": {"steps": 1, "overrides": {"metrics.enable_wandb": True}}}, ["train"], id="W&B"

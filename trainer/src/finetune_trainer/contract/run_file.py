@@ -18,7 +18,6 @@ class Paths:
     """Folders and files relative to the volume's mount point."""
 
     base: str
-    dataset: str
     run: str
 
 
@@ -32,15 +31,26 @@ class Model:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dataset:
+class DataSource:
     uri: str
+    """`hf://org/name[/path]`, `s3://bucket/key`, or a path in the volume; the path may be a glob."""
+    path: str
+    """In the volume; of a remote source the folder that its files are fetched into."""
+    revision: str | None
     format: Literal["auto", "chat", "sharegpt", "alpaca", "prompt-completion", "text"]
     train: Literal["all", "last", "weighted"]
     thoughts: Literal["template", "keep"]
     ignore_columns: tuple[str, ...]
     split: str
+    share: float | None
+    """Of the tokens that the loss counts, beside the other sources'. None: in proportion to its size."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    sources: tuple[DataSource, ...]
     validation_share: float
-    """Share of the documents, 0 to 1, kept out of training."""
+    """Share of each source's documents, 0 to 1, kept out of training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,10 +163,6 @@ class RunFolders:
         return self.root / self.paths.base
 
     @property
-    def dataset(self) -> Path:
-        return self.root / self.paths.dataset
-
-    @property
     def run(self) -> Path:
         return self.root / self.paths.run
 
@@ -206,17 +212,21 @@ def load_run(path: Path) -> RunFile:
     if version != SCHEMA_VERSION:
         raise _invalid(f"{path}: schemaVersion is {version!r}, this trainer reads {SCHEMA_VERSION}")
     run = typing.cast(RunFile, _read(RunFile, document, ""))
-    _check_paths(run.paths)
+    for field in fields(run.paths):
+        _check_path(f"paths.{field.name}", getattr(run.paths, field.name))
+    for number, source in enumerate(run.dataset.sources):
+        _check_path(f"dataset.sources[{number}].path", source.path)
+    if not run.dataset.sources:
+        raise _invalid("dataset.sources: is empty")
     if (run.training.steps is None) == (run.training.epochs is None):
         raise _invalid("training: set exactly one of steps and epochs")
     return run
 
 
-def _check_paths(paths: Paths) -> None:
-    for field in fields(paths):
-        value = PurePosixPath(getattr(paths, field.name))
-        if value.is_absolute() or ".." in value.parts or not value.parts:
-            raise _invalid(f"paths.{field.name}: {str(value)!r} is not a path inside the volume")
+def _check_path(where: str, value: str) -> None:
+    path = PurePosixPath(value)
+    if path.is_absolute() or ".." in path.parts or not path.parts:
+        raise _invalid(f"{where}: {value!r} is not a path inside the volume")
 
 
 def _read(expected: Any, value: Any, where: str) -> Any:

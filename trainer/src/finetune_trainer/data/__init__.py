@@ -3,6 +3,7 @@
 from finetune_trainer.contract.run_file import RunFile, RunFolders
 from finetune_trainer.data.columns import INDEX
 from finetune_trainer.data.loader import PackedDataLoader
+from finetune_trainer.data.mixture import Mixture
 from finetune_trainer.data.packing import Packing
 
 __all__ = ["PackedDataLoader", "count_sequences", "dataloader_config", "has_validation"]
@@ -13,7 +14,7 @@ def dataloader_config(
 ) -> PackedDataLoader.Config:
     """What torchtitan builds the dataloader from. The data is read only then."""
     return PackedDataLoader.Config(
-        dataset=run.dataset.uri,
+        dataset=", ".join(source.uri for source in run.dataset.sources),
         dataset_path=str(folders.tokens),
         part="validation" if validation else "training",
         seed=run.training.seed,
@@ -27,5 +28,5 @@ def has_validation(folders: RunFolders) -> bool:
 
 
 def count_sequences(folders: RunFolders) -> int:
-    """Packed sequences in a pass over the training data. Raises DataError before prepare has run."""
-    return len(Packing.load(folders.tokens / "training"))
+    """Packed sequences in an epoch of the training data. Raises DataError before prepare has run."""
+    return Mixture(Packing.load(folders.tokens / "training").parts).epoch

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from finetune_trainer.contract.failure import DataError
-from finetune_trainer.contract.run_file import Dataset
+from finetune_trainer.contract.run_file import DataSource
 from finetune_trainer.data.conversation import Conversation, Train, Turn, conversation, read_tools
 from finetune_trainer.data.fields import Fields, described
 from finetune_trainer.data.messages import read_turns
@@ -40,12 +40,12 @@ class Reading:
     ignored: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, dataset: Dataset) -> "Reading":
+    def of(cls, source: DataSource) -> "Reading":
         return cls(
-            format=dataset.format,
-            train=dataset.train,
-            keep_thoughts=dataset.thoughts == "keep",
-            ignored=dataset.ignore_columns,
+            format=source.format,
+            train=source.train,
+            keep_thoughts=source.thoughts == "keep",
+            ignored=source.ignore_columns,
         )
 
 

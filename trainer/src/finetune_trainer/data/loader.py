@@ -31,9 +31,9 @@ class PackedDataLoader(BaseDataLoader):
         shuffle: bool = True
         part: Literal["training", "validation"] = "training"
         epochs: float | None = None
-        """After that many passes sequences train nothing: they fill up the last step. None: without end."""
+        """After that many epochs sequences train nothing: they fill up the last step. None: without end."""
         infinite: bool = True
-        """False: stop after one pass, whose last batches are filled up in the same way."""
+        """False: stop after one epoch, whose last batches are filled up in the same way."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class PackedDataLoader(BaseDataLoader):
         self._order = SequenceOrder(packing, seed=config.seed if config.shuffle else None)
         self._infinite = config.infinite
         epochs = config.epochs if config.infinite else 1
-        self._end = None if epochs is None else sequences_of(epochs, len(packing))
+        self._end = None if epochs is None else sequences_of(epochs, self._order.epoch)
         self._ranks, self._rank = dp_world_size, dp_rank
         self._batch, self._length = local_batch_size, seq_len
         self._padding = tokenizer.eos_id or 0

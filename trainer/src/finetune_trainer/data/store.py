@@ -19,6 +19,8 @@ _COLUMNS = {
     "lines": torch.int64,
     "cut": torch.int64,
 }
+# Documents that are counted together: with some bytes for each of their tokens in memory.
+_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,22 @@ class TokenStore:
     def lengths(self) -> torch.Tensor:
         """Positions of each document in a sequence, int64 [documents]."""
         return self.ends.diff(prepend=torch.zeros(1, dtype=torch.int64)) - 1
+
+    def learned(self, first: int, last: int) -> torch.Tensor:
+        """How many tokens of documents first to last (exclusive) the loss counts, int64 [last - first].
+
+        A document's first token is never predicted.
+        """
+        counts = [self._learned(start, min(start + _AT_ONCE, last)) for start in range(first, last, _AT_ONCE)]
+        return torch.cat(counts or [torch.empty(0, dtype=torch.int64)])
+
+    def _learned(self, first: int, last: int) -> torch.Tensor:
+        begin = int(self.ends[first - 1]) if first else 0
+        ends = self.ends[first:last] - begin
+        starts = torch.cat([torch.zeros(1, dtype=torch.int64), ends[:-1]])
+        trained = self.trained[begin : begin + int(ends[-1])]
+        running = torch.cat([torch.zeros(1, dtype=torch.int64), trained.cumsum(0)])
+        return running[ends] - running[starts] - trained[starts].long()
 
     def document(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Tokens and flags of document `index`, int32 and bool [length + 1]."""

@@ -13,7 +13,7 @@ Records = Mapping[str, FileRecord]
 
 
 def record_files(files: Mapping[str, Path]) -> Records:
-    """Size, sha256 and time of every file, by its name."""
+    """Size, sha256 and time of every file, by its path in the volume."""
     # The time first: a file that is written to while it is hashed is then another one.
     times = {name: file.stat().st_mtime_ns for name, file in files.items()}
     checksums = sha256_all(files.values())
@@ -57,8 +57,7 @@ def require_data_of_training(folders: RunFolders, records: Records) -> None:
         then, now = _checksum(before, name), _checksum(records, name)
         if then != now:
             raise DataError(
-                f"{folders.dataset}: {name} is not what this run has trained on "
-                f"(sha256 {then} then, {now} now)",
+                f"{folders.root / name} is not what this run has trained on (sha256 {then} then, {now} now)",
                 remedy="To train on it give the FineTuneJob another name; to go on with this run put the "
                 "file back",
             )

@@ -7,9 +7,10 @@ from finetune_trainer.contract.run_file import RunFile, RunFolders
 from finetune_trainer.data import dataloader_config
 from finetune_trainer.model.flavors import is_known
 from finetune_trainer.prepare.base import describe_base
-from finetune_trainer.prepare.dataset import fetch_dataset, tokenize_dataset
+from finetune_trainer.prepare.dataset import tokenize_dataset
 from finetune_trainer.prepare.lock import exclusive
 from finetune_trainer.prepare.report import DataReport
+from finetune_trainer.prepare.sources import fetch_sources
 from finetune_trainer.train.config import check_config
 
 
@@ -20,12 +21,12 @@ def preview_data(run: RunFile, folders: RunFolders) -> DataReport:
     """
     if is_known(run.flavor, folders.base):
         check_config(run, folders, dataloader_config(run, folders))
-    dataset = fetch_dataset(run.dataset, folders.dataset)
+    sources = fetch_sources(run.dataset, folders.root)
     with exclusive(folders.base):
         describe_base(run.model, run.flavor, folders.base)
     check_config(run, folders, dataloader_config(run, folders))
     aside = RunFolders(root=folders.root, paths=replace(folders.paths, run=f"{folders.paths.run}/preview"))
     try:
-        return tokenize_dataset(run, aside, dataset)
+        return tokenize_dataset(run, aside, sources)
     finally:
         shutil.rmtree(aside.run, ignore_errors=True)

@@ -51,14 +51,28 @@ class Example:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataReport:
-    """The run's data-report.json."""
+class SourceReport:
+    """One source's part of an epoch."""
 
     source: str
     revision: str | None
     """The commit that was fetched; None where the source has none."""
     split: str
     files: list[str]
+    documents: int
+    trained_tokens: int
+    """Of its documents that train, those that the loss counts."""
+    share: float
+    """Of the tokens that the loss counts in an epoch, those of this source."""
+    epoch_passes: float
+    """How often an epoch goes through its documents."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataReport:
+    """The run's data-report.json."""
+
+    sources: list[SourceReport]
     lines: int
     """Rows, in parquet."""
     documents: int
@@ -69,9 +83,9 @@ class DataReport:
     sequences: int
     """Packed training sequences in one epoch."""
     packed_share: float
-    """Of the positions of these sequences, those that hold a document; the rest is padding."""
+    """Of the positions of all packed sequences, those that hold a document; the rest is padding."""
     epoch_steps: int
-    """Steps that train every document once."""
+    """Steps that train every document once, and those of sources with large shares more often."""
     last_step_sequences: int
     """What the last of them holds; the rest of it is padding."""
     sequence_length: int
@@ -98,12 +112,20 @@ class DataReport:
         last = f", the last of {self.last_step_sequences} sequences" if self.epoch_steps > 1 else ""
         return f"{self.epoch_steps:,} step{'s' * (self.epoch_steps > 1)}{last}"
 
+    def _named(self) -> str:
+        if len(self.sources) == 1:
+            return self.sources[0].source
+        return ", ".join(
+            f"{own.source} ({own.share:.1%} of what is learned, {own.epoch_passes:.3g} times an epoch)"
+            for own in self.sources
+        )
+
     def __str__(self) -> str:
         """One line for the log."""
         why = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.dropped.items()))
         dropped = f"{sum(self.dropped.values()):,} dropped" + (f" ({why})" if why else "")
         return (
-            f"{self.source}: {self.lines:,} lines, {self.documents:,} documents "
+            f"{self._named()}: {self.lines:,} lines, {self.documents:,} documents "
             f"({self.validation_documents:,} validate), {self.tokens:,} tokens "
             f"({self.trained_tokens:,} trained), {self.sequences:,} sequences "
             f"({self.packed_share:.1%} full), one epoch is {self._epoch()}; "

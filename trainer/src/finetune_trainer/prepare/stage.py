@@ -1,14 +1,15 @@
 """The prepare stage, in the order that fails earliest: configuration, description, data, weights."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from finetune_trainer.contract.failure import tell
 from finetune_trainer.contract.progress import FetchProgress, serve_progress
 from finetune_trainer.contract.run_file import RunFile, RunFolders
 from finetune_trainer.data import dataloader_config
-from finetune_trainer.data.files import dataset_files
 from finetune_trainer.model.flavors import is_known
 from finetune_trainer.prepare.architecture import architecture_of_base
 from finetune_trainer.prepare.base import prepare_base
@@ -20,11 +21,12 @@ from finetune_trainer.prepare.data_record import (
     require_data_of_training,
     require_untouched,
 )
-from finetune_trainer.prepare.dataset import DatasetFiles, fetch_dataset, tokenize_dataset
+from finetune_trainer.prepare.dataset import tokenize_dataset
 from finetune_trainer.prepare.lock import exclusive
 from finetune_trainer.prepare.marker import Marker, write_json
 from finetune_trainer.prepare.parity import compare_with_transformers
 from finetune_trainer.prepare.ready import is_prepared
+from finetune_trainer.prepare.sources import SourceFiles, fetch_sources, found_files
 from finetune_trainer.train.config import check_config
 
 logger = logging.getLogger(__name__)
@@ -44,19 +46,20 @@ def _prepare(run: RunFile, folders: RunFolders) -> None:
         check_config(run, folders, dataloader_config(run, folders))
     progress = FetchProgress(folders.base)
     with serve_progress(progress.snapshot):
-        dataset = fetch_dataset(run.dataset, folders.dataset)
-        records = record_files(dataset.files)
+        sources = fetch_sources(run.dataset, folders.root)
+        files = _by_path(sources, folders)
+        records = record_files(files)
         require_data_of_training(folders, records)
         with exclusive(folders.base):
             marker = prepare_base(
                 run.model,
                 run.flavor,
                 folders.base,
-                before_weights=lambda: _tokenize(run, folders, dataset, records),
+                before_weights=lambda: _tokenize(run, folders, sources, records),
                 expect=progress.expect,
             )
         parity = _parity(run, folders)
-    write_json(folders.prepared, _content(run, marker, dataset, records) | {"parity": parity})
+    write_json(folders.prepared, _content(marker, sources, records) | {"parity": parity})
 
 
 def _parity(run: RunFile, folders: RunFolders) -> dict[str, Any] | None:
@@ -72,27 +75,37 @@ def _parity(run: RunFile, folders: RunFolders) -> dict[str, Any] | None:
 
 
 def _has_its_data(run: RunFile, folders: RunFolders) -> bool:
-    """Whether the dataset is still what the run was prepared from; one that is gone has not changed."""
+    """Whether the data is still what the run was prepared from; what is gone has not changed."""
     records = recorded_files(folders)
     if records is None:
         return False
-    if "://" in run.dataset.uri:
-        files = {name: folders.dataset / name for name in records}
-        return not all(file.is_file() for file in files.values()) or is_as_recorded(files, records)
-    return not folders.dataset.exists() or is_as_recorded(
-        dataset_files(folders.dataset, run.dataset.split), records
+    found = found_files(run.dataset, folders.root)
+    if found is None:
+        return True
+    remote = tuple(f"{source.path}/" for source in run.dataset.sources if "://" in source.uri)
+    fetched = {name: folders.root / name for name in records if name.startswith(remote)}
+    there = {name: file for name, file in fetched.items() if file.is_file()}
+    gone = fetched.keys() - there.keys()
+    return is_as_recorded(
+        found | there, {name: record for name, record in records.items() if name not in gone}
     )
 
 
-def _tokenize(run: RunFile, folders: RunFolders, dataset: DatasetFiles, records: Records) -> None:
+def _by_path(sources: Sequence[SourceFiles], folders: RunFolders) -> dict[str, Path]:
+    """All files, by their paths in the volume."""
+    files = [file for own in sources for file in own.files.values()]
+    return {str(file.relative_to(folders.root)): file for file in files}
+
+
+def _tokenize(run: RunFile, folders: RunFolders, sources: Sequence[SourceFiles], records: Records) -> None:
     check_config(run, folders, dataloader_config(run, folders))  # by the base's own config.json
-    report = tokenize_dataset(run, folders, dataset)
-    require_untouched(dataset.files, records)
+    report = tokenize_dataset(run, folders, sources)
+    require_untouched(_by_path(sources, folders), records)
     write_json(folders.data_report, report.to_json())
     logger.info("%s", report)
 
 
-def _content(run: RunFile, marker: Marker, dataset: DatasetFiles, records: Records) -> dict[str, object]:
+def _content(marker: Marker, sources: Sequence[SourceFiles], records: Records) -> dict[str, object]:
     base = {
         "source": marker.source,
         "revision": marker.revision,
@@ -100,8 +113,7 @@ def _content(run: RunFile, marker: Marker, dataset: DatasetFiles, records: Recor
         "files": len(marker.files),
     }
     fetched = {
-        "source": run.dataset.uri,
-        "revision": dataset.revision,
+        "sources": [{"source": own.source.uri, "revision": own.revision} for own in sources],
         "files": {name: asdict(record) for name, record in records.items()},
     }
     return {"schemaVersion": 1, "base": base, "dataset": fetched}

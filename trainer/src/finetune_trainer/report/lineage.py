@@ -21,7 +21,7 @@ def lineage(run: RunFile, run_file: Path, folders: RunFolders) -> dict[str, str]
     weights = folders.adapter / "adapter_model.safetensors"
     return {
         "base": _source(prepared.get("base", {}), run.model.uri),
-        "dataset": _source(prepared.get("dataset", {}), run.dataset.uri),
+        "dataset": _dataset(prepared.get("dataset", {}), run),
         "dataset, sha256": _checksums(prepared.get("dataset", {})),
         "run file, sha256": hashlib.sha256(run_file.read_bytes()).hexdigest(),
         "adapter, sha256": sha256(weights) if weights.is_file() else "not written yet",
@@ -44,6 +44,13 @@ def read_json(file: Path) -> dict[str, Any]:
 def _source(prepared: dict[str, Any], uri: str) -> str:
     revision = prepared.get("revision")
     return f"{prepared.get('source', uri)}" + (f", revision {revision}" if revision else "")
+
+
+def _dataset(prepared: dict[str, Any], run: RunFile) -> str:
+    known = prepared.get("sources", [])
+    if len(known) != len(run.dataset.sources):
+        known = [{}] * len(run.dataset.sources)
+    return "; ".join(_source(own, source.uri) for own, source in zip(known, run.dataset.sources, strict=True))
 
 
 def _checksums(dataset: dict[str, Any]) -> str:

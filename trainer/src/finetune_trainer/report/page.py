@@ -53,6 +53,7 @@ def render(run: RunFile, run_file: Path, folders: RunFolders, metrics: Metrics, 
         charts=[drawn for drawn in _charts(metrics) if drawn],
         size=chart,
         data=_facts(data),
+        sources=data.get("sources", []),
         files=[file | {"histogram": _histogram(file["histogram"])} for file in data.get("byFile", [])],
         examples=data.get("examples", []),
         configuration=dict(_flat(json.loads(run_file.read_text(encoding="utf-8")))),
@@ -91,7 +92,7 @@ def _moment(seconds: float) -> str:
 
 
 def _facts(content: dict[str, Any]) -> dict[str, Any]:
-    with_a_place_of_their_own = ("schemaVersion", "byFile", "examples")
+    with_a_place_of_their_own = ("schemaVersion", "sources", "byFile", "examples")
     return {name: value for name, value in _flat(content) if name not in with_a_place_of_their_own}
 
 

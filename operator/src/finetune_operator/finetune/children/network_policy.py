@@ -62,7 +62,8 @@ def _pods_of(names: Names) -> dict[str, str]:
 
 def _outward(spec: FineTuneJobSpec) -> set[str]:
     """Return the stages that reach hosts outside the run."""
-    fetches = any(uri.startswith(_REMOTE) for uri in (spec.model.uri, spec.dataset.uri))
+    uris = (spec.model.uri, *(source.uri for source in spec.dataset.each))
+    fetches = any(uri.startswith(_REMOTE) for uri in uris)
     tells = spec.training.overrides.get(_WANDB) is True
     return {
         *({Stage.PREPARE.value} if fetches else ()),
