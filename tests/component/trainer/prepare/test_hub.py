@@ -228,8 +228,7 @@ def test_a_dataset_is_fetched_with_its_own_token(volume, hub, copy_base, monkeyp
     monkeypatch.setenv("HF_DATASET_TOKEN", "hf_of_the_dataset")
     copy_base()
     hub.add("datasets/acme/chats", {"train.jsonl": volume.dataset.read_bytes()})
-    volume.document["dataset"]["uri"] = "hf://acme/chats"
-    volume.document["paths"]["dataset"] = "datasets/acme--chats@main"
+    volume.source.update({"uri": "hf://acme/chats", "path": "datasets/acme--chats@main"})
     assert main(["prepare", *volume.arguments]) == 0
     assert hub.tokens == {"Bearer hf_of_the_dataset"}
 
