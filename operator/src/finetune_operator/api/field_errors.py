@@ -17,7 +17,7 @@ _TYPES = {
     "int_from_float": "a whole number",
     "float_type": "a number",
     "finite_number": "a finite number",
-    "string_type": "a string",
+    "string_type": "a string, in quotes",
     "bool_type": "true or false",
     "list_type": "a list",
     "dict_type": "a mapping",

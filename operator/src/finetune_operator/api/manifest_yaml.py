@@ -1,7 +1,9 @@
 """YAML as kubectl reads it, with the line of every field.
 
 PyYAML follows YAML 1.1 further than kubectl's reader does: to it 1e-4 is a string, 1:30 is ninety, 2026-01-01
-is a date, and of a key that is there twice the last one wins in silence.
+is a date, and of a key that is there twice the last one wins in silence. In one thing it follows less far: to
+kubectl y and n are true and false, even as a name.
+https://github.com/kubernetes-sigs/yaml/blob/master/goyaml.v2/resolve.go
 """
 
 import re
@@ -10,18 +12,23 @@ from typing import Any
 
 import yaml
 
-_INT_TAG, _FLOAT_TAG = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
+_INT_TAG, _FLOAT_TAG, _BOOL_TAG = (f"tag:yaml.org,2002:{name}" for name in ("int", "float", "bool"))
 _REPLACED = (_INT_TAG, _FLOAT_TAG, "tag:yaml.org,2002:timestamp")
 # A hundred digits: Python refuses to convert thousands of them.
-_INT = re.compile(r"^[-+]?(?:0b[01]+|0o?[0-7]+|0x[0-9a-fA-F]+|0|[1-9][0-9_]{0,99})$")
+_INT = re.compile(
+    r"^[-+]?(?:0[bB]_*[01][01_]*|0[oO]?_*[0-7][0-7_]*|0[xX]_*[0-9a-fA-F][0-9a-fA-F_]*|0|[1-9][0-9_]{0,99})$"
+)
 _FLOAT = re.compile(
-    r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$"
+    r"^[-+]?(?:\.[0-9][0-9_]*|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?$"
     r"|^[-+]?\.(?:inf|Inf|INF)$|^\.(?:nan|NaN|NAN)$"
 )
+_LETTER = re.compile(r"^[yYnN]$")
 
 
 class ManifestLoader(yaml.SafeLoader):
-    """SafeLoader with kubectl's numbers, no dates, and an error for a key that is there twice."""
+    """SafeLoader with kubectl's numbers and booleans, no dates, and no key that is there twice."""
+
+    bool_values = {**yaml.SafeLoader.bool_values, "y": True, "n": False}
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Refuse a key that is there twice; one that `<<` brings along is not."""
@@ -39,6 +46,15 @@ ManifestLoader.yaml_implicit_resolvers = {
 }
 ManifestLoader.add_implicit_resolver(_INT_TAG, _INT, list("-+0123456789"))
 ManifestLoader.add_implicit_resolver(_FLOAT_TAG, _FLOAT, list("-+.0123456789"))
+ManifestLoader.add_implicit_resolver(_BOOL_TAG, _LETTER, list("yYnN"))
+ManifestLoader.add_constructor(_INT_TAG, lambda _, node: _integer(node.value))
+
+
+def _integer(text: str) -> int:
+    """Return a number that begins as Go's literals do; a leading 0 alone is octal."""
+    digits = text.replace("_", "").lower()
+    is_octal = digits.lstrip("+-").isdigit() and digits.lstrip("+-").startswith("0")
+    return int(digits, 8 if is_octal else 0)
 
 
 def documents(text: str) -> Iterator[tuple[yaml.Node, Any]]:

@@ -69,13 +69,13 @@ def file(tmp_path: Path) -> Path:
             id="no-sexagesimals",
         ),
         pytest.param(
-            JOB.replace("{name: faq}", "{name: faq, lables: {a: b}, labels: {a: b c}, annotations: {n: 3}}")
+            JOB.replace("{name: faq}", "{name: faq, lables: {a: b}, labels: {a: b c}, annotations: {a: 3}}")
             + "  training: {steps: 1}\n",
             [
                 "{file}:3: metadata.lables: is no field here; did you mean labels?",
                 "{file}:3: metadata.labels.a: is 'b c';"
                 " use a label's value: letters, digits, '-', '_' and '.'",
-                "{file}:3: metadata.annotations.n: is 3; make it a string",
+                "{file}:3: metadata.annotations.a: is 3; make it a string, in quotes",
             ],
             id="metadata",
         ),
@@ -86,6 +86,11 @@ def file(tmp_path: Path) -> Path:
                 " which no JSON has; correct overrides"
             ],
             id="no-JSON",
+        ),
+        pytest.param(
+            GOOD.replace("name: faq", "name: y"),
+            ["{file}:3: metadata.name: is True; make it a string, in quotes"],
+            id="a-letter-that-is-true",
         ),
         pytest.param("a: " + "[" * 1000, ["{file}: is nested too deeply; correct the brackets"], id="nested"),
         pytest.param("a: \x01", ["{file}: is no YAML in UTF-8; correct the file"], id="control-character"),
