@@ -13,6 +13,7 @@ from finetune_trainer.contract.failure import DataError
 from finetune_trainer.model.base_loader import load_base
 from finetune_trainer.model.converter import with_adapters
 from finetune_trainer.model.flavors import build_model_config
+from finetune_trainer.model.frozen.settings import FrozenSettings
 from finetune_trainer.model.frozen_base import FrozenBaseModel
 from finetune_trainer.model.lora.settings import LoRASettings
 
@@ -26,7 +27,7 @@ def _model(base_dtype: str, *, float8: bool = False) -> FrozenBaseModel:
         LoRASettings(rank=8, alpha=8.0),
         ["attention"],
         "bfloat16" if base_dtype == "bfloat16" else "float32",
-        float8,
+        FrozenSettings(dtype="float8" if float8 else "precision"),
     )
     model: FrozenBaseModel = config.build()
     return model

@@ -10,6 +10,7 @@ from torchtitan.models.deepseek_v3 import DeepSeekV3Model
 
 from finetune_trainer.contract.failure import ConfigurationError, Reason
 from finetune_trainer.model.frozen.linear import FrozenLinear
+from finetune_trainer.model.frozen.settings import AS_PRECISION, FrozenSettings
 from finetune_trainer.model.frozen_base import FrozenBaseModel
 from finetune_trainer.model.lora.experts import LoRAGroupedExperts
 from finetune_trainer.model.lora.linear import LoRALinear
@@ -23,13 +24,11 @@ def with_adapters(
     settings: LoRASettings,
     targets: Sequence[str],
     base_dtype: Literal["bfloat16", "float32"],
-    float8: bool = False,
-    float8_products: bool = False,
+    frozen: FrozenSettings = AS_PRECISION,
 ) -> FrozenBaseModel.Config:
     """`model` (changed in place below its root) with adapters on what `targets` name.
 
-    With `float8` what DeepSeek-V3 has in FP8 is frozen so: the layers' linear weights but the router's; with
-    `float8_products` it is computed with so, too.
+    In FP8 is kept what DeepSeek-V3 has so: the layers' linear weights but the router's.
 
     Raises ConfigurationError when a target matches nothing.
     """
@@ -38,16 +37,15 @@ def with_adapters(
     adapted = {
         weight.fqn: tuple(sorted(w.name for w in selected if w.fqn == weight.fqn)) for weight in selected
     }
-    kept: dict[str, Any] = {"float8": float8, "float8_products": float8_products}
-    linear = {weight.fqn for weight in adaptable_weights(model)} if float8 else set(adapted)
+    linear = {weight.fqn for weight in adaptable_weights(model)} if frozen.in_float8 else set(adapted)
     for fqn, config, parent, attribute in list(model.traverse(Linear.Config)):
         if fqn in adapted:
-            _replace(parent, attribute, _extend(config, LoRALinear.Config, lora=settings, **kept))
+            _replace(parent, attribute, _extend(config, LoRALinear.Config, lora=settings, frozen=frozen))
         elif fqn in linear:
-            _replace(parent, attribute, _extend(config, FrozenLinear.Config, **kept))
+            _replace(parent, attribute, _extend(config, FrozenLinear.Config, frozen=frozen))
     for fqn, config, parent, attribute in list(model.traverse(GroupedExperts.Config)):
         targeted = adapted.get(fqn, ())
-        experts = _extend(config, LoRAGroupedExperts.Config, lora=settings, targets=targeted, **kept)
+        experts = _extend(config, LoRAGroupedExperts.Config, lora=settings, targets=targeted, frozen=frozen)
         _replace(parent, attribute, experts)
     for _, router, _, _ in model.traverse(TokenChoiceTopKRouter.Config):
         router.gate = _extend(router.gate, Float32Gate.Config)

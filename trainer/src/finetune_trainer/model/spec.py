@@ -9,6 +9,7 @@ from torchtitan.protocols.model_spec import ModelSpec
 
 from finetune_trainer.model.converter import with_adapters
 from finetune_trainer.model.flavors import build_model_config
+from finetune_trainer.model.frozen.settings import AS_PRECISION, FrozenSettings
 from finetune_trainer.model.lora.settings import LoRASettings
 from finetune_trainer.model.parallelize import parallelize
 
@@ -20,8 +21,7 @@ def lora_model_spec(
     targets: Sequence[str],
     base_dtype: Literal["bfloat16", "float32"],
     device: str,
-    float8: bool = False,
-    float8_products: bool = False,
+    frozen: FrozenSettings = AS_PRECISION,
     attention: str = "dense",
     base: Path | None = None,
 ) -> ModelSpec:
@@ -33,7 +33,7 @@ def lora_model_spec(
     return ModelSpec(
         name="deepseek_v3",
         flavor=flavor,
-        model=with_adapters(config, lora, targets, base_dtype, float8, float8_products),
+        model=with_adapters(config, lora, targets, base_dtype, frozen),
         parallelize_fn=parallelize,
         pipelining_fn=pipeline_llm,
         # torchtitan's hook here moves the router's expert bias at every step; a frozen base has none.

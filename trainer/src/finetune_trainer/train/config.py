@@ -21,6 +21,7 @@ from finetune_trainer.contract.run_file import RunFile, RunFolders
 from finetune_trainer.data.packing import sequences_of
 from finetune_trainer.data.tokenizer import Vocabulary
 from finetune_trainer.model.flash import flash_attention_works
+from finetune_trainer.model.frozen.settings import FrozenSettings
 from finetune_trainer.model.frozen_base import FrozenBaseModel
 from finetune_trainer.model.lora.settings import LoRASettings
 from finetune_trainer.model.recompute import RECOMPUTE
@@ -99,8 +100,7 @@ def _model_spec(run: RunFile, folders: RunFolders) -> ModelSpec:
         targets=run.lora.targets,
         base_dtype=_one_of(PRECISIONS, run.training.precision, "training.precision"),
         device=run.workers.device,
-        float8=run.training.frozen_dtype == "float8",
-        float8_products=run.training.frozen_arithmetic == "float8",
+        frozen=FrozenSettings(dtype=run.training.frozen_dtype, arithmetic=run.training.frozen_arithmetic),
         attention=_attention(run),
         base=folders.base,
     )

@@ -5,6 +5,7 @@ import torch
 
 from finetune_trainer.base.float8 import quantize
 from finetune_trainer.model.frozen import float8_products, weight_only
+from finetune_trainer.model.frozen.settings import FrozenSettings
 from finetune_trainer.model.lora.experts import LoRAGroupedExperts
 from finetune_trainer.model.lora.linear import LoRALinear
 from finetune_trainer.model.lora.settings import LoRASettings
@@ -75,9 +76,9 @@ def test_each_row_of_each_group_has_its_scale() -> None:
 
 def test_layers_compile_as_one_graph() -> None:
     settings = LoRASettings(rank=8, alpha=16.0)
-    float8_kept = {"float8": True, "float8_products": True, "lora": settings}
-    linear = LoRALinear.Config(in_features=256, out_features=128, **float8_kept).build()
-    experts = LoRAGroupedExperts.Config(dim=128, hidden_dim=256, num_experts=2, **float8_kept).build()
+    kept = {"frozen": FrozenSettings(dtype="float8", arithmetic="float8"), "lora": settings}
+    linear = LoRALinear.Config(in_features=256, out_features=128, **kept).build()
+    experts = LoRAGroupedExperts.Config(dim=128, hidden_dim=256, num_experts=2, **kept).build()
     for module in (linear, experts):
         for parameter in module.parameters():
             parameter.detach().copy_(torch.ones(parameter.shape) / 128)

@@ -17,6 +17,7 @@ from torchtitan.protocols.sharding import ShardingConfig, SpmdLayout
 
 from finetune_trainer.base.float8 import BLOCK, SCALE_SUFFIX
 from finetune_trainer.model.frozen import float8_products, weight_only
+from finetune_trainer.model.frozen.settings import AS_PRECISION, FrozenSettings
 
 
 class FrozenLinear(Linear):
@@ -24,31 +25,29 @@ class FrozenLinear(Linear):
 
     @dataclass(kw_only=True, slots=True)
     class Config(Linear.Config):
-        float8: bool = False
-        float8_products: bool = False
+        frozen: FrozenSettings = AS_PRECISION
 
     _sharding_config: ShardingConfig | None
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self.float8 = config.float8
-        self.float8_products = config.float8_products
-        if self.float8:
+        self.frozen = config.frozen
+        if self.frozen.in_float8:
             keep_in_float8(self, "weight")
 
     def _init_param(self, name: str, param: nn.Parameter) -> None:
-        if not self.float8:  # else the base's values are all it ever holds
+        if not self.frozen.in_float8:  # else the base's values are all it ever holds
             super()._init_param(name, param)
 
     def parallelize(self, parallel_dims: Any) -> None:
-        if self.float8 and self._sharding_config is not None:
+        if self.frozen.in_float8 and self._sharding_config is not None:
             self._sharding_config = with_scales(self, self._sharding_config, parallel_dims, "weight")
         super().parallelize(parallel_dims)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 (the name in the sharding config)
-        if not self.float8:
+        if not self.frozen.in_float8:
             return F.linear(input, self.weight)
-        products = float8_products if self.float8_products else weight_only
+        products = float8_products if self.frozen.computed_in_float8 else weight_only
         return products.linear(input, *float8_parts(self, "weight"))
 
 

@@ -13,6 +13,7 @@ from torchtitan.protocols.sharding import ShardingConfig
 
 from finetune_trainer.model.frozen import float8_products, weight_only
 from finetune_trainer.model.frozen.linear import float8_parts, keep_in_float8, with_scales
+from finetune_trainer.model.frozen.settings import AS_PRECISION, FrozenSettings
 from finetune_trainer.model.lora.dropout import hashed_dropout
 from finetune_trainer.model.lora.layout import adapter_layouts
 from finetune_trainer.model.lora.settings import LoRASettings
@@ -31,8 +32,7 @@ class LoRAGroupedExperts(GroupedExperts):
     class Config(GroupedExperts.Config):
         lora: LoRASettings
         targets: tuple[str, ...] = ()
-        float8: bool = False
-        float8_products: bool = False
+        frozen: FrozenSettings = AS_PRECISION
 
     _sharding_config: ShardingConfig | None
 
@@ -40,8 +40,7 @@ class LoRAGroupedExperts(GroupedExperts):
         super().__init__(config)
         self.lora = config.lora
         self.targets = config.targets
-        self.float8 = config.float8
-        self.float8_products = config.float8_products
+        self.frozen = config.frozen
         for target in config.targets:
             experts, out_features, in_features = getattr(self, EXPERT_WEIGHTS[target]).shape
             rank = config.lora.rank
@@ -49,14 +48,14 @@ class LoRAGroupedExperts(GroupedExperts):
             self.register_parameter(
                 f"{target}_lora_b", nn.Parameter(torch.empty(experts, out_features, rank))
             )
-        if self.float8:
+        if self.frozen.in_float8:
             for name in EXPERT_WEIGHTS.values():
                 keep_in_float8(self, name)
 
     def _init_param(self, name: str, param: nn.Parameter) -> None:
         if name.endswith(("_lora_a", "_lora_b")):
             nn.init.zeros_(param)  # `initialize_adapters` draws A, the same at any sharding.
-        elif not self.float8:  # else the base's values are all it ever holds
+        elif not self.frozen.in_float8:  # else the base's values are all it ever holds
             super()._init_param(name, param)
 
     def parallelize(self, parallel_dims: Any) -> None:
@@ -69,7 +68,7 @@ class LoRAGroupedExperts(GroupedExperts):
                     base, out_dim=1, in_dim=2
                 )
             self._sharding_config = dataclasses.replace(self._sharding_config, state_shardings=layouts)
-            if self.float8:
+            if self.frozen.in_float8:
                 self._sharding_config = with_scales(
                     self, self._sharding_config, parallel_dims, *EXPERT_WEIGHTS.values()
                 )
@@ -90,9 +89,9 @@ class LoRAGroupedExperts(GroupedExperts):
         return output + self._grouped_linear(low * self.lora.scaling, getattr(self, f"{weight}_lora_b"), ends)
 
     def _frozen_linear(self, x: torch.Tensor, name: str, ends: torch.Tensor) -> torch.Tensor:
-        if not self.float8:
+        if not self.frozen.in_float8:
             return self._grouped_linear(x, getattr(self, name), ends)
-        products = float8_products if self.float8_products else weight_only
+        products = float8_products if self.frozen.computed_in_float8 else weight_only
         return products.grouped_linear(x, *float8_parts(self, name), ends)
 
     def _grouped_linear(self, x: torch.Tensor, weight: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,26 @@
+"""How a frozen base is kept and computed with: run.json's training.frozenDtype and frozenArithmetic."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrozenSettings:
+    """`precision` is training.precision; FP8 is in blocks of 128x128 with a scale each."""
+
+    dtype: Literal["precision", "float8"] = "precision"
+    arithmetic: Literal["precision", "float8"] = "precision"
+    """Of products with weights in FP8: each dequantised for each use, or the activations quantised too."""
+
+    @property
+    def in_float8(self) -> bool:
+        """Whether the weights that DeepSeek-V3 has in FP8 are kept so."""
+        return self.dtype == "float8"
+
+    @property
+    def computed_in_float8(self) -> bool:
+        """Whether products with them are in FP8, too."""
+        return self.arithmetic == "float8"
+
+
+AS_PRECISION = FrozenSettings()
