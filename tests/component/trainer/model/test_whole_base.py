@@ -12,6 +12,7 @@ from finetune_trainer.base.tensors import BaseTensors
 from finetune_trainer.model.base_loader import check_tensor, frozen_tensors, planned_reads
 from finetune_trainer.model.converter import with_adapters
 from finetune_trainer.model.flavors import build_model_config
+from finetune_trainer.model.frozen.settings import FrozenSettings
 from finetune_trainer.model.frozen_base import FrozenBaseModel
 from finetune_trainer.model.lora.settings import LoRASettings
 from finetune_trainer.model.names import CheckpointNames
@@ -91,7 +92,7 @@ def test_every_tensor_is_read_once(tmp_path: Path, float8: bool) -> None:
         LoRASettings(rank=16, alpha=32.0),
         ["attention"],
         "bfloat16",
-        float8,
+        FrozenSettings(dtype="float8" if float8 else "precision"),
     )
     with torch.device("meta"):
         model: FrozenBaseModel = config.build()

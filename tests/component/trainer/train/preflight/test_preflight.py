@@ -64,7 +64,7 @@ def test_a_gpu_without_fp8_products_is_named(machine_with, monkeypatch):
     [
         pytest.param(CUDA, {}, id="gpus"),
         pytest.param(replace(CUDA, processes_per_node=1), {"free": 0}, id="one-process-shares-nothing"),
-        pytest.param(CPU, {"device": "cpu", "free": 0}, id="cpu"),
+        pytest.param(CPU, {"gpus": 0, "free": 0}, id="cpu"),
     ],
 )
 def test_a_fit_machine_passes(machine_with, settings, found):
