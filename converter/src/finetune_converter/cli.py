@@ -154,7 +154,7 @@ def push(run_file: Path | None, root: Path | None, model: Path | None, to: str |
     elif model and to:
         click.echo(push_model(model, to, OciFormat(kind)))
     else:
-        raise Failure(Reason.SETTING_INVALID, "--model or --to missing", "Give both, or --run and --root")
+        raise Failure("--model or --to missing", Reason.SETTING_INVALID, "Give both, or --run and --root")
 
 
 @convert.command()
@@ -186,7 +186,7 @@ def from_dcp(checkpoint: Path, out: Path, merge: bool, dtype: str, **source: Any
         click.echo(f"merged and verified: {out} (its adapter: {adapter})")
         return
     if Dtype(dtype) is not Dtype.BASE:
-        raise Failure(Reason.SETTING_INVALID, "--dtype is for --merge", "Leave it out, or give --merge too")
+        raise Failure("--dtype is for --merge", Reason.SETTING_INVALID, "Leave it out, or give --merge too")
     kind = export_dcp(checkpoint=checkpoint, out=out, **source)
     click.echo(f"{kind}: {out}")
 
@@ -205,8 +205,8 @@ def _part(value: str | None) -> Part | None:
     match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", value or "0/1")
     if match is None or not int(match[1]) < int(match[2]):
         raise Failure(
-            Reason.SETTING_INVALID,
             f"--shard: {value!r} is not I/N with I below N",
+            Reason.SETTING_INVALID,
             "Give 0/4 to 3/4, for instance",
         )
     return Part(index=int(match[1]), count=int(match[2])) if value else None
@@ -216,14 +216,14 @@ def _require(folders: dict[str, Path | None]) -> None:
     missing = [f"--{name}" for name, folder in folders.items() if folder is None]
     if missing:
         raise Failure(
-            Reason.SETTING_INVALID,
             f"{', '.join(missing)} missing",
+            Reason.SETTING_INVALID,
             "Give --run and --root, or every folder",
         )
 
 
 def _stop(_signal: int, _frame: object) -> NoReturn:
-    raise Failure(Reason.STOPPED, "stopped by SIGTERM", "Run the same command again: finished files are kept")
+    raise Failure("stopped by SIGTERM", Reason.STOPPED, "Run the same command again: finished files are kept")
 
 
 def main() -> None:

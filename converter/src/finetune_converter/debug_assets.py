@@ -18,7 +18,7 @@ def write_debug_assets(source: Path, flavor: str, out: Path) -> list[str]:
     remedy = "Give the folder of the original model's config.json and tokenizer"
     config = read_json_object(source / "config.json", Reason.BASE_INVALID, remedy)
     if out.exists() and any(out.iterdir()):
-        raise Failure(Reason.SETTING_INVALID, f"--out: {out} is not empty", "Give a new folder")
+        raise Failure(f"--out: {out} is not empty", Reason.SETTING_INVALID, "Give a new folder")
     out.mkdir(parents=True, exist_ok=True)
     names = carried_files(source)
     for name in names:

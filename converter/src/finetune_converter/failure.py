@@ -67,8 +67,8 @@ MAX_MESSAGE = 1600
 class Failure(Exception):  # noqa: N818 - the contract calls it a failure
     """Ends the command with one line and the reason's exit code."""
 
-    reason: Reason
     message: str
+    reason: Reason
     remedy: str
 
     def __post_init__(self) -> None:
@@ -90,8 +90,8 @@ def failure_of(error: BaseException) -> Failure | None:
         return error
     if isinstance(error, MemoryError):
         return Failure(
-            Reason.OUT_OF_MEMORY,
             "the host ran out of memory",
+            Reason.OUT_OF_MEMORY,
             "Use fewer --workers or give the pod more memory",
         )
     if isinstance(error, OSError):
@@ -103,13 +103,13 @@ def _storage_failure(error: OSError) -> Failure:
     where = f"{error.filename}: " if error.filename else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Failure(
-            Reason.STORAGE_FULL,
             f"{where}{error.strerror}",
+            Reason.STORAGE_FULL,
             "Free space or enlarge the volume, then run the same command: finished shards are kept",
         )
     return Failure(
-        Reason.STORAGE_FAILED,
         f"{where}{error.strerror or error}",
+        Reason.STORAGE_FAILED,
         "Check the volume and run the same command again",
     )
 

@@ -13,7 +13,7 @@ _REMEDY = "Run the prepare stage, which checks the base and marks it complete"
 def require_marker(base: Path) -> None:
     """Raises Failure(BaseIncomplete) for a base that was not fetched and checked to its end."""
     if not (base / MARKER).is_file():
-        raise Failure(Reason.BASE_INCOMPLETE, f"{base / MARKER}: no such file", _REMEDY)
+        raise Failure(f"{base / MARKER}: no such file", Reason.BASE_INCOMPLETE, _REMEDY)
 
 
 def base_digests(base: Path) -> dict[str, FileDigest]:

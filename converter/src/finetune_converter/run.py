@@ -48,18 +48,18 @@ def load_run(file: Path, root: Path) -> Run:
     document = read_json_object(file, Reason.RUN_FILE_INVALID, _REMEDY)
     version = _field(document, file, "schemaVersion", int)
     if version != 1:
-        raise Failure(Reason.RUN_FILE_INVALID, f"{file}: schemaVersion is {version}, not 1", _REMEDY)
+        raise Failure(f"{file}: schemaVersion is {version}, not 1", Reason.RUN_FILE_INVALID, _REMEDY)
     dtype = _field(document, file, "export.dtype", str)
     if dtype not in list(Dtype):
         raise Failure(
-            Reason.RUN_FILE_INVALID, f"{file}: export.dtype is {dtype!r}, not one of {list(Dtype)}", _REMEDY
+            f"{file}: export.dtype is {dtype!r}, not one of {list(Dtype)}", Reason.RUN_FILE_INVALID, _REMEDY
         )
     push = document["export"].get("push")
     kind = _field(document, file, "export.push.format", str) if push else "image"
     if kind not in ("image", "modelpack"):
         raise Failure(
-            Reason.RUN_FILE_INVALID,
             f"{file}: export.push.format is {kind!r}, not image or modelpack",
+            Reason.RUN_FILE_INVALID,
             _REMEDY,
         )
     return Run(
@@ -87,6 +87,6 @@ def _field(document: dict[str, Any], file: Path, path: str, kind: type) -> Any:
         value = value.get(name) if isinstance(value, dict) else None
     if type(value) is not kind:
         raise Failure(
-            Reason.RUN_FILE_INVALID, f"{file}: {path} is {value!r}, not of type {kind.__name__}", _REMEDY
+            f"{file}: {path} is {value!r}, not of type {kind.__name__}", Reason.RUN_FILE_INVALID, _REMEDY
         )
     return value

@@ -48,13 +48,13 @@ def missing_adapter(folder: Path) -> Failure:
     """What to say of a folder without weights that can be read."""
     if (folder / "adapter_model.bin").is_file():
         return Failure(
-            Reason.ADAPTER_INVALID,
             f"{folder / 'adapter_model.bin'}: pickle weights can run code and are never read",
+            Reason.ADAPTER_INVALID,
             "Save the adapter again with safe_serialization=True",
         )
     return Failure(
-        Reason.ADAPTER_MISSING,
         f"{folder / WEIGHTS}: no such file",
+        Reason.ADAPTER_MISSING,
         "Finish the training, or give the adapter's folder",
     )
 

@@ -29,8 +29,8 @@ def check_saved_modules(
             continue
         fact = f"the file does not hold {lost[0]!r}" if lost else "the base has no such module"
         raise Failure(
-            Reason.ADAPTER_INVALID,
             f"{path}: adapter_config.json names {saved!r} in modules_to_save, and {fact}",
+            Reason.ADAPTER_INVALID,
             "Save the adapter again with PEFT, from the model that was trained",
         )
 
@@ -47,8 +47,8 @@ def lost_modules(
     adapted = dict.fromkeys(_adapted(config.targets, _known_to_transformers(shapes, base_config)))
     if not adapted:
         raise Failure(
-            Reason.ADAPTER_MISMATCH,
             f"{path}: target_modules and target_parameters of adapter_config.json name nothing of the base",
+            Reason.ADAPTER_MISMATCH,
             "Use the base model that the adapter was trained on",
         )
     lost: dict[str, list[str]] = {}

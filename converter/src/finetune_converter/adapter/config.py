@@ -177,4 +177,4 @@ def _by_pattern(patterns: Mapping[str, float], name: str, default: float) -> flo
 
 
 def _invalid(path: Path, fault: str, remedy: str = _REMEDY) -> Failure:
-    return Failure(Reason.ADAPTER_INVALID, f"{path}: {fault}", remedy)
+    return Failure(f"{path}: {fault}", Reason.ADAPTER_INVALID, remedy)

@@ -107,7 +107,7 @@ def _version(config: AdapterConfig) -> tuple[int, ...]:
 def _mismatch(path: Path, pair: Pair, fact: str) -> Failure:
     shapes = f"{list(pair.a.shape)} and {list(pair.b.shape)}"
     return Failure(
-        Reason.ADAPTER_MISMATCH,
         f"{path}: tensor {pair.a.name!r}: {shapes} fit no fused experts: {fact}",
+        Reason.ADAPTER_MISMATCH,
         "Use the base model that the adapter was trained on, and PEFT 0.19.1 or later",
     )

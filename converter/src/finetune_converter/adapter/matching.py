@@ -41,7 +41,7 @@ def match(
             raise _no_match(path, entry.name, name, shapes)
         _add(path, updates, name, Replacement(entry=entry), shapes)
     if not updates:
-        raise Failure(Reason.ADAPTER_INVALID, f"{path}: holds no tensors", "Train the adapter first")
+        raise Failure(f"{path}: holds no tensors", Reason.ADAPTER_INVALID, "Train the adapter first")
     return updates
 
 
@@ -52,8 +52,8 @@ def _updates_of(
     for entry in (pair.a, pair.b):
         if len(entry.shape) != 2 or 0 in entry.shape or entry.dtype not in COMPUTED:
             raise Failure(
-                Reason.ADAPTER_INVALID,
                 f"{path}: tensor {entry.name!r}: {entry.dtype} {list(entry.shape)} is not a LoRA matrix",
+                Reason.ADAPTER_INVALID,
                 "Write the adapter again, with its shards gathered first if they were spread over GPUs",
             )
     target = f"{pair.module}.weight"
@@ -88,9 +88,9 @@ def _name_in_config(path: Path, pair: Pair, config: AdapterConfig) -> str:
         raise _not_targeted(path, pair)
     if leaf in STACKED:
         raise Failure(
-            Reason.ADAPTER_MISMATCH,
             f"{path}: tensor {pair.a.name!r}: PEFT 0.21 takes {leaf!r} in target_modules to mean routed "
             "experts, and leaves out the dense and shared MLPs",
+            Reason.ADAPTER_MISMATCH,
             f"Name them in target_parameters of adapter_config.json, as {leaf + '.weight'!r}",
         )
     return parameter if leaf == ROUTER else pair.module
@@ -121,8 +121,8 @@ def _scale_of_expert(path: Path, pair: Pair, expert: re.Match[str], config: Adap
 
 def _differs(path: Path, pair: Pair, fact: str) -> Failure:
     return Failure(
-        Reason.ADAPTER_MISMATCH,
         f"{path}: tensor {pair.a.name!r}: {fact}",
+        Reason.ADAPTER_MISMATCH,
         "Give the stacked parameter a rank_pattern and an alpha_pattern with which both are the same",
     )
 
@@ -136,10 +136,10 @@ def _check_targeted(path: Path, pair: Pair, parameter: str, config: AdapterConfi
 
 def _not_targeted(path: Path, pair: Pair) -> Failure:
     return Failure(
-        Reason.ADAPTER_MISMATCH,
         f"{path}: tensor {pair.a.name!r}: adapter_config.json does not adapt {pair.module!r} "
         "(target_modules, target_parameters, exclude_modules, layers_to_transform, modules_to_save), so that "
         "PEFT leaves it out",
+        Reason.ADAPTER_MISMATCH,
         _TOGETHER,
     )
 
@@ -149,9 +149,9 @@ def _rank(path: Path, pair: Pair, expected: int) -> int:
     if rank_a == rank_b == expected:
         return rank_a
     raise Failure(
-        Reason.ADAPTER_MISMATCH,
         f"{path}: tensors {pair.a.name!r} {list(pair.a.shape)} and {pair.b.name!r} {list(pair.b.shape)} "
         f"are not of rank {expected}, which adapter_config.json gives them",
+        Reason.ADAPTER_MISMATCH,
         _TOGETHER,
     )
 
@@ -163,8 +163,8 @@ def _add(path: Path, updates: dict[str, Update], name: str, update: Update, shap
         found[update.below.name] = update.below.shape
     if name in updates:
         raise Failure(
-            Reason.ADAPTER_INVALID,
             f"{path}: tensor {entries[0].name!r}: a second update of {name!r}",
+            Reason.ADAPTER_INVALID,
             "Write the adapter again",
         )
     for key, shape in found.items():
@@ -173,9 +173,9 @@ def _add(path: Path, updates: dict[str, Update], name: str, update: Update, shap
         if failure := resized(path, key, name, shape, shapes[name]):
             raise failure
         raise Failure(
-            Reason.ADAPTER_MISMATCH,
             f"{path}: tensor {key!r}: its update is {list(shape)}, "
             f"the base's {name!r} is {list(shapes[name])}",
+            Reason.ADAPTER_MISMATCH,
             _REMEDY,
         )
     updates[name] = update
@@ -186,5 +186,5 @@ def _no_match(path: Path, key: str, target: str, shapes: Shapes) -> Failure:
     near = difflib.get_close_matches(target, [name for name in shapes if name.endswith(leaf)][:2000], n=1)
     hint = f"; the nearest is {near[0]!r}" if near else ""
     return Failure(
-        Reason.ADAPTER_MISMATCH, f"{path}: tensor {key!r}: the base has no {target!r}{hint}", _REMEDY
+        f"{path}: tensor {key!r}: the base has no {target!r}{hint}", Reason.ADAPTER_MISMATCH, _REMEDY
     )

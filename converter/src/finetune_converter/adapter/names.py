@@ -74,5 +74,5 @@ def _put(path: Path, into: dict[str, TensorEntry], key: str, entry: TensorEntry)
 
 def _invalid(path: Path, name: str, fault: str) -> Failure:
     return Failure(
-        Reason.ADAPTER_INVALID, f"{path}: tensor {name!r}: {fault}", "Write the adapter again with PEFT"
+        f"{path}: tensor {name!r}: {fault}", Reason.ADAPTER_INVALID, "Write the adapter again with PEFT"
     )

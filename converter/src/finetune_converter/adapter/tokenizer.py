@@ -50,9 +50,9 @@ def check_vocabulary(adapter: Path, known: int) -> None:
     beyond = added_tokens(adapter, known)
     if beyond:
         raise Failure(
-            Reason.ADAPTER_MISMATCH,
             f"{adapter}: its tokenizer adds {beyond[0]!r} and {len(beyond) - 1} more tokens beyond "
             f"the base's {known} embeddings",
+            Reason.ADAPTER_MISMATCH,
             f"Resize the base first (model.resize_token_embeddings({known + len(beyond)})) and merge "
             "into that, or remove the adapter's tokenizer files if it was trained without them",
         )

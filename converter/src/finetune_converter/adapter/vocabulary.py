@@ -20,9 +20,9 @@ def check_tied(path: Path, key: str, name: str, base_config: Mapping[str, Any]) 
     if not base_config.get("tie_word_embeddings") or name not in (EMBEDDINGS, HEAD):
         return
     raise Failure(
-        Reason.ADAPTER_MISMATCH,
         f"{path}: tensor {key!r}: the base's embeddings and head are tied (tie_word_embeddings), and an "
         f"update of {name!r} alone would change both",
+        Reason.ADAPTER_MISMATCH,
         f"Untie the base first: save a copy of it with {HEAD} of its own and tie_word_embeddings false, and "
         "merge into that",
     )
@@ -38,9 +38,9 @@ def resized(
     names = ", ".join(map(repr, added[:_SHOWN])) + (" and more" if len(added) > _SHOWN else "")
     said = f"; the adapter's tokenizer adds {names}" if added else ""
     return Failure(
-        Reason.ADAPTER_MISMATCH,
         f"{path}: tensor {key!r}: it is of a vocabulary of {shape[0]} tokens, the base's {name!r} of "
         f"{base_shape[0]}{said}",
+        Reason.ADAPTER_MISMATCH,
         f"Resize the base first (model.resize_token_embeddings({shape[0]}), then save_pretrained, with the "
         "adapter's tokenizer beside it), and merge into that",
     )

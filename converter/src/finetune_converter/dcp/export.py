@@ -39,7 +39,7 @@ def export_dcp(
     base: a model, or config.json and tokenizer alone: the weights are then the checkpoint's (OUT.base).
     """
     if out.exists():
-        raise Failure(Reason.SETTING_INVALID, f"--out: {out} is there already", "Give a new folder")
+        raise Failure(f"--out: {out} is there already", Reason.SETTING_INVALID, "Give a new folder")
     given, base = base, base_for(checkpoint=checkpoint, base=base, flavor=flavor, out=out)
     if base != given and not _has_lora(checkpoint):
         publish(base, out)
@@ -86,8 +86,8 @@ def _write_adapter(
     """adapter_config.json and weights in fp32: `finetune-convert merge` takes it from there."""
     if alpha is None:
         raise Failure(
-            Reason.SETTING_INVALID,
             f"--alpha missing: {source.path} holds LoRA matrices, and a checkpoint does not say their alpha",
+            Reason.SETTING_INVALID,
             "Give the LoRAConverter's alpha",
         )
     layers = int(base.config["num_hidden_layers"])
@@ -96,15 +96,15 @@ def _write_adapter(
         peft = peft_name(plain_name(name), layers)
         if peft is None:
             raise Failure(
-                Reason.CHECKPOINT_INVALID,
                 f"{source.path}: tensor {name!r} is a LoRA matrix of no linear layer of DeepSeek-V3",
+                Reason.CHECKPOINT_INVALID,
                 "Use this project's adapter/ folder instead",
             )
         found[peft] = source.tensors[name]
     ranks = {tensor.shape[0] for name, tensor in found.items() if ".lora_A." in name}
     if len(ranks) != 1:
         raise Failure(
-            Reason.CHECKPOINT_INVALID, f"{source.path}: LoRA ranks {sorted(ranks)}", "Train with one rank"
+            f"{source.path}: LoRA ranks {sorted(ranks)}", Reason.CHECKPOINT_INVALID, "Train with one rank"
         )
     specs = [TensorSpec(name=name, dtype="F32", shape=tensor.shape) for name, tensor in found.items()]
     out.mkdir(parents=True, exist_ok=True)
@@ -149,6 +149,6 @@ def _bands(weights: Weights, base: ModelFolder, name: str) -> Iterator[torch.Ten
     layers = int(base.config["num_hidden_layers"])
     if not any(name.startswith(f"model.layers.{layers + extra}.") for extra in range(4)):
         raise Failure(
-            Reason.CHECKPOINT_INVALID, f"{weights.path}: nothing in it is the base's {name!r}", _REMEDY
+            f"{weights.path}: nothing in it is the base's {name!r}", Reason.CHECKPOINT_INVALID, _REMEDY
         )
     return iter(dequantized(base, name))

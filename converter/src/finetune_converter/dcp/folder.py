@@ -74,7 +74,7 @@ class DcpFolder:
         return self._located[key]
 
     def _failed(self, name: str, fault: str) -> Failure:
-        return Failure(Reason.CHECKPOINT_INVALID, f"{self.path}: tensor {name!r}: {fault}", REMEDY)
+        return Failure(f"{self.path}: tensor {name!r}: {fault}", Reason.CHECKPOINT_INVALID, REMEDY)
 
 
 def rows_of_band(tensor: StoredTensor, elements: int) -> int:

@@ -22,7 +22,7 @@ def merge_dcp(
     from finetune_converter.verify.stage import verify_folders
 
     if out.exists():
-        raise Failure(Reason.SETTING_INVALID, f"--out: {out} is there already", "Give a new folder")
+        raise Failure(f"--out: {out} is there already", Reason.SETTING_INVALID, "Give a new folder")
     base = base_for(checkpoint=checkpoint, base=base, flavor=flavor, out=out)
     adapter, unproven = out.with_name(f"{out.name}.adapter"), out.with_name(f"{out.name}.unproven")
     if (
@@ -31,8 +31,8 @@ def merge_dcp(
     ):
         publish(adapter, out.with_name(f"{out.name}.model"))
         raise Failure(
-            Reason.SETTING_INVALID,
             f"--merge: {checkpoint} holds no LoRA matrices: it is a model, and is now in {out}.model",
+            Reason.SETTING_INVALID,
             "Use that folder, or give the step that holds them",
         )
     if not unproven.exists():

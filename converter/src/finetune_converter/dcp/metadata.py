@@ -58,13 +58,13 @@ def read_metadata(folder: Path) -> dict[str, StoredTensor]:
     """Every tensor by its name. Raises Failure(CheckpointInvalid)."""
     path = folder / NAME
     if not path.is_file():
-        raise Failure(Reason.CHECKPOINT_INVALID, f"{path}: no such file", REMEDY)
+        raise Failure(f"{path}: no such file", Reason.CHECKPOINT_INVALID, REMEDY)
     if path.stat().st_size > MAX_BYTES:
-        raise Failure(Reason.CHECKPOINT_INVALID, f"{path}: larger than {MAX_BYTES} bytes", REMEDY)
+        raise Failure(f"{path}: larger than {MAX_BYTES} bytes", Reason.CHECKPOINT_INVALID, REMEDY)
     try:
         return {tensor.name: tensor for tensor in _tensors(load(path.read_bytes(), _NAMES))}
     except InertPickleError as error:
-        raise Failure(Reason.CHECKPOINT_INVALID, f"{path}: {error}", REMEDY) from error
+        raise Failure(f"{path}: {error}", Reason.CHECKPOINT_INVALID, REMEDY) from error
 
 
 def _tensors(metadata: Any) -> Iterator[StoredTensor]:

@@ -90,8 +90,8 @@ def _write(checkpoint: Path, model: ModelFolder, out: Path) -> None:
         missing = [name for name in model.tensors if name not in weights]
         if missing:
             raise Failure(
-                Reason.CHECKPOINT_INVALID,
                 f"{checkpoint}: nothing in it is {missing[0]!r}, which config.json promises",
+                Reason.CHECKPOINT_INVALID,
                 "Give the base's folder with its weights, or --flavor",
             )
         out.mkdir(parents=True, exist_ok=True)

@@ -33,7 +33,7 @@ def check_is_dcp(folder: Path) -> None:
             "missing: this is a step in Hugging Face format whose files are not whole",
             ("Write it again with checkpoint.last_save_in_hf until model.safetensors.index.json is there"),
         )
-    raise Failure(Reason.CHECKPOINT_INVALID, f"{folder / NAME}: {fault}", remedy)
+    raise Failure(f"{folder / NAME}: {fault}", Reason.CHECKPOINT_INVALID, remedy)
 
 
 def is_hugging_face(folder: Path) -> bool:
@@ -76,4 +76,4 @@ def _names(source: DcpFolder, tensor: StoredTensor, base: ModelFolder) -> Iterat
 
 
 def _failed(source: DcpFolder, name: str, fault: str) -> Failure:
-    return Failure(Reason.CHECKPOINT_INVALID, f"{source.path}: tensor {name!r}: {fault}", _REMEDY)
+    return Failure(f"{source.path}: tensor {name!r}: {fault}", Reason.CHECKPOINT_INVALID, _REMEDY)

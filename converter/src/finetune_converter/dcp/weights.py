@@ -58,8 +58,8 @@ class HuggingFaceWeights:
         for name in step.tensors:
             if name not in base.tensors:
                 raise Failure(
-                    Reason.CHECKPOINT_INVALID,
                     f"{step.path}: tensor {name!r}: the base has none: the checkpoint holds more than it",
+                    Reason.CHECKPOINT_INVALID,
                     _REMEDY,
                 )
 
@@ -89,7 +89,7 @@ def _check_shape(path: Path, key: str, shape: tuple[int, ...], base: ModelFolder
     expected = base.tensors[name].entry.shape
     if shape != expected:
         raise Failure(
-            Reason.CHECKPOINT_INVALID,
             f"{path}: tensor {key!r} is {list(shape)}, the base's {name!r} {list(expected)}",
+            Reason.CHECKPOINT_INVALID,
             _REMEDY,
         )

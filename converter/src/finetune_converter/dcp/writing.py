@@ -25,8 +25,8 @@ def write_tensors(
                 values = band.to(TORCH[spec.dtype])
                 if not all_finite(values):
                     raise Failure(
-                        Reason.CHECKPOINT_INVALID,
                         f"tensor {spec.name!r}: it has values that are not finite",
+                        Reason.CHECKPOINT_INVALID,
                         "Give an earlier step",
                     )
                 writer.write(as_bytes(values))

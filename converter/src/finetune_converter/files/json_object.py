@@ -21,7 +21,7 @@ def read_json_object(path: Path, reason: Reason, remedy: str) -> dict[str, Any]:
     try:
         return _parse(path)
     except _JsonError as error:
-        raise Failure(reason, f"{path}: {error}", remedy) from error
+        raise Failure(f"{path}: {error}", reason, remedy) from error
 
 
 def read_record(path: Path) -> dict[str, Any]:

@@ -43,7 +43,7 @@ Shape = tuple[int, ...]
 def check_config(folder: object, config: Mapping[str, Any]) -> None:
     """Raises Failure(BaseInvalid) naming the first field of config.json that no such model has."""
     for fault in _faults(config):
-        raise Failure(Reason.BASE_INVALID, f"{folder}/config.json: {fault}", _REMEDY)
+        raise Failure(f"{folder}/config.json: {fault}", Reason.BASE_INVALID, _REMEDY)
 
 
 def promised_tensors(config: Mapping[str, Any]) -> Iterator[tuple[str, Shape]]:

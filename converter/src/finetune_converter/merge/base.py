@@ -23,7 +23,7 @@ def check_base(base: ModelFolder) -> None:
     check_config(base.path, base.config)
     block = block_format(base.config)
     for fault, remedy in _faults(base):
-        raise Failure(Reason.BASE_INVALID, f"{base.path}: {fault}", remedy)
+        raise Failure(f"{base.path}: {fault}", Reason.BASE_INVALID, remedy)
     for name, located in base.tensors.items():
         scales = base.tensors.get(name + SCALE)
         if located.entry.dtype == FLOAT8 and scales is not None:
@@ -89,8 +89,8 @@ def _check_scales(name: str, weight: Located, scales: Located, shape: tuple[int,
     if entry.shape == shape and entry.dtype in _SCALES:
         return
     raise Failure(
-        Reason.BASE_INVALID,
         f"{scales.file}: tensor {entry.name!r} is {entry.dtype} {list(entry.shape)}, not the {list(shape)} "
         f"that the blocks of {name!r} {list(weight.entry.shape)} take, in {', '.join(_SCALES)}",
+        Reason.BASE_INVALID,
         _FETCH,
     )

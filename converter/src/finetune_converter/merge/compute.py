@@ -72,8 +72,8 @@ def rounded(weight: Weight, band: Band, block: BlockFormat) -> tuple[torch.Tenso
     scales = block_scales(band.values, block) if dtype == FLOAT8 else None
     if not all_finite(band.values if scales is None else scales):
         raise Failure(
-            Reason.ADAPTER_INVALID,
             f"tensor {name!r}: the merged weight has values that are not finite",
+            Reason.ADAPTER_INVALID,
             "Train again with a lower learning rate, from a checkpoint before the loss diverged",
         )
     if scales is not None:
@@ -81,8 +81,8 @@ def rounded(weight: Weight, band: Band, block: BlockFormat) -> tuple[torch.Tenso
     values = band.values.to(TORCH[dtype])
     if dtype == "F16" and not all_finite(values):
         raise Failure(
-            Reason.DTYPE_OVERFLOW,
             f"tensor {name!r}: {band.values.abs().max():.6g} overflows float16, which ends at 65504",
+            Reason.DTYPE_OVERFLOW,
             "Export bfloat16 or float8",
         )
     return values, None

@@ -149,8 +149,8 @@ def _check_disk(folder: Path, plan: MergePlan, base: Path, left: list[str]) -> N
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise Failure(
-            Reason.STORAGE_FULL,
             f"{folder}: the merged model needs {needed} bytes more, the volume has {free} free",
+            Reason.STORAGE_FULL,
             "Free space or enlarge the volume, then run the same command: finished shards are kept",
         )
 

@@ -141,15 +141,15 @@ def _weight(base: ModelFolder, name: str, updates: Mapping[str, Update], dtype: 
         return _carry(source)
     if entry.dtype not in COMPUTED and not isinstance(update, Replacement):
         raise Failure(
-            Reason.BASE_INVALID,
             f"{source.file}: tensor {name!r}: {entry.dtype} cannot be computed with",
+            Reason.BASE_INVALID,
             "Use the base in FP8 blocks or in bfloat16",
         )
     scales = base.tensors.get(name + SCALE)
     if entry.dtype == FLOAT8 and scales is None:
         raise Failure(
-            Reason.BASE_INVALID,
             f"{source.file}: tensor {name!r} is FP8 and has no {name + SCALE!r}",
+            Reason.BASE_INVALID,
             "Fetch the base again: its scales are missing",
         )
     spec = TensorSpec(name=name, dtype=target, shape=entry.shape)

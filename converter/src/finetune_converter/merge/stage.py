@@ -42,7 +42,7 @@ def merge_folders(
 ) -> None:
     """Merge into `out`, which appears by one rename; with `part`, write only that part's files."""
     if out.exists():
-        raise Failure(Reason.SETTING_INVALID, f"--out: {out} is there already", "Give a new folder")
+        raise Failure(f"--out: {out} is there already", Reason.SETTING_INVALID, "Give a new folder")
     partial = out.with_name(f"{out.name}.merging")
     job = MergeJob(base=base, adapter=adapter, out=partial, dtype=dtype)
     marker = base / MARKER

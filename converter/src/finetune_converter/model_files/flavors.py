@@ -20,7 +20,7 @@ def known_flavor(flavor: str) -> str:
         if name in LAYERS:
             return name
     raise Failure(
-        Reason.SETTING_INVALID, f"--flavor: {flavor} does not exist", f"Use one of {', '.join(LAYERS)}"
+        f"--flavor: {flavor} does not exist", Reason.SETTING_INVALID, f"Use one of {', '.join(LAYERS)}"
     )
 
 

@@ -55,7 +55,7 @@ def read_header(path: str | os.PathLike[str]) -> Header:
             return parse_header(file.read(8), size, file.read)
     except HeaderError as error:
         raise Failure(
-            Reason.CHECKPOINT_INVALID, f"{os.fspath(path)}: {error}", "Fetch or write this file again"
+            f"{os.fspath(path)}: {error}", Reason.CHECKPOINT_INVALID, "Fetch or write this file again"
         ) from error
 
 

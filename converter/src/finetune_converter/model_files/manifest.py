@@ -59,7 +59,7 @@ def write_manifest(folder: Path, lineage: Lineage, inputs: str, files: dict[str,
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Raises Failure(MergeMissing) when the merge has not finished."""
     if not (folder / NAME).is_file():
-        raise Failure(Reason.MERGE_MISSING, f"{folder / NAME}: no such file", "Let the merge finish first")
+        raise Failure(f"{folder / NAME}: no such file", Reason.MERGE_MISSING, "Let the merge finish first")
     return read_json_object(folder / NAME, Reason.VERIFICATION_FAILED, "Delete the folder and merge again")
 
 
@@ -82,7 +82,7 @@ def _digest(folder: Path, name: str, record: Any) -> FileDigest:
 
 
 def _invalid(folder: Path, fault: str) -> Failure:
-    return Failure(Reason.VERIFICATION_FAILED, f"{folder / NAME}: {fault}", "Merge again")
+    return Failure(f"{folder / NAME}: {fault}", Reason.VERIFICATION_FAILED, "Merge again")
 
 
 def sha256_of(path: Path) -> str | None:

@@ -54,7 +54,7 @@ def open_model_folder(path: Path, config_from: Path | None = None) -> ModelFolde
     """
     if not path.is_dir():
         raise Failure(
-            Reason.BASE_INVALID, f"{path}: no such model folder", "Give the folder that holds config.json"
+            f"{path}: no such model folder", Reason.BASE_INVALID, "Give the folder that holds config.json"
         )
     config = read_json_object((config_from or path) / "config.json", Reason.BASE_INVALID, _FETCH)
     weight_map, metadata = _index(path)
@@ -79,7 +79,7 @@ def _index(path: Path) -> tuple[dict[str, str], dict[str, Any]]:
     index = read_json_object(path / INDEX, Reason.BASE_INVALID, _FETCH)
     weight_map, metadata = index.get("weight_map"), index.get("metadata", {})
     if not isinstance(weight_map, dict) or not weight_map or not isinstance(metadata, dict):
-        raise Failure(Reason.BASE_INVALID, f"{path / INDEX}: no weight_map", _FETCH)
+        raise Failure(f"{path / INDEX}: no weight_map", Reason.BASE_INVALID, _FETCH)
     for tensor, name in weight_map.items():
         _check_file_name(path, tensor, name)
     return weight_map, metadata
@@ -89,36 +89,36 @@ def _no_weights(path: Path) -> Failure:
     pickles = sorted(file.name for file in path.iterdir() if file.suffix in PICKLES)
     if pickles:
         return Failure(
-            Reason.BASE_INVALID,
             f"{path / pickles[0]}: pickle weights can run code when they are loaded and are never read",
+            Reason.BASE_INVALID,
             "Use the safetensors files of the model",
         )
     shards = sorted(path.glob("*.safetensors"))
     if shards:
         fault = f"{path / INDEX}: missing, beside {len(shards)} files such as {shards[0].name}"
         return Failure(
-            Reason.BASE_INVALID, fault, "Fetch the index too: it says which tensor is in which file"
+            fault, Reason.BASE_INVALID, "Fetch the index too: it says which tensor is in which file"
         )
-    return Failure(Reason.BASE_INVALID, f"{path}: neither {INDEX} nor {SINGLE} is there", _FETCH)
+    return Failure(f"{path}: neither {INDEX} nor {SINGLE} is there", Reason.BASE_INVALID, _FETCH)
 
 
 def _check_file_name(path: Path, tensor: str, name: object) -> None:
     if not isinstance(name, str) or Path(name).name != name or "\\" in name or name.startswith("."):
         raise Failure(
-            Reason.BASE_INVALID,
             f"{path / INDEX}: tensor {tensor!r}: {name!r} is not the name of a file in this folder",
+            Reason.BASE_INVALID,
             _FETCH,
         )
     if not name.endswith(".safetensors"):
         raise Failure(
-            Reason.BASE_INVALID,
             f"{path / INDEX}: tensor {tensor!r}: {name!r} is not a safetensors file",
+            Reason.BASE_INVALID,
             _FETCH,
         )
     if not (path / name).is_file():
         raise Failure(
-            Reason.BASE_INVALID,
             f"{path / INDEX}: tensor {tensor!r} is in {name!r}, which is not there",
+            Reason.BASE_INVALID,
             _FETCH,
         )
 
@@ -129,16 +129,16 @@ def _locate(path: Path, files: dict[str, TensorFile], weight_map: dict[str, str]
     for name, entry in _entries(files):
         if entry.name in tensors:
             raise Failure(
-                Reason.BASE_INVALID,
                 f"{path}: tensor {entry.name!r} is in {tensors[entry.name].file!r} and again in {name!r}",
+                Reason.BASE_INVALID,
                 _FETCH,
             )
         tensors[entry.name] = Located(file=name, entry=entry)
     for tensor, name in weight_map.items():
         if tensor not in tensors or tensors[tensor].file != name:
             raise Failure(
-                Reason.BASE_INVALID,
                 f"{path / name}: tensor {tensor!r} of the index is not in this file",
+                Reason.BASE_INVALID,
                 _FETCH,
             )
     return tensors

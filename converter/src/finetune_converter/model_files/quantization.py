@@ -108,4 +108,4 @@ def _check_excepted(name: str, listed: object) -> None:
 
 
 def _refused(fault: str) -> Failure:
-    return Failure(Reason.BASE_INVALID, f"config.json: {fault}", _REMEDY)
+    return Failure(f"config.json: {fault}", Reason.BASE_INVALID, _REMEDY)

@@ -68,8 +68,8 @@ class TensorFile:
             got = os.preadv(self._fd, [buffer[done:]], begin + done)
             if got == 0:
                 raise Failure(
-                    Reason.CHECKPOINT_INVALID,
                     f"{self.path}: the file became shorter while it was read",
+                    Reason.CHECKPOINT_INVALID,
                     "Let nothing write to the model folder, and fetch this file again",
                 )
             done += got

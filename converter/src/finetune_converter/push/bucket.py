@@ -51,12 +51,12 @@ def _failures(where: str) -> Iterator[None]:
         # An upload that failed tells the code in its text alone.
         if isinstance(error, NoCredentialsError) or any(f"({code})" in str(error) for code in _FORBIDDEN):
             raise Failure(
-                Reason.PUSH_FORBIDDEN,
                 f"{where}: may not be written: {error}",
+                Reason.PUSH_FORBIDDEN,
                 "Give AWS credentials that may write it",
             ) from error
         raise Failure(
-            Reason.PUSH_FAILED,
             f"{where}: {error}",
+            Reason.PUSH_FAILED,
             "Run the same command again: files that are there are not sent twice",
         ) from error

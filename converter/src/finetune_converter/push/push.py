@@ -34,7 +34,7 @@ def push_model(model: Path, to: str, kind: OciFormat = OciFormat.IMAGE) -> str:
     scheme, _, rest = to.partition("://")
     if kind is not OciFormat.IMAGE and scheme != "oci":
         raise Failure(
-            Reason.SETTING_INVALID, f"--format: {kind} is for oci:// alone, not {to}", "Leave it out"
+            f"--format: {kind} is for oci:// alone, not {to}", Reason.SETTING_INVALID, "Leave it out"
         )
     match scheme:
         case "oci":
@@ -44,8 +44,8 @@ def push_model(model: Path, to: str, kind: OciFormat = OciFormat.IMAGE) -> str:
         case "s3":
             return push_bucket(model, names, rest)
     raise Failure(
-        Reason.SETTING_INVALID,
         f"--to: {to} begins with none of oci://, s3:// and hf://",
+        Reason.SETTING_INVALID,
         "Give oci://host/repository:tag, s3://bucket/prefix or hf://owner/name",
     )
 
@@ -56,8 +56,8 @@ def _listed(model: Path) -> Iterator[str]:
         path = model / name
         if Path(name).name != name or not path.is_file() or path.stat().st_size != digest.size:
             raise Failure(
-                Reason.VERIFICATION_FAILED,
                 f"{path}: not the file that {NAME} lists",
+                Reason.VERIFICATION_FAILED,
                 "Merge and verify again",
             )
         yield name
@@ -109,15 +109,15 @@ def _push_hub(model: Path, names: list[str], repository: str) -> str:
         )
     except HFValidationError as error:
         raise Failure(
-            Reason.SETTING_INVALID, f"--to: hf://{repository}: {error}", "Give hf://owner/name"
+            f"--to: hf://{repository}: {error}", Reason.SETTING_INVALID, "Give hf://owner/name"
         ) from error
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else None
         if status in (401, 403):
             raise Failure(
-                Reason.PUSH_FORBIDDEN, f"hf://{repository}: may not be written ({status})", "Give HF_TOKEN"
+                f"hf://{repository}: may not be written ({status})", Reason.PUSH_FORBIDDEN, "Give HF_TOKEN"
             ) from error
         raise Failure(
-            Reason.PUSH_FAILED, f"hf://{repository}: {error}", "Run the same command again"
+            f"hf://{repository}: {error}", Reason.PUSH_FAILED, "Run the same command again"
         ) from error
     return str(commit.commit_url)

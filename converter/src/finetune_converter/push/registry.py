@@ -34,7 +34,7 @@ class Reference:
         match = _REFERENCE.fullmatch(text)
         if match is None:
             raise Failure(
-                Reason.SETTING_INVALID, f"--to: oci://{text} is not oci://host/repository:tag", "Correct it"
+                f"--to: oci://{text} is not oci://host/repository:tag", Reason.SETTING_INVALID, "Correct it"
             )
         return cls(host=match["host"], repository=match["repository"], tag=match["tag"] or "latest")
 
@@ -89,16 +89,16 @@ class Registry:
             return answer
         if answer.status_code in (401, 403):
             raise Failure(
-                Reason.PUSH_FORBIDDEN,
                 f"{self._where}: may not be written ({answer.status_code})",
+                Reason.PUSH_FORBIDDEN,
                 "Give credentials in export.push.credentialsSecretRef, or as `docker login` writes them",
             )
         raise self._failed(f"{method}: {answer.status_code} {answer.text[:200]}")
 
     def _failed(self, what: str) -> Failure:
         return Failure(
-            Reason.PUSH_FAILED,
             f"{self._where}: {what}",
+            Reason.PUSH_FAILED,
             "Run the same command again: layers that are there are not sent twice",
         )
 

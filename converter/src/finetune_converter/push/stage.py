@@ -19,10 +19,10 @@ def push_run(run_file: Path, root: Path) -> None:
     """Push merged/ to where the run file says. Done already, of the same manifest, it returns at once."""
     run = load_run(run_file, root)
     if run.push is None:
-        raise Failure(Reason.RUN_FILE_INVALID, f"{run_file}: export.push is null", "Set export.push.uri")
+        raise Failure(f"{run_file}: export.push is null", Reason.RUN_FILE_INVALID, "Set export.push.uri")
     if not (run.merged / NAME).is_file():
         raise Failure(
-            Reason.MERGE_MISSING, f"{run.merged / NAME}: no such file", "Let the merge finish first"
+            f"{run.merged / NAME}: no such file", Reason.MERGE_MISSING, "Let the merge finish first"
         )
     pushed = {
         "uri": run.push,

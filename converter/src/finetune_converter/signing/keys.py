@@ -75,4 +75,4 @@ def _kind(key: object) -> str:
 
 
 def _invalid(where: str, fault: str, remedy: str) -> Failure:
-    return Failure(Reason.SETTING_INVALID, f"{where} {fault}", remedy)
+    return Failure(f"{where} {fault}", Reason.SETTING_INVALID, remedy)

@@ -27,7 +27,7 @@ def key_of_the_run() -> ec.EllipticCurvePrivateKey:
     where = f"${KEY_VARIABLE} (export.signing.keySecretRef)"
     pem = os.environ.get(KEY_VARIABLE, "")
     if not pem.strip():
-        raise Failure(Reason.SETTING_INVALID, f"{where} is not set", "Give the private key in PEM")
+        raise Failure(f"{where} is not set", Reason.SETTING_INVALID, "Give the private key in PEM")
     return private_key(pem, where)
 
 
@@ -36,7 +36,7 @@ def key_of_the_server() -> ec.EllipticCurvePublicKey:
     where = f"${PUBLIC_KEY_VARIABLE} (model.verifySignature.publicKeyConfigMapRef)"
     pem = os.environ.get(PUBLIC_KEY_VARIABLE, "")
     if not pem.strip():
-        raise Failure(Reason.SETTING_INVALID, f"{where} is not set", "Give the public key in PEM")
+        raise Failure(f"{where} is not set", Reason.SETTING_INVALID, "Give the public key in PEM")
     return public_key(pem, where)
 
 
@@ -76,4 +76,4 @@ def _digests(folder: Path) -> dict[str, str]:
 
 
 def _failed(fault: str, remedy: str = _REMEDY) -> Failure:
-    return Failure(Reason.VERIFICATION_FAILED, fault, remedy)
+    return Failure(fault, Reason.VERIFICATION_FAILED, remedy)

@@ -73,4 +73,4 @@ def is_grouped_by_expert(folder: Path) -> bool:
 
 
 def _refused(path: Path, fault: str, remedy: str) -> Failure:
-    return Failure(Reason.ADAPTER_INVALID, f"{path}: {fault}", remedy)
+    return Failure(f"{path}: {fault}", Reason.ADAPTER_INVALID, remedy)

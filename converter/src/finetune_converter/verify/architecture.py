@@ -86,8 +86,8 @@ def read_config(file: Path, content: dict[str, Any]) -> Any:
     architecture = ARCHITECTURES.get(model_type) if isinstance(model_type, str) else None
     if architecture is None:
         raise Failure(
-            Reason.BASE_INVALID,
             f"{file}: model_type is {model_type!r:.200}, not one of {', '.join(ARCHITECTURES)}",
+            Reason.BASE_INVALID,
             "Use a base of that architecture",
         )
     try:
@@ -96,8 +96,8 @@ def read_config(file: Path, content: dict[str, Any]) -> Any:
         config = architecture.config.from_dict(fields)
     except (TypeError, ValueError, KeyError, AttributeError, StrictDataclassError) as error:
         raise Failure(
-            Reason.BASE_INVALID,
             f"{file}: transformers cannot read it: {str(error)[:300]}",
+            Reason.BASE_INVALID,
             "Fetch the base again",
         ) from error
     config._attn_implementation = "eager"
@@ -112,7 +112,7 @@ def check_shapes(file: Path, config: Any, entries: Mapping[str, TensorEntry]) ->
             there = "not there" if found is None else f"{list(found.shape)}"
             fault = f"{file}: says that tensor {name!r} is {list(shape)}; it is {there}"
             raise Failure(
-                Reason.BASE_INVALID, fault, "Fetch the base again, config.json and weights together"
+                fault, Reason.BASE_INVALID, "Fetch the base again, config.json and weights together"
             )
 
 
@@ -123,7 +123,7 @@ def _shapes(file: Path, config: Any) -> Iterator[tuple[str, tuple[int, ...]]]:
             model: nn.Module = architecture_of(config).model(config)
     except (TypeError, ValueError, KeyError, AttributeError, RuntimeError, ArithmeticError) as error:
         fault = f"{file}: transformers cannot build its model: {str(error)[:300]}"
-        raise Failure(Reason.BASE_INVALID, fault, "Fetch the base again") from error
+        raise Failure(fault, Reason.BASE_INVALID, "Fetch the base again") from error
     for name, tensor in model.state_dict().items():
         path, _, leaf = name.rpartition(".")
         if name == "lm_head.weight" and config.tie_word_embeddings:

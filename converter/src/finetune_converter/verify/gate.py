@@ -7,4 +7,4 @@ _MERGE_AGAIN = "Nothing was published. Merge again, from the base and adapter it
 
 def failed(message: str, remedy: str = _MERGE_AGAIN) -> Failure:
     """A check that did not hold: nothing is published."""
-    return Failure(Reason.VERIFICATION_FAILED, message, remedy)
+    return Failure(message, Reason.VERIFICATION_FAILED, remedy)

@@ -191,7 +191,7 @@ class _PeftErrors:
 
 def _invalid(folder: Path, fault: str) -> Failure:
     return Failure(
-        Reason.ADAPTER_INVALID, f"{folder}: {fault}", "Write the adapter again with PEFT, for this base"
+        f"{folder}: {fault}", Reason.ADAPTER_INVALID, "Write the adapter again with PEFT, for this base"
     )
 
 

@@ -60,6 +60,6 @@ def _vocabulary(base: Path) -> int:
     size = config.get("vocab_size")
     if type(size) is not int or size < 1:
         raise Failure(
-            Reason.BASE_INVALID, f"{base / 'config.json'}: vocab_size is {size!r}", "Fetch the base again"
+            f"{base / 'config.json'}: vocab_size is {size!r}", Reason.BASE_INVALID, "Fetch the base again"
         )
     return size

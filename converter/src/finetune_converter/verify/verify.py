@@ -93,7 +93,7 @@ def open_models(claim: Claim) -> Iterator[tuple[Models, Any]]:
 def _check_lineage(claim: Claim) -> None:
     weights = claim.adapter / WEIGHTS
     if not weights.is_file():
-        raise Failure(Reason.ADAPTER_MISSING, f"{weights}: no such file", "Give the adapter's folder")
+        raise Failure(f"{weights}: no such file", Reason.ADAPTER_MISSING, "Give the adapter's folder")
     lineage = read_manifest(claim.merged).get("lineage")
     named = lineage.get("adapterSha256") if isinstance(lineage, dict) else None
     if named != digest_file(weights).sha256:
