@@ -140,10 +140,12 @@ def _set_sources(draft: _Draft, keys: Mapping[str, Any], choices: Choices) -> No
             draft.note(key, text)
     known = choices.flavor or FLAVORS.get(str(flavor))
     if known is None:
-        draft.refuse("model_spec.flavor", f"is {flavor!r}, which has no counterpart; give --flavor")
-        return
-    draft.set("flavor", known, "model_spec.flavor")
-    if known != flavor:
+        draft.note(
+            "model_spec.flavor", f"{flavor!r} has no counterpart: the base's own config.json says its size"
+        )
+    else:
+        draft.set("flavor", known, "model_spec.flavor")
+    if known and known != flavor:
         draft.note(
             "model_spec.flavor", f"{flavor!r} becomes {known}: adapters are trained, and never all weights"
         )

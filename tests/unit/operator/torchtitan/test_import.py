@@ -152,9 +152,24 @@ def test_what_is_said(tmp_path: Path, lines: str, says: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "flavor"),
+    [
+        pytest.param(LEAST, "671B_lora", id="the same"),
+        pytest.param(LEAST.replace("671B_lora", "16B"), "16B_lora", id="of the same size"),
+        pytest.param(LEAST.replace("671B_lora", "kimi_k2"), None, id="of one's own"),
+        pytest.param(LEAST.replace('flavor = "671B_lora"', ""), None, id="none"),
+    ],
+)
+def test_the_flavour_is_a_known_one_or_the_bases(tmp_path: Path, text: str, flavor: str | None) -> None:
+    job = imported(tmp_path, text)
+    assert job.manifest["spec"].get("flavor") == flavor
+    said = [note for note in job.notes if "the base's own config.json says its size" in note]
+    assert len(said) == (flavor is None)
+
+
+@pytest.mark.parametrize(
     ("text", "says"),
     [
-        pytest.param(LEAST.replace("671B_lora", "kimi"), "model.flavor: is 'kimi', which", id="flavour"),
         pytest.param(
             LEAST.replace("[model]", "[model]\nname='llama3'"), "model.name: is 'llama3'", id="name"
         ),
