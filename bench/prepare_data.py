@@ -1,9 +1,14 @@
 """How fast prepare reads, renders, tokenizes and packs chats, and in how much memory.
 
 `python bench/prepare_data.py` runs what prepare does with a dataset, on a million short conversations and
-on a thousand long ones, each in a process of its own, whose peak memory counts.
+on a thousand long ones (`--short N`, `--long N`), each in a process of its own, whose peak memory counts.
+`--llama-factory PYTHON` has LLaMA-Factory, installed for that interpreter, tokenize the same files with the
+same tokenizer, by one process and by two. CPU seconds are of all processes: they tell more than seconds where
+the machine has other work.
 """
 
+import argparse
+import dataclasses
 import json
 import resource
 import subprocess
@@ -17,8 +22,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 
-from finetune_trainer.base.hf_config import expected_fields
-from finetune_trainer.model.flavors import build_model_config
+from finetune_trainer.model.flavors import FLAVORS
 from report import write_report
 
 GOLDEN = Path(__file__).parents[1] / "tests/golden/run/quickstart.json"
@@ -34,10 +38,18 @@ SEQUENCE_LENGTH = 16_384
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser()
+    for name, (conversations, *_) in CASES.items():
+        parser.add_argument(f"--{name}", type=int, default=conversations, help="conversations")
+    parser.add_argument("--llama-factory", help="an interpreter that has it")
+    arguments = parser.parse_args()
     figures: dict[str, Any] = {"sequenceLength": SEQUENCE_LENGTH}
-    for name, case in CASES.items():
+    for name, (_, *shape) in CASES.items():
+        count = getattr(arguments, name)
         with tempfile.TemporaryDirectory() as folder:
-            figures[name] = _measure(Path(folder), *case)
+            figures[name] = _measure(Path(folder), count, *shape)
+            if arguments.llama_factory:
+                figures[name]["llamaFactory"] = _beside(arguments.llama_factory, Path(folder), count)
     write_report("prepare-data", figures, packages=("torch", "tokenizers"))
 
 
@@ -48,7 +60,7 @@ def _measure(root: Path, conversations: int, turns: int, sentences: int) -> dict
     _write_chats(dataset, conversations, turns, sentences)
     command = [sys.executable, str(Path(__file__)), "--measured", str(root / "run.json"), str(root)]
     told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1]
-    report, seconds, peak = json.loads(told)
+    report, seconds, cpu_seconds, peak = json.loads(told)
     return {
         "conversations": conversations,
         "megabytes": round(dataset.stat().st_size / 1e6),
@@ -56,10 +68,31 @@ def _measure(root: Path, conversations: int, turns: int, sentences: int) -> dict
         "truncated": report["truncatedLines"],
         "packedShare": report["packedShare"],
         "seconds": round(seconds, 1),
+        "cpuSeconds": round(cpu_seconds, 1),
         "rowsASecond": round(conversations / seconds),
+        "rowsACpuSecond": round(conversations / cpu_seconds),
         "tokensASecond": round(report["tokens"] / seconds),
         "peakMemoryMiB": peak,
     }
+
+
+def _beside(python: str, root: Path, conversations: int) -> dict[str, Any]:
+    """LLaMA-Factory on the same file: by processes, rows a second, and peak memory of the largest process."""
+    run = json.loads((root / "run.json").read_text())
+    base, dataset = root / run["paths"]["base"], root / run["dataset"]["sources"][0]["path"]
+    figures: dict[str, Any] = {}
+    for processes in (1, 2):
+        script = [python, str(Path(__file__).with_name("prepare_data_llama_factory.py"))]
+        command = [*script, str(base), str(dataset), str(SEQUENCE_LENGTH), str(processes)]
+        told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1]
+        measured = json.loads(told)
+        figures["version"] = measured.pop("version")
+        rate = {
+            "rowsASecond": round(conversations / measured["seconds"]),
+            "rowsACpuSecond": round(conversations / measured["cpuSeconds"]),
+        }
+        figures[f"processes{processes}"] = measured | rate
+    return figures
 
 
 def _measured(run_file: Path, root: Path) -> None:
@@ -68,11 +101,11 @@ def _measured(run_file: Path, root: Path) -> None:
     from finetune_trainer.prepare.preview import preview_data
 
     run = load_run(run_file)
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.process_time()
     report = preview_data(run, RunFolders(root=root, paths=run.paths)).to_json()
-    seconds = time.perf_counter() - start
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
     peak = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10)
-    print(json.dumps([report, seconds, peak]))
+    print(json.dumps([report, seconds, cpu_seconds, peak]))
 
 
 def _write_run(root: Path) -> dict[str, Any]:
@@ -99,8 +132,9 @@ def _write_chats(file: Path, conversations: int, turns: int, sentences: int) -> 
 def _write_base(folder: Path) -> None:
     """What describes a base, without weights; a byte-level tokenizer of 2,000 words."""
     folder.mkdir(parents=True)
-    config = build_model_config("tiny_lora", device="cpu")
-    fields = dict(expected_fields(config)) | {"architectures": ["DeepseekV3ForCausalLM"]}
+    fields = dataclasses.asdict(FLAVORS["tiny_lora"].shape)
+    fields |= {"model_type": "deepseek_v3", "architectures": ["DeepseekV3ForCausalLM"]}
+    fields["num_key_value_heads"] = fields["num_attention_heads"]
     (folder / "config.json").write_text(json.dumps(fields))
     tokenizer = Tokenizer(BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
