@@ -63,6 +63,12 @@ class ProgressStatus(ApiModel):
     last_checkpoint: str | None = None
     """The newest complete checkpoint."""
 
+    bytes_done: int | None = None
+    """Bytes of the base that are fetched, or that a training process has loaded of its part."""
+
+    bytes_total: int | None = None
+    """Bytes to fetch or to load in all."""
+
 
 class FineTuneJobStatus(ApiModel):
     """What a job is doing. Everything in it can be computed again; nothing in it decides anything."""

@@ -32,11 +32,17 @@ def progress_cells(progress: Manifest) -> tuple[str, str, str, str]:
     step, total = progress.get("step"), progress.get("totalSteps")
     loss, rate, eta = progress.get("loss"), progress.get("tokensPerSecond"), progress.get("etaSeconds")
     return (
-        "" if step is None else f"{step}/{total}" if total else str(step),
+        _gigabytes(progress) if step is None else f"{step}/{total}" if total else str(step),
         "" if loss is None else f"{loss:.4f}",
         "" if rate is None else f"{rate:,.0f}",
         "" if eta is None else str(timedelta(seconds=round(eta))),
     )
+
+
+def _gigabytes(progress: Manifest) -> str:
+    """Return how much of the base is fetched or loaded; empty where unknown."""
+    done, total = progress.get("bytesDone"), progress.get("bytesTotal")
+    return f"{done / 1e9:.1f}/{total / 1e9:.1f} GB" if done is not None and total else ""
 
 
 def progress_line(parent: Manifest) -> str:

@@ -25,6 +25,8 @@ class ObservedProgress:
     tokens_per_second: float | None = None
     eta_seconds: float | None = None
     last_checkpoint: str | None = None
+    bytes_done: int | None = None
+    bytes_total: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,6 +34,8 @@ def parse_progress(body: bytes) -> ObservedProgress:
         tokens_per_second=_number(answer.get("tokensPerSecond")),
         eta_seconds=_number(answer.get("etaSeconds")),
         last_checkpoint=_text(answer.get("lastCheckpoint")),
+        bytes_done=_first(_whole(answer.get("bytesFetched")), _whole(answer.get("bytesLoaded"))),
+        bytes_total=_whole(answer.get("bytesTotal")),
     )
 
 
@@ -64,6 +66,10 @@ def _whole(value: Any) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int):
         return None
     return value if 0 <= value <= _MAX_INTEGER else None
+
+
+def _first(*values: int | None) -> int | None:
+    return next((value for value in values if value is not None), None)
 
 
 def _text(value: Any) -> str | None:

@@ -72,5 +72,7 @@ def _progress(
             "tokensPerSecond": progress.tokens_per_second,
             "etaSeconds": progress.eta_seconds,
             "lastCheckpoint": progress.last_checkpoint,
+            "bytesDone": progress.bytes_done,
+            "bytesTotal": progress.bytes_total,
         }
     )

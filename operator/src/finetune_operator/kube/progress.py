@@ -109,7 +109,7 @@ class ProgressPoller:
             return
         before = self._answers.get(uid)
         if before is None or before.progress != progress:
-            advanced = before is None or before.progress.step != progress.step
+            advanced = before is None or _position(before.progress) != _position(progress)
             moment = datetime.now(UTC) if advanced or before is None else before.advanced_at
             self._answers[uid] = Answer(progress=progress, advanced_at=moment)
             self._on_change(job)
@@ -135,6 +135,10 @@ class ProgressPoller:
                 if len(body) > MAX_ANSWER_BYTES:
                     break  # parse_progress says so
         return bytes(body)
+
+
+def _position(progress: ObservedProgress) -> tuple[int | None, int | None]:
+    return progress.step, progress.bytes_done
 
 
 def _url(address: str, port: int) -> str:

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from finetune_trainer.base.float8 import quantize
 from finetune_trainer.contract.failure import DataError
-from finetune_trainer.model.base_loader import load_base
+from finetune_trainer.model.base_loader import frozen_tensors, load_base
 from finetune_trainer.model.converter import with_adapters
 from finetune_trainer.model.flavors import build_model_config
 from finetune_trainer.model.frozen.settings import FrozenSettings
@@ -48,6 +48,18 @@ def _quantize(folder: Path) -> dict[str, torch.Tensor]:
         meaning[name] = tensors[name].float() * expanded
     save_file(tensors, folder / "model.safetensors")
     return meaning
+
+
+def test_what_is_read_is_told_as_it_is_read(tmp_path: Path) -> None:
+    write_tiny_base(tmp_path)
+    model = _model("float32")
+    told: list[tuple[int, int]] = []
+    load_base([model], model.config, tmp_path, lambda done, total: told.append((done, total)))
+    done = [bytes_ for bytes_, _ in told]
+    assert done == sorted(done)
+    assert done[0] == 0
+    totals = {total for _, total in told}
+    assert totals == {sum(tensor.nbytes for _, tensor in frozen_tensors(model))}
 
 
 def test_float8_base_is_loaded_as_what_it_stands_for(tmp_path: Path) -> None:

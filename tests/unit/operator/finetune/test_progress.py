@@ -12,7 +12,7 @@ from finetune_operator.finetune.progress import MAX_ANSWER_BYTES, InvalidProgres
 
 FIELDS = (
     *("stage", "step", "totalSteps", "loss", "validationLoss", "tokensPerSecond", "etaSeconds"),
-    "lastCheckpoint",
+    *("lastCheckpoint", "bytesFetched", "bytesLoaded", "bytesTotal"),
 )
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None))
 ANYTHING = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
@@ -49,6 +49,14 @@ def test_every_answer_is_a_valid_status_or_refused(body: bytes) -> None:
 def test_what_is_no_object_is_refused(body: bytes, why: str) -> None:
     with pytest.raises(InvalidProgressError, match=why):
         parse_progress(body)
+
+
+@pytest.mark.parametrize("said", ["bytesFetched", "bytesLoaded"])
+def test_how_much_of_the_base_is_there(said: str) -> None:
+    answer = {"bytesFetched": None, "bytesLoaded": None, said: 5 * 10**11, "bytesTotal": 10**12}
+    assert parse_progress(json.dumps(answer).encode()) == ObservedProgress(
+        stage="", bytes_done=5 * 10**11, bytes_total=10**12
+    )
 
 
 def test_what_is_garbled_is_unknown() -> None:

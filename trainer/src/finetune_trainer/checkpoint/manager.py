@@ -27,7 +27,7 @@ from finetune_trainer.checkpoint.tensors import copy_shards, layer_bytes, read_t
 from finetune_trainer.checkpoint.writer import CheckpointWriter, Snapshot
 from finetune_trainer.contract.failure import CheckpointError
 from finetune_trainer.distributed.agreement import from_rank_zero, gather_objects
-from finetune_trainer.model.base_loader import load_base
+from finetune_trainer.model.base_loader import OnRead, load_base
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +73,7 @@ class LoRACheckpointManager(BaseCheckpointManager):
         self._last_snapshot: int | None = None
         self.writer = CheckpointWriter(self.folder, keep=config.keep, on_saved=self._saved)
         self.listeners = CheckpointListeners()
+        self.on_base_read: OnRead = lambda _done, _total: None
 
     # --- loading ---
 
@@ -82,7 +83,8 @@ class LoRACheckpointManager(BaseCheckpointManager):
         self.loaded = True
         self._check_space()
         if self.config.initial_load_path:
-            load_base(self.model_parts, self.model_parts[0].config, Path(self.config.initial_load_path))
+            base = Path(self.config.initial_load_path)
+            load_base(self.model_parts, self.model_parts[0].config, base, self.on_base_read)
         checkpoint, unreadable = from_rank_zero(lambda: _newest_valid(self.folder, step))
         if checkpoint is None:
             return False

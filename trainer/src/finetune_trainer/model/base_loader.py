@@ -3,7 +3,7 @@
 import logging
 import resource
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +36,16 @@ class Read:
     """How many scales there are a dimension of the whole tensor, where they are read and not its values."""
 
 
-def load_base(model_parts: Sequence[nn.Module], model: DeepSeekV3Model.Config, folder: Path) -> None:
+OnRead = Callable[[int, int], None]
+"""Is told the bytes that are read, and those that are to be read in all, by this rank."""
+
+
+def load_base(
+    model_parts: Sequence[nn.Module],
+    model: DeepSeekV3Model.Config,
+    folder: Path,
+    on_read: OnRead = lambda _done, _total: None,
+) -> None:
     """Fill every frozen parameter and the routers' biases from the checkpoint in `folder`.
 
     Everything is checked before anything is read. Tensors that the model does not have (the layer for
@@ -50,10 +59,12 @@ def load_base(model_parts: Sequence[nn.Module], model: DeepSeekV3Model.Config, f
     for name, tensor in frozen:
         check_tensor(name, tensor, names, tensors)
     start, size = time.perf_counter(), 0
-    for name, tensor in frozen:
-        for read in planned_reads(name, tensor, names):
-            _load(read, tensors)
-            size += read.target.nbytes
+    reads = [read for name, tensor in frozen for read in planned_reads(name, tensor, names)]
+    total = sum(read.target.nbytes for read in reads)
+    for read in reads:
+        on_read(size, total)
+        _load(read, tensors)
+        size += read.target.nbytes
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # KiB on Linux; counts the files' pages
     logger.info(
         "loaded %.1f GB of the base in %.1f s; this process had at most %.1f GB of host memory",

@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from torchtitan.tools.logging import init_logger
 from finetune_trainer.checkpoint.files import step_folder
 from finetune_trainer.checkpoint.peft_adapter import export_adapter
 from finetune_trainer.contract.failure import Failure, Stopped, failure_of, report
-from finetune_trainer.contract.progress import TrainingProgress, serve_progress
+from finetune_trainer.contract.progress import LoadProgress, Progress, TrainingProgress, serve_progress
 from finetune_trainer.contract.run_file import RunFile, RunFolders, load_run
 from finetune_trainer.data import count_sequences, dataloader_config, has_validation
 from finetune_trainer.distributed.agreement import write_together
@@ -79,9 +80,10 @@ def train(
     signal.signal(signal.SIGTERM, lambda _signal, _frame: trainer.request_stop())
     on_start(trainer)
     try:
-        trainer.restore()
-        with _reported_progress(trainer, folders):
-            trainer.train()
+        with _served_progress(trainer) as told:
+            trainer.restore()
+            with _reported_progress(trainer, folders, told):
+                trainer.train()
         if not trainer.stopped:
             _export(run, folders, trainer)
         on_end(trainer)
@@ -92,9 +94,29 @@ def train(
         raise Stopped(f"stopped by SIGTERM after saving step {trainer.step}")
 
 
+@dataclass
+class _Told:
+    """Whose progress is served."""
+
+    read: Callable[[], Progress]
+
+
 @contextmanager
-def _reported_progress(trainer: LoRATrainer, folders: RunFolders) -> Iterator[None]:
-    """Rank 0 serves the run's progress and writes its metrics.jsonl."""
+def _served_progress(trainer: LoRATrainer) -> Iterator[_Told]:
+    """Rank 0 serves the run's progress: of a large base that is loaded for minutes, too."""
+    loading = LoadProgress()
+    told = _Told(loading.snapshot)
+    if dist.get_rank() != 0:
+        yield told
+        return
+    trainer.checkpointer.on_base_read = loading.record
+    with serve_progress(lambda: told.read()):
+        yield told
+
+
+@contextmanager
+def _reported_progress(trainer: LoRATrainer, folders: RunFolders, told: _Told) -> Iterator[None]:
+    """Rank 0 tells of its steps and writes the run's metrics.jsonl."""
     if dist.get_rank() != 0:
         yield
         return
@@ -105,9 +127,9 @@ def _reported_progress(trainer: LoRATrainer, folders: RunFolders) -> Iterator[No
         progress.record_checkpoint(f"step-{trainer.checkpointer.last_saved}")
     trainer.checkpointer.listeners.append(progress.record_checkpoint)
     trainer.metrics_processor.recorders.append(partial(_record, progress))
+    told.read = progress.snapshot
     try:
-        with serve_progress(progress.snapshot):
-            yield
+        yield
     finally:
         progress.close()
 

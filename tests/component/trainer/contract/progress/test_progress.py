@@ -9,7 +9,13 @@ import urllib.request
 import pytest
 from waiting import HANG_SECONDS
 
-from finetune_trainer.contract.progress import FetchProgress, Progress, TrainingProgress, serve_progress
+from finetune_trainer.contract.progress import (
+    FetchProgress,
+    LoadProgress,
+    Progress,
+    TrainingProgress,
+    serve_progress,
+)
 from finetune_trainer.contract.progress import training as training_module
 from finetune_trainer.contract.progress.metrics_log import MetricsLog
 
@@ -62,6 +68,7 @@ def test_training_is_told_as_the_contract_says(tmp_path, clock, monkeypatch):
         "skippedCheckpoints": (),
         "peakMemoryBytes": 2**30,
         "bytesFetched": None,
+        "bytesLoaded": None,
         "bytesTotal": None,
     }
 
@@ -166,6 +173,16 @@ def test_a_volume_that_hangs_does_not_keep_a_step(tmp_path):
     with file.open("rb") as reader:
         assert json.loads(reader.readline()) == {"step": 1}
         log.close()
+
+
+def test_loading_is_told_by_bytes_and_by_the_time_left(clock):
+    progress = LoadProgress()
+    assert progress.snapshot() == Progress(stage="train")
+    progress.record(0, 100)
+    assert progress.snapshot() == Progress(stage="train", bytes_loaded=0, bytes_total=100)
+    clock.now = 130.0
+    progress.record(25, 100)
+    assert progress.snapshot() == Progress(stage="train", bytes_loaded=25, bytes_total=100, eta_seconds=90.0)
 
 
 def test_fetching_is_told_from_what_is_in_the_folder(tmp_path):

@@ -24,6 +24,8 @@ class Progress:
     peak_memory_bytes: int | None = None
     """Of the process that is asked, in its last step: on the GPU, or of the whole process on a CPU."""
     bytes_fetched: int | None = None
+    bytes_loaded: int | None = None
+    """Of the base, by the process that is asked, before the first step."""
     bytes_total: int | None = None
 
     def to_json(self) -> dict[str, Any]:
