@@ -1,5 +1,6 @@
 """docs/guides/failures.md has what is said in the words of the code; UPDATE_GOLDEN=1 writes them anew."""
 
+import json
 import os
 import re
 from collections.abc import Callable
@@ -11,7 +12,8 @@ from finetune_operator.core import wait_reason
 from finetune_operator.finetune import reasons as finetune
 from finetune_operator.serving import reasons as serving
 
-GUIDE = Path(__file__).parents[3] / "docs/guides/failures.md"
+ROOT = Path(__file__).parents[3]
+GUIDE = ROOT / "docs/guides/failures.md"
 
 
 def waits() -> str:
@@ -36,11 +38,20 @@ def reasons() -> str:
     return "\n".join(["| of a | reason | message |", "|---|---|---|", *rows])
 
 
+def stages() -> str:
+    """Why a stage failed."""
+    rows = (
+        f"| {reason} | {said['exitCode']} | {said['meaning']} |"
+        for reason, said in json.loads((ROOT / "contract/reasons.json").read_text()).items()
+    )
+    return "\n".join(["| reason | exit code | what it is |", "|---|---|---|", *rows])
+
+
 def _filled(message: str) -> str:
     return re.sub(r"\{\w+\}", "…", message)
 
 
-@pytest.mark.parametrize("table", [waits, reasons])
+@pytest.mark.parametrize("table", [waits, reasons, stages])
 def test_the_guide_says_what_the_code_says(table: Callable[[], str]) -> None:
     begin, end = f"<!-- {table.__name__}: generated -->\n", f"<!-- end of {table.__name__} -->\n"
     section = f"{begin}{table()}\n{end}"

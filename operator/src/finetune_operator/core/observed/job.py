@@ -113,18 +113,24 @@ def observe_job(obj: Manifest) -> ObservedJob:
         stopped_by_disruption="DisruptionTarget" in end.get("message", ""),
         suspended=bool(suspended),
         suspended_at=_time(suspended.get("lastTransitionTime")),
-        delayed=_delayed(obj) if not end else None,
+        delayed=_delayed(obj),
         active_pods=status.get("active", 0),
         ready_pods=status.get("ready", 0),
     )
 
 
 def _delayed(obj: Manifest) -> Wait | None:
-    """Return the wait for pods that the Job controller is to make; it counts those that it has made."""
+    """Return the wait for pods that the Job controller is to make; it counts those that it has made.
+
+    With none of its conditions true: it makes no more pods of a Job that ends, or that is suspended.
+    """
     spec, status = obj.get("spec", {}), obj.get("status", {})
     started = _time(status.get("startTime"))
+    uncounted: Manifest = status.get("uncountedTerminatedPods") or {}
     made = sum(status.get(count) or 0 for count in ("active", "succeeded", "failed", "terminating"))
-    if started is None or made >= spec.get("parallelism", 1):
+    made += sum(len(uids) for uids in uncounted.values())
+    ends = any(condition["status"] == "True" for condition in status.get("conditions", []))
+    if started is None or ends or made >= spec.get("parallelism", 1):
         return None
     return Wait(reason=WaitReason.NO_PODS, name=f"Job {obj['metadata']['name']}", since=started)
 

@@ -68,6 +68,18 @@ T0, T1 = parse_timestamp(START), parse_timestamp(END)
             id="one of its pods is still to end",
         ),
         pytest.param(
+            job(startTime=START, active=1, uncountedTerminatedPods={"succeeded": ["u-1"]}),
+            [],
+            observed(started_at=T0),
+            id="one of its pods has ended, and is not counted yet",
+        ),
+        pytest.param(
+            job(startTime=START, failed=1, conditions=ended("FailureTarget", "PodFailurePolicy")),
+            [],
+            observed(started_at=T0),
+            id="it is about to fail",
+        ),
+        pytest.param(
             job(startTime=START, active=1),
             [],
             observed(started_at=T0, delayed=Wait(reason=WaitReason.NO_PODS, name="Job faq-train", since=T0)),

@@ -105,7 +105,8 @@ class ProgressCollector(Collector):
         "peak_memory_bytes": "Peak memory of rank 0 in the last step",
         "eta_seconds": "Estimated seconds to the end of the stage",
         "bytes_fetched": "Bytes of the base model in the volume",
-        "bytes_total": "Bytes of the base model",
+        "bytes_loaded": "Bytes of the base model that rank 0 has loaded of its part",
+        "bytes_total": "Bytes to fetch, or to load",
     }
 
     def __init__(self, read: Read, labels: Mapping[str, str]) -> None:
