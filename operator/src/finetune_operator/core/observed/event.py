@@ -22,8 +22,8 @@ class ObservedEvent:
 
     @property
     def sentence(self) -> str:
-        """Its reason and its message."""
-        return f"{self.reason}: {' '.join(self.message.split())}"[:_MOST_CHARACTERS]
+        """Its reason and its message, in one line."""
+        return " ".join(f"{self.reason}: {self.message}".split())[:_MOST_CHARACTERS]
 
 
 def observe_event(obj: Manifest) -> ObservedEvent:
