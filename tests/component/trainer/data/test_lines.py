@@ -192,14 +192,14 @@ def test_a_folder_and_a_file(tmp_path):
     (tmp_path / "c.json.gz").touch()
     (tmp_path / "notes.txt").touch()
     (tmp_path / "dataset_infos.json").touch()
-    assert list(dataset_files(tmp_path, "train")) == ["a.jsonl", "b.jsonl", "c.json.gz"]
-    assert list(dataset_files(tmp_path / "b.jsonl", "train")) == ["b.jsonl"]
+    assert list(dataset_files(tmp_path, ".", "train")) == ["a.jsonl", "b.jsonl", "c.json.gz"]
+    assert list(dataset_files(tmp_path, "b.jsonl", "train")) == ["b.jsonl"]
 
 
 def test_a_table_says_what_it_is(tmp_path):
     (tmp_path / "a.csv").write_text("prompt,completion\n")
     with pytest.raises(DataError, match=r"a\.csv: a \.csv file; rows are read from"):
-        dataset_files(tmp_path / "a.csv", "train")
+        dataset_files(tmp_path, "a.csv", "train")
 
 
 @pytest.mark.parametrize(
@@ -207,4 +207,4 @@ def test_a_table_says_what_it_is(tmp_path):
 )
 def test_nothing_to_read(tmp_path, missing):
     with pytest.raises(DataError):
-        dataset_files(tmp_path / missing, "train")
+        dataset_files(tmp_path, missing, "train")

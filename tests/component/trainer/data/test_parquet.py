@@ -56,7 +56,7 @@ def test_damage_is_named(file, damage):
 
 def test_a_folder_may_hold_both_formats(file):
     (file.parent / "train.jsonl").touch()
-    assert list(dataset_files(file.parent, "train")) == ["train.jsonl", "train.parquet"]
+    assert list(dataset_files(file.parent, ".", "train")) == ["train.jsonl", "train.parquet"]
 
 
 def test_a_null_is_as_a_key_that_is_not_there(file):
