@@ -80,6 +80,14 @@ class AdapterSpec(ApiModel):
     rules: ClassVar[tuple[Rule, ...]] = (_ONE_SOURCE, NOT_SERVED_YET)
 
 
+class CacheSpec(ApiModel):
+    """A volume for what servers compile at their first start."""
+
+    claim_name: ObjectName
+    """A PersistentVolumeClaim in the same namespace, which servers write to: one of their own, or the model's.
+    With several replicas it is ReadWriteMany."""
+
+
 class RolloutSpec(ApiModel):
     """How new pods replace old ones."""
 
@@ -160,6 +168,10 @@ class ServingSpec(ApiModel):
 
     adapters: Annotated[list[AdapterSpec], *listed_by("name"), Field(max_length=64)] = []
     """LoRA adapters served beside the model."""
+
+    cache: CacheSpec | None = None
+    """Where the kernels and graphs are kept that vLLM compiles at its first start, for the pods that come after.
+    Default: in each pod, which compiles anew."""
 
     rollout: RolloutSpec = Field(default_factory=RolloutSpec)
     """How new pods replace old ones."""

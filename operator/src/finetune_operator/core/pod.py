@@ -110,7 +110,8 @@ def build_container(spec: ContainerSpec, overrides: PodOverrides) -> Manifest:
     """Return the container; the user's variables come last, so that they win."""
     resources = overrides.resources.to_dict() if overrides.resources and spec.overridable_resources else {}
     own_names = {variable.name for variable in overrides.env}
-    env = (env_var("HOME", "/tmp"), *spec.env)
+    # The builder's own HOME wins.
+    env = {variable["name"]: variable for variable in (env_var("HOME", "/tmp"), *spec.env)}
     security = dict(_CONTAINER_SECURITY)
     if spec.added_capabilities:
         security["capabilities"] = {"drop": ["ALL"], "add": list(spec.added_capabilities)}
@@ -120,7 +121,7 @@ def build_container(spec: ContainerSpec, overrides: PodOverrides) -> Manifest:
         "imagePullPolicy": spec.image_pull_policy,
         "command": list(spec.command),
         "args": list(spec.args),
-        "env": [v for v in env if v["name"] not in own_names] + [v.to_dict() for v in overrides.env],
+        "env": [v for v in env.values() if v["name"] not in own_names] + [v.to_dict() for v in overrides.env],
         "ports": list(spec.ports),
         "resources": without_empty(
             {

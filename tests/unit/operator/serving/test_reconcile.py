@@ -180,6 +180,16 @@ def test_the_command_on_gpus(deployment: Builder) -> None:
     assert server["volumeMounts"][0] == {"name": "volume", "mountPath": "/volume", "readOnly": True}
 
 
+def test_what_is_compiled_outlives_the_pod_in_a_cache(deployment: Builder) -> None:
+    pod = plan(deployment(cache={"claimName": "kernels"}), model=READY).apply[-1]["spec"]["template"]["spec"]
+    (server,) = pod["containers"]
+    volume, mount = pod["volumes"][1], server["volumeMounts"][1]
+    assert volume == {"name": "cache", "persistentVolumeClaim": {"claimName": "kernels"}}
+    assert mount == {"name": "cache", "mountPath": "/cache"}
+    homes = [variable["value"] for variable in server["env"] if variable["name"] == "HOME"]
+    assert homes == ["/cache/.server-cache"]
+
+
 def test_the_command_on_a_cpu(deployment: Builder) -> None:
     server = server_of(plan(deployment(device="cpu"), model=READY))
     assert server["args"][-6:-3] == ["--enforce-eager", "--dtype", "bfloat16"]

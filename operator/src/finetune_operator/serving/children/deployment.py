@@ -17,6 +17,7 @@ from finetune_operator.core.pod import (
     env_var,
     port,
 )
+from finetune_operator.serving.children.cache import cache_env, cache_mounts, cache_volumes
 from finetune_operator.serving.children.names import child_metadata, selector
 from finetune_operator.serving.children.signature import signature_check
 from finetune_operator.serving.cpu import CPU_ARGS, cpu_env
@@ -49,7 +50,11 @@ def desired_deployment(deployment: ModelDeployment, model: ServedModel, config: 
         container=_container(deployment, model, config),
         init=signature_check(deployment, model, config),
         labels=selector(deployment),
-        volumes=(claim_volume(model.claim, read_only=True), *config.egress.volumes),
+        volumes=(
+            claim_volume(model.claim, read_only=True),
+            *cache_volumes(spec.cache),
+            *config.egress.volumes,
+        ),
         grace_seconds=spec.termination_grace_period_seconds,
     )
     return {
@@ -81,7 +86,7 @@ def _container(deployment: ModelDeployment, model: ServedModel, config: Config) 
             gpus, processes=spec.tensor_parallel_size, model_bytes=model.size_bytes
         ).requests,
         limits={spec.gpu_resource_name: gpus} if gpus else {},
-        mounts=(claim_mount(read_only=True), *config.egress.mounts),
+        mounts=(claim_mount(read_only=True), *cache_mounts(spec.cache), *config.egress.mounts),
         hooks={
             **probes(startup_seconds(model.size_bytes, gpus)),
             "lifecycle": {"preStop": {"sleep": {"seconds": _UNLISTED_SECONDS}}},
@@ -137,6 +142,7 @@ def _env(deployment: ModelDeployment) -> tuple[Manifest, ...]:
         env_var(PROBE, PROBE_PROGRAM),
         env_var("HF_HUB_OFFLINE", 1),
         env_var("VLLM_NO_USAGE_STATS", 1),
+        *cache_env(spec.cache),
         *(() if spec.gpus_per_replica else cpu_env(spec.tensor_parallel_size)),
         *key,
     )
