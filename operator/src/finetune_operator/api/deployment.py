@@ -84,8 +84,8 @@ class CacheSpec(ApiModel):
     """A volume for what servers compile at their first start."""
 
     claim_name: ObjectName
-    """A PersistentVolumeClaim in the same namespace, which servers write to: one of their own, or the model's.
-    With several replicas it is ReadWriteMany."""
+    """A PersistentVolumeClaim in the same namespace, which servers write to: one of their own, or the
+    model's. With several replicas it is ReadWriteMany."""
 
 
 class RolloutSpec(ApiModel):
@@ -170,8 +170,8 @@ class ServingSpec(ApiModel):
     """LoRA adapters served beside the model."""
 
     cache: CacheSpec | None = None
-    """Where the kernels and graphs are kept that vLLM compiles at its first start, for the pods that come after.
-    Default: in each pod, which compiles anew."""
+    """Where the kernels and graphs are kept that vLLM compiles at its first start, for the pods that come
+    after. Default: in each pod, which compiles anew."""
 
     rollout: RolloutSpec = Field(default_factory=RolloutSpec)
     """How new pods replace old ones."""
