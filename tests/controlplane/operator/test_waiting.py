@@ -168,7 +168,8 @@ def failed_mount(pod: client.V1Pod) -> dict[str, Any]:
 def test_a_lost_node_is_named(parents: Parents, pods: Pods, api: client.ApiClient) -> None:
     """As the node's controller says it: Ready of its pods is False, and nothing else changes."""
     pods.play(PREPARE, succeed())
-    parents.create("FineTuneJob", "faq", job_spec())
+    # One pod: a second one finds no other CPU node, and that is said first.
+    parents.create("FineTuneJob", "faq", job_spec(workers={"nodes": 1, "device": "cpu"}))
     pod = until("pods", lambda: [p for p in parents.pods(component="train") if p.status.phase == "Running"])[
         0
     ]
