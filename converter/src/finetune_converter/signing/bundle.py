@@ -1,7 +1,7 @@
 """OpenSSF Model Signing v1.0: an in-toto statement of files in a DSSE envelope in a Sigstore bundle.
 
 https://github.com/ossf/model-signing-spec; https://github.com/secure-systems-lab/dsse/blob/master/protocol.md.
-docs/adr/0013 says why it is written here, and tests have the reference implementation read it and write it.
+docs/adr/0015 says why it is written here, and tests have the reference implementation read it and write it.
 """
 
 import base64
