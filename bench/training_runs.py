@@ -11,8 +11,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests/chain/training"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/builders"))
 
 from parallelism_table import FLOAT8_GROUP, ONE_PROCESS, PARALLELISMS, STEPS, TARGETS, run_table
+from peft_training import TRAINER_SETTINGS, peft_losses
 from random_base import write_tiny_base
-from synthetic_data import sequence
 from training_run import TrainingRun
 
 __all__ = [
@@ -22,8 +22,9 @@ __all__ = [
     "PARALLELISMS",
     "STEPS",
     "TARGETS",
+    "TRAINER_SETTINGS",
+    "peft_losses",
     "run_table",
-    "sequence",
     "training_run",
     "workshop",
 ]

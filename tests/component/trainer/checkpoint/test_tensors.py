@@ -2,7 +2,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from finetune_trainer.checkpoint.tensors import Part, TrainedParameter, check_finite, copy_shards
+from finetune_trainer.checkpoint.tensors import (
+    Part,
+    TrainedParameter,
+    check_finite,
+    copy_shards,
+    trained_parameters,
+)
 from finetune_trainer.checkpoint.transfers import planned_transfers
 from finetune_trainer.contract.failure import CheckpointError
 
@@ -43,3 +49,26 @@ def test_what_is_not_finite_is_named(tmp_path, value: float) -> None:
     save_file({"a": torch.ones(2), "b/exp_avg": torch.tensor([1.0, value]), "step": torch.tensor(2)}, file)
     with pytest.raises(CheckpointError, match=r"layer-3\.safetensors: b/exp_avg is not finite"):
         check_finite(file)
+
+
+@pytest.mark.parametrize("looked_at", [True, False])
+def test_the_first_step_is_the_optimizer_s_first(looked_at: bool) -> None:
+    parameter = torch.nn.Parameter(torch.zeros(3))
+    optimizer = torch.optim.AdamW(
+        [{"params": [parameter], "param_names": ["layers.0.a"]}], lr=0.5, weight_decay=0.0
+    )
+    if looked_at:
+        trained_parameters([optimizer])
+    parameter.grad = torch.tensor([1.0, -2.0, 3.0])
+    optimizer.step()
+    assert parameter.tolist() == pytest.approx([-0.5, 0.5, -0.5])
+    assert optimizer.state[parameter]["step"].item() == 1
+
+
+def test_a_state_that_is_there_stays() -> None:
+    parameter = torch.nn.Parameter(torch.zeros(3))
+    optimizer = torch.optim.AdamW([{"params": [parameter], "param_names": ["layers.0.a"]}])
+    parameter.grad = torch.ones(3)
+    optimizer.step()
+    ((_, [trained]),) = trained_parameters([optimizer]).items()
+    assert trained.state["step"].item() == 1

@@ -39,11 +39,24 @@ def trained_parameters(optimizers: OptimizersContainer) -> dict[str, list[Traine
     """This rank's trained parameters by the file they are stored in."""
     files: dict[str, list[TrainedParameter]] = defaultdict(list)
     for optimizer in optimizers:
-        init_optim_state(optimizer)
+        _initialize_state(optimizer)
         for group in optimizer.param_groups:
             for name, parameter in zip(group["param_names"], group["params"], strict=True):
                 files[layer_file(name)].append(TrainedParameter(name, parameter, optimizer.state[parameter]))
     return dict(files)
+
+
+def _initialize_state(optimizer: torch.optim.Optimizer) -> None:
+    """Have `optimizer` make its state, where it has none yet, as if it had taken no step.
+
+    torchtitan does it by a step with gradients of zero, which Adam's correction of its first means' bias
+    (Kingma and Ba 2015, algorithm 1) would count: the first update would be 0.744 of the learning rate.
+    """
+    if optimizer.state:
+        return
+    init_optim_state(optimizer)
+    for state in optimizer.state.values():
+        state["step"].zero_()
 
 
 def layer_bytes(optimizers: OptimizersContainer) -> dict[str, int]:

@@ -1,0 +1,86 @@
+"""What TRAINER_SETTINGS asks of the trainer, by transformers + PEFT: same first values, data and order."""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from peft import LoraConfig, PeftModel, get_peft_model
+from synthetic_data import sequence
+from transformers import DeepseekV3ForCausalLM
+
+from finetune_trainer.model.converter import with_adapters
+from finetune_trainer.model.flavors import build_model_config
+from finetune_trainer.model.lora.initialize import initialize_adapters
+from finetune_trainer.model.lora.settings import LoRASettings
+from finetune_trainer.model.names import CheckpointNames
+
+BATCH, LENGTH, RATE, SEED = 4, 128, 2e-3, 7
+SETTINGS = LoRASettings(rank=16, alpha=32.0)
+TRAINER_SETTINGS = {
+    "lora.targets": ["attention"],
+    "training.sequenceLength": LENGTH,
+    "training.microBatchSize": 2,
+    "training.globalBatchSize": BATCH,
+    "training.learningRate": RATE,
+    "training.schedule": "constant",
+    "training.warmupSteps": 0,
+    "training.seed": SEED,
+}
+
+
+def peft_losses(base: Path, steps: int) -> list[float]:
+    """The losses of `steps` steps by transformers, PEFT and torch's AdamW on the base in `base`."""
+    model = _peft_model(base)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=RATE, weight_decay=0.0)
+    losses = []
+    for step in range(steps):
+        rows = [sequence(step * BATCH + row, LENGTH) for row in range(BATCH)]
+        tokens, positions, labels = (torch.stack(parts) for parts in zip(*rows, strict=True))
+        logits = model(
+            input_ids=tokens, position_ids=positions, attention_mask=_packed_mask(positions)
+        ).logits
+        loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def _peft_model(base: Path) -> PeftModel:
+    model = DeepseekV3ForCausalLM.from_pretrained(base, dtype=torch.float32, attn_implementation="sdpa")
+    targets = ["q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj"]
+    config = LoraConfig(r=SETTINGS.rank, lora_alpha=SETTINGS.alpha, target_modules=targets)
+    tuned = get_peft_model(model, config)
+    first = _first_values()
+    for name, parameter in tuned.named_parameters():
+        if parameter.requires_grad:
+            parameter.data.copy_(first.pop(name))
+    assert not first, f"PEFT has no {sorted(first)}"
+    return tuned.train()
+
+
+def _first_values() -> dict[str, torch.Tensor]:
+    """The trainer's first values of the adapters, by PEFT's names while it trains."""
+    config = build_model_config("tiny_lora", device="cpu")
+    config = with_adapters(config, SETTINGS, ["attention"], "float32")
+    model, names = config.build(), CheckpointNames.of(config)
+    initialize_adapters(model, seed=SEED)
+    values = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            ((module, side),) = names.adapter_modules(name, num_experts=0)
+            values[f"base_model.model.{module}.{side}.default.weight"] = parameter.detach()
+    return values
+
+
+def _packed_mask(positions: torch.Tensor) -> torch.Tensor:
+    """What transformers adds to the scores, (batch, 1, L, L): 0 within a document's past, else the least."""
+    document = (positions == 0).cumsum(1)
+    length = positions.shape[1]
+    seen = (document[:, :, None] == document[:, None, :]) & torch.ones(
+        length, length, dtype=torch.bool
+    ).tril()
+    return torch.zeros(seen.shape).masked_fill(~seen, torch.finfo(torch.float32).min).unsqueeze(1)
