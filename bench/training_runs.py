@@ -11,11 +11,12 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests/chain/training"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/builders"))
 
 from parallelism_table import FLOAT8_GROUP, ONE_PROCESS, PARALLELISMS, STEPS, TARGETS, run_table
-from peft_training import TRAINER_SETTINGS, peft_losses
+from peft_training import BATCH, TRAINER_SETTINGS, peft_losses, synthetic_rows
 from random_base import write_tiny_base
 from training_run import TrainingRun
 
 __all__ = [
+    "BATCH",
     "FLOAT8_GROUP",
     "ONE_PROCESS",
     "PACKAGES",
@@ -25,6 +26,7 @@ __all__ = [
     "TRAINER_SETTINGS",
     "peft_losses",
     "run_table",
+    "synthetic_rows",
     "training_run",
     "workshop",
 ]

@@ -1,5 +1,6 @@
 """What TRAINER_SETTINGS asks of the trainer, by transformers + PEFT: same first values, data and order."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -14,6 +15,8 @@ from finetune_trainer.model.lora.initialize import initialize_adapters
 from finetune_trainer.model.lora.settings import LoRASettings
 from finetune_trainer.model.names import CheckpointNames
 
+# Tokens, positions and labels, int64 [length] each.
+Row = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 BATCH, LENGTH, RATE, SEED = 4, 128, 2e-3, 7
 SETTINGS = LoRASettings(rank=16, alpha=32.0)
 TRAINER_SETTINGS = {
@@ -28,15 +31,20 @@ TRAINER_SETTINGS = {
 }
 
 
-def peft_losses(base: Path, steps: int) -> list[float]:
-    """The losses of `steps` steps by transformers, PEFT and torch's AdamW on the base in `base`."""
-    model = _peft_model(base)
+def synthetic_rows(steps: int) -> list[Row]:
+    """What the trainer's synthetic data loader gives in so many steps."""
+    return [sequence(index, LENGTH) for index in range(steps * BATCH)]
+
+
+def peft_losses(base: Path, rows: Sequence[Row], seed: int = SEED) -> list[float]:
+    """The losses of training on `rows`, BATCH of them a step, by transformers, PEFT and torch's AdamW."""
+    model = _peft_model(base, seed)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=RATE, weight_decay=0.0)
     losses = []
-    for step in range(steps):
-        rows = [sequence(step * BATCH + row, LENGTH) for row in range(BATCH)]
-        tokens, positions, labels = (torch.stack(parts) for parts in zip(*rows, strict=True))
+    for start in range(0, len(rows), BATCH):
+        batch = zip(*rows[start : start + BATCH], strict=True)
+        tokens, positions, labels = (torch.stack(parts) for parts in batch)
         logits = model(
             input_ids=tokens, position_ids=positions, attention_mask=_packed_mask(positions)
         ).logits
@@ -49,12 +57,12 @@ def peft_losses(base: Path, steps: int) -> list[float]:
     return losses
 
 
-def _peft_model(base: Path) -> PeftModel:
+def _peft_model(base: Path, seed: int) -> PeftModel:
     model = DeepseekV3ForCausalLM.from_pretrained(base, dtype=torch.float32, attn_implementation="sdpa")
     targets = ["q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj"]
     config = LoraConfig(r=SETTINGS.rank, lora_alpha=SETTINGS.alpha, target_modules=targets)
     tuned = get_peft_model(model, config)
-    first = _first_values()
+    first = _first_values(seed)
     for name, parameter in tuned.named_parameters():
         if parameter.requires_grad:
             parameter.data.copy_(first.pop(name))
@@ -62,12 +70,12 @@ def _peft_model(base: Path) -> PeftModel:
     return tuned.train()
 
 
-def _first_values() -> dict[str, torch.Tensor]:
+def _first_values(seed: int) -> dict[str, torch.Tensor]:
     """The trainer's first values of the adapters, by PEFT's names while it trains."""
     config = build_model_config("tiny_lora", device="cpu")
     config = with_adapters(config, SETTINGS, ["attention"], "float32")
     model, names = config.build(), CheckpointNames.of(config)
-    initialize_adapters(model, seed=SEED)
+    initialize_adapters(model, seed=seed)
     values = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
