@@ -89,7 +89,7 @@ def wait_for_step(container, process, step):
     def look():
         assert process.poll() is None, process.stderr.read()
         told = container.progress()
-        return told if told.get("step", -1) >= step else None
+        return told if (told.get("step") or 0) >= step else None  # null while the base is loaded
 
     return until(f"step {step}", look)
 
