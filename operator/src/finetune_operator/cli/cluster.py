@@ -10,6 +10,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from kubernetes import client, config
+from urllib3 import Retry
 from urllib3.exceptions import HTTPError
 
 from finetune_operator.api import GROUP, VERSION
@@ -20,6 +21,9 @@ from finetune_operator.kube.resources import BY_KIND
 from finetune_operator.local.errors import LocalError
 
 _TIMEOUT_SECONDS = 10
+# A cluster that is not there is said at once. One that says "later" (429 and Retry-After, as while it makes
+# the store of a CustomResourceDefinition that is new) is asked again then, as client-go does.
+_RETRIES = Retry(total=20, connect=0, read=0, redirect=0, other=0, raise_on_status=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +38,7 @@ class Cluster:
     def connect(cls, context: str | None, namespace: str | None) -> Self:
         """Read the kubeconfig; without a namespace, take the context's. Raises LocalError."""
         configuration = client.Configuration()
-        # A cluster that is not there is said at once.
-        configuration.retries = False
+        configuration.retries = _RETRIES
         try:
             contexts, current = config.list_kube_config_contexts()  # type: ignore[no-untyped-call]
             config.load_kube_config(  # type: ignore[no-untyped-call]

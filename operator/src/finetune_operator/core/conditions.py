@@ -23,6 +23,8 @@ class Condition:
     """Whether a change to this is worth a Warning."""
     silent: bool = False
     """Whether it repeats another condition and so is worth no event."""
+    event: str = ""
+    """What its event says, where that is not the message."""
 
 
 def timestamp(moment: datetime) -> str:
@@ -64,7 +66,7 @@ def events_of(previous: Iterable[Mapping[str, Any]], computed: Sequence[Conditio
     """Return an event for every condition that became true or turned into another failure."""
     before = {condition["type"]: (condition["status"], condition["reason"]) for condition in previous}
     return tuple(
-        Event(type="Warning" if c.failure else "Normal", reason=str(c.reason), message=c.message)
+        Event(type="Warning" if c.failure else "Normal", reason=str(c.reason), message=c.event or c.message)
         for c in computed
         if not c.silent and before.get(c.type) != (c.status, c.reason) and (c.failure or c.status == "True")
     )

@@ -91,7 +91,13 @@ def _failed_condition(course: Course, step: Step) -> Condition:
 
 def _reconciling_condition(course: Course, step: Step) -> Condition:
     going_on = isinstance(step, Running | BackingOff)
-    return _condition("Reconciling", "True" if going_on else "False", _reason_of(step), _left(course, step))
+    return Condition(
+        type="Reconciling",
+        status="True" if going_on else "False",
+        reason=_reason_of(step),
+        message=_left(course, step),
+        event=_message_of(step),  # who follows the events wants to know what goes on, and what it waits for
+    )
 
 
 def _left(course: Course, step: Step) -> str:

@@ -25,8 +25,7 @@ def test_the_life_of_a_job(job: JobBuilder) -> None:
         f"NetworkPolicy/faq-{run}",
         f"Job/faq-{run}-prepare-0",
     ]
-    left = "Stages left: prepare, train, merge, verify"
-    assert first.events == (Event(type="Normal", reason="Preparing", message=left),)
+    assert first.events == (Event(type="Normal", reason="Preparing", message="The prepare stage runs"),)
     applied = []
     for _ in range(4):
         cluster.end(0)
