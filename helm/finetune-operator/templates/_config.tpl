@@ -42,4 +42,8 @@ ports:
 log:
   level: {{ .Values.log.level }}
   format: {{ .Values.log.format }}
+leaderElection:
+  resourceNamespace: {{ .Release.Namespace }}
+  resourceName: {{ include "finetune-operator.fullname" . }}
+  {{- toYaml .Values.leaderElection | nindent 2 }}
 {{- end }}

@@ -1,12 +1,15 @@
 """The controller: kopf watches and fills the cache, and wakes what a change concerns.
 
 No daemons and no finalizer: a parent's children go with it by their owner references, so that a deletion does
-not wait for the operator (docs/adr/0006).
+not wait for the operator (docs/adr/0006). Of several replicas one acts, the holder of a Lease, and the others
+wait (docs/adr/0015).
 """
 
 import asyncio
+import logging
+import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from itertools import repeat
 from pathlib import Path
 from socket import has_dualstack_ipv6
@@ -27,7 +30,9 @@ from finetune_operator.kube.api_server import ApiServer
 from finetune_operator.kube.controller import Controller
 from finetune_operator.kube.delays import Delays
 from finetune_operator.kube.endpoint import endpoint_of
+from finetune_operator.kube.health import serve_health
 from finetune_operator.kube.initial_list import list_into
+from finetune_operator.kube.leader_election import LeaseLostError, election_of
 from finetune_operator.kube.log import configure_log
 from finetune_operator.kube.metrics import OperatorCollector
 from finetune_operator.kube.no_diffs import NoDiffs
@@ -35,12 +40,14 @@ from finetune_operator.kube.progress import ProgressPoller
 from finetune_operator.kube.resources import PARENTS, WATCHED, Resource
 from finetune_operator.kube.resync import resync_for_ever
 from finetune_operator.kube.settings import InvalidSettingsError, Settings, load_settings
+from finetune_operator.kube.tasks import until_one_ends
 from finetune_operator.kube.wake import parents_of
 from finetune_operator.kube.work_queue import WorkQueue
 from finetune_operator.kube.workers import reconcile_for_ever
 
 Wake = Callable[[ObservedObject], None]
 
+_LOG = logging.getLogger(__name__)
 # Their time is spent waiting for the API server.
 _WORKERS = 32
 _RESYNC_SECONDS = 600.0
@@ -59,44 +66,73 @@ def main(config: Path | None) -> None:
             click.echo(f"error: {problem}", err=True)
         sys.exit(2)
     configure_log(settings.log)
-    asyncio.run(_run(settings))
+    try:
+        asyncio.run(_run(settings))
+    except LeaseLostError as lost:
+        _LOG.error("%s: this process ends, so that another one may lead", lost)
+        sys.exit(1)
 
 
 async def _run(settings: Settings) -> None:
     """Run until SIGTERM; a task of ours that fails ends the process, and the kubelet starts another."""
+    ended, begun = asyncio.Event(), asyncio.Event()
+    _set_at_signals(ended)
     await _load_kubernetes_config()
     configuration = Configuration.get_default_copy()
     # As kopf: aiohttp would look for proxies and for ~/.netrc at each request.
     configuration.client_session_kwargs = {"trust_env": False}
+    start_http_server(settings.ports.metrics, addr="::" if has_dualstack_ipv6() else "0.0.0.0")
     async with ApiClient(configuration) as client:
-        server = ApiServer(client)
-        cache, queue = Cache(), WorkQueue()
-        await list_into(cache, server, settings.namespaces)
-
-        def wake(obj: ObservedObject) -> None:
-            for ref in parents_of(cache, obj):
-                queue.wake(ref)
-
-        poller = ProgressPoller(cache, wake)
-        delays = Delays(cache, server, wake)
-        REGISTRY.register(OperatorCollector(cache, queue, poller))
-        start_http_server(settings.ports.metrics, addr="::" if has_dualstack_ipv6() else "0.0.0.0")
-        surroundings = Surroundings(
-            objects=cache,
-            progress_of=poller.progress_of,
-            endpoint_of=endpoint_of,
-            delay_of=delays.delay_of,
+        election = election_of(settings.leader_election, ApiServer(client))
+        server = ApiServer(client, lambda: election.leads)
+        await until_one_ends(
+            election.run(lambda: _lead(settings, server, begun, ended)),
+            serve_health(
+                settings.ports.health,
+                lambda: election.in_touch and (begun.is_set() or not election.leads),
+            ),
+            _until(ended),
         )
-        controller = Controller(surroundings, server, settings.config, queue.wake)
-        for obj in (obj for parent in PARENTS for obj in cache.of_kind(parent.kind, ObservedObject)):
-            queue.wake(obj.ref)
-        await _until_one_ends(
-            _kopf(settings, cache, wake),
-            poller.run(),
-            delays.run(),
-            resync_for_ever(cache, server, settings.namespaces, wake, _RESYNC_SECONDS),
-            *(reconcile_for_ever(queue, controller) for _ in range(_WORKERS)),
-        )
+
+
+async def _lead(settings: Settings, server: ApiServer, begun: asyncio.Event, ended: asyncio.Event) -> None:
+    """Reconcile everything, from what the API server has now: another replica may have just stopped."""
+    cache, queue = Cache(), WorkQueue()
+    await list_into(cache, server, settings.namespaces)
+    begun.set()
+
+    def wake(obj: ObservedObject) -> None:
+        for ref in parents_of(cache, obj):
+            queue.wake(ref)
+
+    poller = ProgressPoller(cache, wake)
+    delays = Delays(cache, server, wake)
+    REGISTRY.register(OperatorCollector(cache, queue, poller))
+    surroundings = Surroundings(
+        objects=cache,
+        progress_of=poller.progress_of,
+        endpoint_of=endpoint_of,
+        delay_of=delays.delay_of,
+    )
+    controller = Controller(surroundings, server, settings.config, queue.wake)
+    for obj in (obj for parent in PARENTS for obj in cache.of_kind(parent.kind, ObservedObject)):
+        queue.wake(obj.ref)
+    await until_one_ends(
+        _kopf(settings, cache, wake, ended),
+        poller.run(),
+        delays.run(),
+        resync_for_ever(cache, server, settings.namespaces, wake, _RESYNC_SECONDS),
+        *(reconcile_for_ever(queue, controller) for _ in range(_WORKERS)),
+    )
+
+
+def _set_at_signals(ended: asyncio.Event) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+
+
+async def _until(ended: asyncio.Event) -> None:
+    await ended.wait()
 
 
 async def _load_kubernetes_config() -> None:
@@ -106,30 +142,23 @@ async def _load_kubernetes_config() -> None:
         await kubernetes_config.load_kube_config()  # type: ignore[no-untyped-call]
 
 
-async def _until_one_ends(*coroutines: Coroutine[Any, Any, None]) -> None:
-    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
-    done, others = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
-    for task in done:
-        task.result()
-
-
-def _kopf(settings: Settings, cache: Cache, wake: Wake) -> Coroutine[Any, Any, None]:
-    """Return the coroutine that watches."""
+async def _kopf(settings: Settings, cache: Cache, wake: Wake, ended: asyncio.Event) -> None:
+    """Watch for ever."""
     registry = kopf.OperatorRegistry()
     kopf.on.login(registry=registry)(_login)
     for resource in WATCHED:
         _watch(resource, registry, cache, wake)
-    return kopf.operator(
+    ours = asyncio.all_tasks()
+    tasks = await kopf.spawn_tasks(
         registry=registry,
         settings=operator_settings(),
         standalone=True,
         clusterwide=not settings.namespaces,
         namespaces=settings.namespaces,
-        liveness_endpoint=f"http://0.0.0.0:{settings.ports.health}/healthz",
     )
+    # kopf has put its own in their place, which end what is under way after up to five seconds.
+    _set_at_signals(ended)
+    await kopf.run_tasks(tasks, ignored=ours)
 
 
 def operator_settings() -> kopf.OperatorSettings:

@@ -29,7 +29,12 @@ def render(*settings: str, release: str = RELEASE) -> list[Manifest]:
     return [document for document in yaml.safe_load_all(done.stdout) if document]
 
 
+def of_kind(objects: list[Manifest], kind: str) -> list[Manifest]:
+    """Return the objects of a kind."""
+    return [each for each in objects if each["kind"] == kind]
+
+
 def one(objects: list[Manifest], kind: str) -> Manifest:
     """Return the only object of a kind."""
-    (found,) = (each for each in objects if each["kind"] == kind)
+    (found,) = of_kind(objects, kind)
     return found

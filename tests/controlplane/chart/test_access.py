@@ -34,6 +34,8 @@ ALLOWED = {
     "pods": {"get", "list", "watch"},
     "events": {"list", "create", "patch"},
 }
+LEASE = {"leases.coordination.k8s.io": {"create"}, f"leases.coordination.k8s.io{RELEASE}": {"get", "update"}}
+"""In the release's namespace."""
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +81,9 @@ def _listed(table: str) -> dict[str, set[str]]:
 def test_with_scope_cluster_it_may_do_this_in_every_namespace(
     kubectl: Run, cluster_wide: tuple[str, str]
 ) -> None:
-    for namespace in (*cluster_wide, NAMESPACE):
+    for namespace in cluster_wide:
         assert rights(kubectl, namespace) == ALLOWED
+    assert rights(kubectl, NAMESPACE) == ALLOWED | LEASE
 
 
 @pytest.mark.parametrize(
@@ -94,6 +97,7 @@ def test_with_scope_cluster_it_may_do_this_in_every_namespace(
         pytest.param("get", "pods/log", id="read a log"),
         pytest.param("get", "pods/proxy", id="reach a pod through the API server"),
         pytest.param("create", "serviceaccounts/token", id="make a token"),
+        pytest.param("create", "leases.coordination.k8s.io", id="make a Lease where users are"),
         pytest.param("create", "roles.rbac.authorization.k8s.io", id="make a role"),
         pytest.param("impersonate", "users", id="act as another"),
         pytest.param("delete", "persistentvolumeclaims", id="delete a claim"),
@@ -161,4 +165,4 @@ def test_with_scope_namespaced_it_may_do_this_in_its_namespaces_only(
     own, other = namespaced
     assert rights(kubectl, own) == ALLOWED
     assert rights(kubectl, other) == {}
-    assert rights(kubectl, NAMESPACE) == {}
+    assert rights(kubectl, NAMESPACE) == LEASE

@@ -54,23 +54,23 @@ def pods(kubectl: Run) -> list[dict[str, Any]]:
     return [pod for pod in json.loads(found)["items"] if "deletionTimestamp" not in pod["metadata"]]
 
 
-def test_the_pod_is_admitted_to_a_restricted_namespace(deploy: Deploy, kubectl: Run) -> None:
+def names(found: list[dict[str, Any]]) -> set[str]:
+    return {pod["metadata"]["name"] for pod in found}
+
+
+def test_the_pods_are_admitted_to_a_restricted_namespace(deploy: Deploy, kubectl: Run) -> None:
     done = deploy()
     assert "Warning" not in done.stderr
-    (pod,) = pods(kubectl)
-    assert pod["spec"]["serviceAccountName"] == RELEASE
+    assert [pod["spec"]["serviceAccountName"] for pod in pods(kubectl)] == [RELEASE, RELEASE]
     assert len(crds(kubectl)) == 2
 
 
-def test_an_upgrade_replaces_the_pod_and_its_configuration(deploy: Deploy, kubectl: Run) -> None:
+def test_an_upgrade_replaces_the_pods_and_their_configuration(deploy: Deploy, kubectl: Run) -> None:
     deploy()
-    (before,) = pods(kubectl)
+    before = names(pods(kubectl))
     deploy("images.trainer.tag=next")
-    after = until(
-        "one other pod",
-        lambda: [p for p in pods(kubectl) if p["metadata"]["name"] != before["metadata"]["name"]],
-    )
-    assert len(after) == 1
+    until("other pods", lambda: not before & names(pods(kubectl)))
+    assert len(pods(kubectl)) == 2
     config = kubectl("get", "configmap", RELEASE, *HERE, "--output=jsonpath={.data.config\\.yaml}").stdout
     assert yaml.safe_load(config)["images"]["trainer"].endswith(":next")
 

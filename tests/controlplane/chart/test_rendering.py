@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from rendered import CHART, NAMESPACE, Manifest, one, render, run_helm
+from rendered import CHART, NAMESPACE, RELEASE, Manifest, of_kind, one, render, run_helm
 
 ROOT = Path(__file__).parents[3]
 EVERYTHING = ("serviceMonitor.enabled=true", "prometheusRule.enabled=true", "grafanaDashboard.enabled=true")
@@ -21,8 +21,11 @@ DEFAULT = {
     "ConfigMap": 1,
     "ClusterRole": 3,
     "ClusterRoleBinding": 1,
+    "Role": 1,
+    "RoleBinding": 1,
     "Service": 1,
     "Deployment": 1,
+    "PodDisruptionBudget": 1,
     "ValidatingAdmissionPolicy": 1,
     "ValidatingAdmissionPolicyBinding": 1,
 }
@@ -46,13 +49,18 @@ def test_lint_finds_nothing(settings: tuple[str, ...]) -> None:
             {"ServiceAccount": 0},
             id="own account",
         ),
-        pytest.param(("rbac.create=false",), {"ClusterRole": 2, "ClusterRoleBinding": 0}, id="own roles"),
+        pytest.param(
+            ("rbac.create=false",),
+            {"ClusterRole": 2, "ClusterRoleBinding": 0, "Role": 0, "RoleBinding": 0},
+            id="own roles",
+        ),
+        pytest.param(("replicas=1",), {"PodDisruptionBudget": 0}, id="one replica holds up no drain"),
         pytest.param(("rbac.aggregateToDefaultRoles=false",), {"ClusterRole": 1}, id="no roles for users"),
         pytest.param(("metrics.service=false",), {"Service": 0}, id="no metrics service"),
         pytest.param(EVERYTHING, {"ServiceMonitor": 1, "PrometheusRule": 1, "ConfigMap": 2}, id="monitoring"),
         pytest.param(
             ("scope=namespaced", "namespaces={team-a,team-b}"),
-            {"ClusterRole": 2, "ClusterRoleBinding": 0, "Role": 2, "RoleBinding": 2},
+            {"ClusterRole": 2, "ClusterRoleBinding": 0, "Role": 3, "RoleBinding": 3},
             id="two namespaces",
         ),
         pytest.param(
@@ -68,8 +76,8 @@ def test_lint_finds_nothing(settings: tuple[str, ...]) -> None:
                 "CustomResourceDefinition": 0,
                 "ClusterRole": 0,
                 "ClusterRoleBinding": 0,
-                "Role": 1,
-                "RoleBinding": 1,
+                "Role": 2,
+                "RoleBinding": 2,
             },
             id="nothing cluster-wide",
         ),
@@ -86,7 +94,8 @@ def test_rendering_again_changes_nothing() -> None:
 
 def test_scope_namespaced_is_the_release_s_namespace_by_default() -> None:
     objects = render("scope=namespaced")
-    assert one(objects, "Role")["metadata"]["namespace"] == NAMESPACE
+    roles = {each["metadata"]["name"]: each["metadata"]["namespace"] for each in of_kind(objects, "Role")}
+    assert roles == dict.fromkeys((RELEASE, f"{RELEASE}-leader-election"), NAMESPACE)
     assert config(objects)["namespaces"] == [NAMESPACE]
 
 
@@ -149,6 +158,13 @@ def test_every_image_comes_from_the_values() -> None:
         "namespaces": [],
         "ports": {"health": 8081, "metrics": 8080},
         "log": {"level": "info", "format": "json"},
+        "leaderElection": {
+            "resourceNamespace": NAMESPACE,
+            "resourceName": RELEASE,
+            "leaseDurationSeconds": 15,
+            "renewDeadlineSeconds": 10,
+            "retryPeriodSeconds": 2,
+        },
     }
     (container,) = one(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
     assert (container["image"], container["imagePullPolicy"]) == ("r.example/o:v1", "Always")
@@ -168,8 +184,9 @@ def test_ports_and_probes_agree() -> None:
     (container,) = one(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert ports == {"health": 9001, "metrics": 9002}
-    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-        assert container[probe]["httpGet"] == {"path": "/healthz", "port": "health"}
+    paths = {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessProbe": "/readyz"}
+    for probe, path in paths.items():
+        assert container[probe]["httpGet"] == {"path": path, "port": "health"}
     (port,) = one(objects, "Service")["spec"]["ports"]
     assert (port["port"], port["targetPort"]) == (9002, "metrics")
 
@@ -182,9 +199,44 @@ def test_the_service_selects_the_pod() -> None:
     assert selector.items() <= deployment["template"]["metadata"]["labels"].items()
 
 
-def test_one_replica_and_never_two() -> None:
+def test_an_update_keeps_a_replica_that_leads_until_another_is_ready() -> None:
     spec = one(render(), "Deployment")["spec"]
-    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+    strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
+    assert (spec["replicas"], spec["strategy"]) == (2, strategy)
+    assert one(render("replicas=1"), "Deployment")["spec"]["strategy"] == strategy
+
+
+def test_replicas_are_kept_apart_and_drained_one_at_a_time() -> None:
+    objects = render()
+    deployment = one(objects, "Deployment")["spec"]
+    spread = deployment["template"]["spec"]["topologySpreadConstraints"]
+    assert [each["topologyKey"] for each in spread] == [
+        "kubernetes.io/hostname",
+        "topology.kubernetes.io/zone",
+    ]
+    for each in spread:
+        assert each["whenUnsatisfiable"] == "ScheduleAnyway"
+        assert each["labelSelector"] == deployment["selector"]
+    budget = one(objects, "PodDisruptionBudget")["spec"]
+    assert (budget["maxUnavailable"], budget["selector"]) == (1, deployment["selector"])
+
+
+def test_releases_have_a_lease_each_that_only_they_may_write() -> None:
+    for release, name in (("ml", "ml-finetune-operator"), (RELEASE, RELEASE)):
+        objects = render(release=release)
+        lease = config(objects)["leaderElection"]
+        assert (lease["resourceNamespace"], lease["resourceName"]) == (NAMESPACE, name)
+        (role,) = of_kind(objects, "Role")
+        assert role["metadata"]["namespace"] == NAMESPACE
+        assert role["rules"] == [
+            {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
+            {
+                "apiGroups": ["coordination.k8s.io"],
+                "resources": ["leases"],
+                "resourceNames": [name],
+                "verbs": ["get", "update"],
+            },
+        ]
 
 
 def test_the_pod_takes_what_values_say_of_it() -> None:
@@ -205,7 +257,7 @@ def test_the_pod_takes_what_values_say_of_it() -> None:
     assert pod["spec"]["priorityClassName"] == "system-cluster-critical"
     assert pod["spec"]["imagePullSecrets"] == [{"name": "registry"}]
     own, given = pod["spec"]["containers"][0]["env"]
-    assert own == {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
+    assert own == {"name": "POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}
     assert given == {"name": "HTTPS_PROXY", "value": "http://proxy:3128"}
     assert pod["metadata"]["labels"]["team"] == "ml"
 
@@ -213,7 +265,8 @@ def test_the_pod_takes_what_values_say_of_it() -> None:
 def test_names_follow_the_release() -> None:
     names = {each["metadata"]["name"] for each in render("crds.install=false", release="ml")}
     assert names == {
-        f"ml-finetune-operator{suffix}" for suffix in ("", "-metrics", "-view", "-edit", "-pod-overrides")
+        f"ml-finetune-operator{suffix}"
+        for suffix in ("", "-metrics", "-view", "-edit", "-pod-overrides", "-leader-election")
     }
 
 

@@ -1,5 +1,7 @@
 """The one pod that kwok cannot play: the operator's. Its program runs here as its pod has it on a cluster.
 
+Of several replicas the first: kwok plays the others, which stand by for ever.
+
 With the chart's configuration file (its ports alone are free ones of this machine) and a token of its service
 account; started when the pod runs, started again when it ends, ended with the pod.
 """
@@ -98,7 +100,7 @@ class OperatorPod:
     def _start(self, core: client.CoreV1Api, pod: Any) -> None:
         command = [str(self.program), "--config", str(self._config(core, pod))]
         kubeconfig = self._kubeconfig(core, pod)
-        env = {"KUBECONFIG": str(kubeconfig)}
+        env = {"KUBECONFIG": str(kubeconfig), "POD_UID": self._uid}
         self.process = Process(name="operator", command=command, folder=self.folder, env=env)
         self.process.start()
         self.starts += 1

@@ -1,6 +1,6 @@
 """Operators that start within milliseconds: a process that has imported everything forks them.
 
-`python forked_operator.py CONFIG` forks one for every line that it reads and prints its pid.
+`python forked_operator.py CONFIG` forks one for every line that it reads, its pod's uid, and prints its pid.
 """
 
 import os
@@ -43,15 +43,24 @@ class ForkedOperators:
     def kill(self) -> None:
         """Kill the one that was started last."""
         if self._pid:
-            os.kill(self._pid, signal.SIGKILL)
+            self.send(signal.SIGKILL)
         self._pid = 0
 
-    def start(self) -> None:
-        """Start one."""
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the one that was started last."""
+        os.kill(self._pid, number)
+
+    @property
+    def runs(self) -> bool:
+        """Whether the one that was started last is there."""
+        return self._pid > 0 and Path(f"/proc/{self._pid}").exists()
+
+    def start(self, pod_uid: str = "forked") -> None:
+        """Start one, as the container of a pod; with the same uid it is the one before, started again."""
         assert self._parent
         assert self._parent.stdin
         assert self._parent.stdout
-        self._parent.stdin.write("start\n")
+        self._parent.stdin.write(f"{pod_uid}\n")
         self._parent.stdin.flush()
         self._pid = int(self._parent.stdout.readline())
 
@@ -60,9 +69,10 @@ def serve(config: str) -> None:
     from finetune_operator.app import main
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that are killed
-    for _ in sys.stdin:
+    for line in sys.stdin:
         pid = os.fork()
         if pid == 0:
+            os.environ["POD_UID"] = line.strip()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             main(["--config", config])
             os._exit(0)

@@ -1,7 +1,7 @@
 """What the API server is asked: apply, delete, status, events, lists; each an HTTP request."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from kubernetes.aio.client import ApiClient
@@ -22,10 +22,11 @@ REQUESTS = Counter(
 
 
 class ApiServer:
-    """Answers, or refuses: that raises ApiException."""
+    """Answers, or refuses: that raises ApiException. Without `may_write`, every change is refused here."""
 
-    def __init__(self, client: ApiClient) -> None:
+    def __init__(self, client: ApiClient, may_write: Callable[[], bool] = lambda: True) -> None:
         self._client = client
+        self._may_write = may_write
 
     async def get(self, ref: Ref) -> Manifest | None:
         """Return an object, or None when it is not there."""
@@ -47,6 +48,18 @@ class ApiServer:
             )
         except ApiException as refused:
             if refused.status != 409:
+                raise
+            return None
+
+    async def replace(self, manifest: Manifest) -> Manifest | None:
+        """Replace an object that is still of the version it says; return None when it is another, or gone."""
+        ref = Ref.of(manifest)
+        resource, query = BY_KIND[ref.kind], {"fieldManager": MANAGER}
+        path = resource.path(ref.namespace, ref.name)
+        try:
+            return await self._request("PUT", resource, path, query=query, body=manifest)
+        except ApiException as refused:
+            if refused.status not in (404, 409):
                 raise
             return None
 
@@ -125,6 +138,9 @@ class ApiServer:
         content_type: str = "application/json",
         accept: str = "application/json",
     ) -> Manifest:
+        if method != "GET" and not self._may_write():
+            # As from a server that is away: whoever leads by now does it, and this process ends in a moment.
+            raise ApiException(status=0, reason="this replica does not lead any more")
         request = await self._client.param_serialize(
             method,
             path,

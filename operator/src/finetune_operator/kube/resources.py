@@ -63,7 +63,8 @@ CHILDREN = (
 )
 PODS = Resource(api_version="v1", kind="Pod", plural="pods", label_selector=_OUR_PODS)
 EVENTS = Resource(api_version="v1", kind="Event", plural="events")
+LEASES = Resource(api_version="coordination.k8s.io/v1", kind="Lease", plural="leases")
 
 WATCHED = (*PARENTS, *CHILDREN, PODS)
 
-BY_KIND = {resource.kind: resource for resource in (*WATCHED, EVENTS)}
+BY_KIND = {resource.kind: resource for resource in (*WATCHED, EVENTS, LEASES)}

@@ -9,10 +9,12 @@ from pydantic import Field
 from finetune_operator.api.base import ApiModel
 from finetune_operator.api.field_errors import field_errors
 from finetune_operator.api.formats import FreeObject, Quantity
+from finetune_operator.api.rules import Rule
 from finetune_operator.core.config import Config, Images
 from finetune_operator.core.egress import Egress
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[int, Field(ge=1, le=3600)]
 _DEFAULTS = Config()
 
 
@@ -90,6 +92,40 @@ class LogSettings(ApiModel):
     """For people, or for a log store."""
 
 
+class LeaderElectionSettings(ApiModel):
+    """Which of several replicas acts, by a Lease; in the words of Kubernetes' LeaderElectionConfiguration."""
+
+    rules = (
+        Rule(
+            rule="self.leaseDurationSeconds > self.renewDeadlineSeconds",
+            problem="is not more than renewDeadlineSeconds",
+            remedy="give a leader that cannot renew the time to end before another begins",
+            field="leaseDurationSeconds",
+        ),
+        Rule(
+            rule="double(self.renewDeadlineSeconds) > 1.2 * double(self.retryPeriodSeconds)",
+            problem="is not more than 1.2 times retryPeriodSeconds",
+            remedy="give a leader the time to try again",
+            field="renewDeadlineSeconds",
+        ),
+    )
+
+    resource_namespace: str
+    """Where the Lease is."""
+
+    resource_name: str
+    """What the Lease is called."""
+
+    lease_duration_seconds: Seconds = 15
+    """Nobody takes a Lease that was renewed less than this ago."""
+
+    renew_deadline_seconds: Seconds = 10
+    """A leader that could not renew for this long ends."""
+
+    retry_period_seconds: Seconds = 2
+    """Between two tries, to take or to renew."""
+
+
 class Settings(ApiModel):
     """Everything in the file; what is left out has its default."""
 
@@ -120,6 +156,9 @@ class Settings(ApiModel):
     log: LogSettings = Field(default_factory=LogSettings)
     """The log."""
 
+    leader_election: LeaderElectionSettings | None = None
+    """Among several replicas; without it this one acts alone."""
+
     @property
     def config(self) -> Config:
         """What the builders need of it."""
@@ -149,7 +188,9 @@ def load_settings(file: Path | None) -> Settings:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InvalidSettingsError(f"{file}: cannot be read ({error}); check --config") from None
     if not isinstance(document, dict):
-        raise InvalidSettingsError(f"{file}: is no mapping; write images, namespaces, ports and log")
+        raise InvalidSettingsError(
+            f"{file}: is no mapping; write images, namespaces, ports, log and leaderElection"
+        )
     if problems := field_errors(Settings, document):
         raise InvalidSettingsError("\n".join(f"{file}: {problem}" for problem in problems))
     return Settings.model_validate(document)

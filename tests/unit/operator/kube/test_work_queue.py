@@ -1,37 +1,14 @@
 """The queue gives every object out once however often it is woken, and never twice at a time."""
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
 
 import pytest
+from simulated_time import run
 
 from finetune_operator.core.objects import Ref
 from finetune_operator.kube.work_queue import WorkQueue
 
-T = TypeVar("T")
 FAQ = Ref(api_version="finetune.dev/v1alpha1", kind="FineTuneJob", namespace="ml", name="faq")
-
-
-class _Hours(asyncio.SelectorEventLoop):
-    """A loop whose clock goes on to the next timer when there is nothing to do: no test waits for it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._now = 0.0
-
-    def time(self) -> float:
-        return self._now
-
-    def _run_once(self) -> None:
-        if not self._ready and self._scheduled:
-            self._now = max(self._now, self._scheduled[0].when())
-        super()._run_once()
-
-
-def run(test: Coroutine[Any, Any, T]) -> T:
-    with asyncio.Runner(loop_factory=_Hours) as runner:
-        return runner.run(test)
 
 
 async def given_out(queue: WorkQueue, seconds: float) -> int:
