@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,8 +48,9 @@ class ForkedOperators:
         self._pid = 0
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to the one that was started last."""
-        os.kill(self._pid, number)
+        """Send a signal to the one that was started last, unless it has ended."""
+        with suppress(ProcessLookupError):
+            os.kill(self._pid, number)
 
     @property
     def runs(self) -> bool:

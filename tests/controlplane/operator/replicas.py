@@ -4,7 +4,7 @@ import itertools
 import signal
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import yaml
@@ -15,8 +15,8 @@ from forked_operator import ForkedOperators
 from kubernetes import client
 from waiting import until
 
-# A takeover after seconds instead of a quarter of a minute.
-_TIMES = {"leaseDurationSeconds": 3, "renewDeadlineSeconds": 2, "retryPeriodSeconds": 1}
+# A takeover after seconds instead of a quarter of a minute; on a busy machine a leader may lose its Lease.
+_TIMES = {"leaseDurationSeconds": 6, "renewDeadlineSeconds": 4, "retryPeriodSeconds": 1}
 _STARTS = itertools.count()
 
 
@@ -48,8 +48,7 @@ class Replica:
     def start_again(self) -> None:
         """Start the next one, once the one before it has ended."""
         if self.forked.runs:
-            with suppress(ProcessLookupError):  # it has ended meanwhile
-                self.forked.send(signal.SIGCONT)
+            self.forked.send(signal.SIGCONT)
             until(f"the end of {self.identity}", lambda: not self.forked.runs)
         self.start()
 
@@ -58,7 +57,14 @@ class Replica:
         self.forked.start(self._pod_uid)
 
     def until_ready(self) -> None:
-        until(f"{self.identity} is ready", lambda: answers(f"http://127.0.0.1:{self.health_port}/readyz"))
+        """Wait until it leads or can take over; start one that has ended by itself, as the kubelet does."""
+
+        def is_ready() -> bool:
+            if not self.forked.runs:
+                self.start()
+            return answers(f"http://127.0.0.1:{self.health_port}/readyz")
+
+        until(f"{self.identity} is ready", is_ready)
 
 
 @contextmanager

@@ -74,8 +74,25 @@ def test_the_operator_killed_at_a_hundred_random_instants(
     assert made.twice == {}
 
 
+def until_one_leads(api: client.ApiClient, replicas: list[Replica]) -> Replica:
+    def one_leads() -> Replica | None:
+        for replica in replicas:
+            replica.until_ready()
+        return leader_of(api, replicas)
+
+    leader = until("a leader", one_leads)
+    assert isinstance(leader, Replica)
+    return leader
+
+
 def until_another_leads(api: client.ApiClient, replicas: list[Replica], before: Replica) -> None:
-    until("another leader", lambda: leader_of(api, replicas) not in (None, before))
+    def another_leads() -> bool:
+        for replica in replicas:
+            if replica is not before:
+                replica.until_ready()
+        return leader_of(api, replicas) not in (None, before)
+
+    until("another leader", another_leads)
 
 
 def test_twenty_changes_of_the_leader(
@@ -96,10 +113,8 @@ def test_twenty_changes_of_the_leader(
             create(parents, name)
             play_training(pods, name, run_of(parents, name))
             for _ in range(CHANGES // JOBS):
-                for replica in replicas:
-                    replica.until_ready()
                 time.sleep(instants.uniform(0.0, 1.0))
-                leader = until("a leader", lambda: leader_of(api, replicas))
+                leader = until_one_leads(api, replicas)
                 led.append(leader.identity)
                 next(ways)(leader)
                 until_another_leads(api, replicas, leader)
