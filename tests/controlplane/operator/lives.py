@@ -111,7 +111,10 @@ class Made:
 
     @property
     def twice(self) -> dict[str, set[str]]:
-        return {name: uids for name, uids in self.uids.items() if len(uids) > 1}
+        """What was made more often than a life has it: each of its two attempts to train is said."""
+        return {
+            name: uids for name, uids in self.uids.items() if len(uids) > (2 if " Training: " in name else 1)
+        }
 
     @property
     def events(self) -> int:
