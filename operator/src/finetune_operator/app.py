@@ -2,7 +2,7 @@
 
 No daemons and no finalizer: a parent's children go with it by their owner references, so that a deletion does
 not wait for the operator (docs/adr/0006). Of several replicas one acts, the holder of a Lease, and the others
-wait (docs/adr/0015).
+wait (docs/adr/0016).
 """
 
 import asyncio

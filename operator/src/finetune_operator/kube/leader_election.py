@@ -2,7 +2,7 @@
 
 Times are this process's own monotonic ones, and nobody's clock is compared with another's. A leader that has
 not renewed for renewDeadlineSeconds acts no more; nobody takes a Lease that was renewed less than
-leaseDurationSeconds ago, as seen by who takes it. docs/adr/0015 says why a Lease.
+leaseDurationSeconds ago, as seen by who takes it. docs/adr/0016 says why a Lease.
 """
 
 import asyncio
