@@ -109,6 +109,10 @@ class Made:
             thread.join()
         self._clients.close()
 
+    def until(self, name: str) -> None:
+        """Wait until an object was made."""
+        until(name, lambda: name in self.uids)
+
     @property
     def twice(self) -> dict[str, set[str]]:
         """What was made more often than a life has it: each of its two attempts to train is said."""

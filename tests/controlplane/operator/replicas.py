@@ -16,7 +16,7 @@ from kubernetes import client
 from waiting import until
 
 # A takeover after seconds instead of a quarter of a minute; on a busy machine a leader may lose its Lease.
-_TIMES = {"leaseDurationSeconds": 6, "renewDeadlineSeconds": 4, "retryPeriodSeconds": 1}
+_TIMES = {"leaseDurationSeconds": 3, "renewDeadlineSeconds": 2, "retryPeriodSeconds": 1}
 _STARTS = itertools.count()
 
 
