@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster.commands import Run
+from cluster.commands import Run, runner
 from cluster.controlplane import ControlPlane
 from cluster.operator_pod import OperatorPod
 from cluster.pods import Pods, succeed
@@ -34,6 +34,12 @@ def operator(control_plane: ControlPlane, kubectl: Run, helm: Run, crds: None) -
     pod.start()
     yield pod
     pod.stop()
+
+
+@pytest.fixture(scope="session")
+def finetune(control_plane: ControlPlane) -> Run:
+    """The command line."""
+    return runner(Path(sys.executable).with_name("finetune"), control_plane.kubeconfig)
 
 
 @pytest.fixture

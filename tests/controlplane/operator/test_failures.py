@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from cluster.commands import Run
 from cluster.pods import Pods, Script, crash_loop, fail, succeed, waiting
 from kubernetes import client
 from parents import DEPLOYMENT, Parents, job_spec
@@ -68,6 +69,29 @@ def test_the_next_attempt_may_succeed(parents: Parents, pods: Pods) -> None:
     job = parents.get("FineTuneJob", "faq")
     assert job
     assert job["status"]["restarts"] == 1
+
+
+def test_a_failed_job_is_tried_again(parents: Parents, pods: Pods, finetune: Run) -> None:
+    """With all its restarts anew, and from the stage that failed."""
+    for stage in ("prepare", "merge", "verify"):
+        pods.play({"app.kubernetes.io/component": stage}, succeed())
+    parents.create("FineTuneJob", "faq", job_spec(failurePolicy={"maxRestarts": 0}))
+    run = until("a run", lambda: (parents.get("FineTuneJob", "faq") or {}).get("status", {}).get("run"))
+    pods.play(TRAIN, fail(3))
+    parents.until("FineTuneJob", "faq", "Failed")
+    (prepared,) = (job.metadata.uid for job in parents.jobs() if "prepare" in job.metadata.name)
+    pods.forget()
+    for stage in ("train", "merge", "verify"):
+        pods.play({"app.kubernetes.io/component": stage}, succeed())
+    said = finetune("retry", "faq", "--namespace", parents.namespace).stdout
+    assert said.splitlines() == [
+        f"Job {parents.namespace}/faq-{run}-train-0 deleted",
+        "The train stage of FineTuneJob faq is tried again: `finetune watch faq` shows how",
+    ]
+    parents.until("FineTuneJob", "faq", "Complete")
+    status = (parents.get("FineTuneJob", "faq") or {})["status"]
+    assert "restarts" not in status or status["restarts"] == 0
+    assert prepared in {job.metadata.uid for job in parents.jobs()}
 
 
 def test_a_drained_node_does_not_count(parents: Parents, pods: Pods, api: client.ApiClient) -> None:

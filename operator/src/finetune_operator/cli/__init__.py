@@ -9,7 +9,9 @@ from finetune_operator.cli.chat import chat
 from finetune_operator.cli.data import data
 from finetune_operator.cli.delete import delete
 from finetune_operator.cli.import_config import import_config
+from finetune_operator.cli.logs import logs
 from finetune_operator.cli.plan import plan
+from finetune_operator.cli.retry import retry
 from finetune_operator.cli.run import run
 from finetune_operator.cli.status import status
 from finetune_operator.cli.validate import validate
@@ -28,6 +30,8 @@ finetune.add_command(chat)
 finetune.add_command(status)
 finetune.add_command(watch)
 finetune.add_command(delete)
+finetune.add_command(retry)
+finetune.add_command(logs)
 finetune.add_command(validate)
 finetune.add_command(plan)
 finetune.add_command(data)

@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+import click
 from kubernetes import client, config
 from urllib3 import Retry
 from urllib3.exceptions import HTTPError
 
 from finetune_operator.api import GROUP, VERSION
-from finetune_operator.cli.place import KINDS
+from finetune_operator.cli.place import KINDS, ContainerLog
+from finetune_operator.cli.pod_logs import container_logs
+from finetune_operator.core.labels import COMPONENT, INSTANCE, NAME, RUN
+from finetune_operator.core.naming import child_name
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.plan import Event
 from finetune_operator.kube.resources import BY_KIND
@@ -117,6 +121,36 @@ class Cluster:
                     f"check your rights: `kubectl auth can-i delete {plural}.{GROUP}`",
                 ) from None
 
+    def retry(self, job: Manifest) -> int:
+        """Delete the failed Jobs of a failed job's run, by which the operator counts; it does the rest."""
+        name, run = job["metadata"]["name"], job["status"]["run"]
+        batch = client.BatchV1Api(self.api)
+        selector = f"{NAME}=finetune,{INSTANCE}={child_name(name)},{RUN}={run}"
+        listed = _ask(batch.list_namespaced_job, self.namespace, label_selector=selector).items
+        failed = [each for each in listed if _has_failed(each)]
+        if not failed:
+            raise LocalError(
+                f"no Job of FineTuneJob {name} has failed, and so there is nothing to try again",
+                f"do what `finetune status {name}` says",
+            )
+        for each in sorted(failed, key=lambda each: each.metadata.creation_timestamp):
+            # In the foreground: the next attempt may have its name once its pods are gone.
+            body = client.V1DeleteOptions(propagation_policy="Foreground")
+            _ask(batch.delete_namespaced_job, each.metadata.name, self.namespace, body=body)
+            click.echo(f"Job {self.namespace}/{each.metadata.name} deleted")
+        stage = failed[-1].metadata.labels[COMPONENT]
+        click.echo(
+            f"The {stage} stage of FineTuneJob {name} is tried again: `finetune watch {name}` shows how"
+        )
+        return 0
+
+    def logs(self, parent: Manifest) -> Iterable[ContainerLog]:
+        """Return the logs of the pods that are still there, as long as their nodes are. Raises LocalError."""
+        selector = f"{NAME}=finetune,{INSTANCE}={child_name(parent['metadata']['name'])}"
+        list_pods = client.CoreV1Api(self.api).list_namespaced_pod
+        pods = _ask(list_pods, self.namespace, label_selector=selector).items
+        return container_logs(self.api, pods, parent["kind"])
+
     def note(self) -> str:
         """Return nothing: the operator is always there."""
         return ""
@@ -131,7 +165,11 @@ class Cluster:
         return items
 
 
-def _ask(request: Callable[..., Any], *arguments: str, **options: str) -> Any:
+def _has_failed(job: client.V1Job) -> bool:
+    return any(each.type == "Failed" and each.status == "True" for each in job.status.conditions or ())
+
+
+def _ask(request: Callable[..., Any], *arguments: str, **options: Any) -> Any:
     """Make a request. Raises LocalError when it is refused or nobody answers."""
     try:
         return request(*arguments, **options, _request_timeout=_TIMEOUT_SECONDS)

@@ -1,7 +1,8 @@
 """Where the objects of a command are: in a cluster, or in a storage folder of this machine."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
 from finetune_operator.api.resources import RESOURCES
@@ -9,6 +10,19 @@ from finetune_operator.core.objects import Manifest
 from finetune_operator.core.plan import Event
 
 KINDS = tuple(resource.kind for resource in RESOURCES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContainerLog:
+    """What one container of a pod has written."""
+
+    pod: str
+    container: str
+    stage: str
+    """prepare, train, merge-shards, merge, verify, push or serve."""
+    read: Callable[[str, int | None], tuple[list[str], str]]
+    """Takes a position, empty for the start, and how many lines to keep of those after it; returns them and
+    the position behind the last."""
 
 
 class Place(Protocol):
@@ -28,6 +42,12 @@ class Place(Protocol):
 
     def delete(self, parent: Manifest) -> None:
         """Delete an object and its children, if it is there. Raises LocalError."""
+
+    def retry(self, job: Manifest) -> int:
+        """Let a failed job try again; return the exit code of a command that does. Raises LocalError."""
+
+    def logs(self, parent: Manifest) -> Iterable[ContainerLog]:
+        """Return the logs of an object's containers that have started, oldest pod first."""
 
     def note(self) -> str:
         """Return what else is to be known of what is shown; empty when nothing is."""

@@ -187,6 +187,25 @@ def test_a_deleted_job_may_come_back_with_another_spec(launch: Launch, job: Job,
     assert again.returncode == 0
 
 
+def test_a_failed_job_is_tried_again_and_its_logs_are_shown(
+    launch: Launch, job: Job, fake: Path, layout: Layout
+) -> None:
+    (fake / "train").write_text("3\n0")
+    launch(job()).communicate(timeout=HANG_SECONDS)
+    again = subprocess.run(
+        [sys.executable, "-c", "from finetune_operator.cli import main; main()", "retry", "faq"],
+        env=os.environ | {"FINETUNE_STORAGE": str(layout.storage)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (again.returncode, again.stderr) == (0, "")
+    assert "FineTuneJob faq: Complete: The model is in the volume" in again.stdout
+    assert (fake / "prepare.calls.0").read_text().count("\n") == 1
+    refused = CliRunner().invoke(finetune, ["retry", "faq", "--storage", str(layout.storage)])
+    assert str(refused.exception).startswith("FineTuneJob faq has not failed; it is Complete")
+
+
 def test_data_that_is_refused_is_one_line(job: Job, layout: Layout, fake: Path, tmp_path: Path) -> None:
     file = tmp_path / "manifest.yaml"
     file.write_text(yaml.safe_dump(job()))
