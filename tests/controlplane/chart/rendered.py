@@ -38,3 +38,11 @@ def one(objects: list[Manifest], kind: str) -> Manifest:
     """Return the only object of a kind."""
     (found,) = of_kind(objects, kind)
     return found
+
+
+def config(objects: list[Manifest]) -> Manifest:
+    """What the operator is told."""
+    (text,) = (each["data"]["config.yaml"] for each in objects if "config.yaml" in each.get("data", {}))
+    loaded = yaml.safe_load(text)
+    assert isinstance(loaded, dict)
+    return loaded

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from rendered import CHART, NAMESPACE, RELEASE, Manifest, of_kind, one, render, run_helm
+from rendered import CHART, NAMESPACE, RELEASE, Manifest, config, of_kind, one, render, run_helm
 
 ROOT = Path(__file__).parents[3]
+TIMES = {"leaseDurationSeconds": 15, "renewDeadlineSeconds": 10, "retryPeriodSeconds": 2}
 EVERYTHING = ("serviceMonitor.enabled=true", "prometheusRule.enabled=true", "grafanaDashboard.enabled=true")
 
 
@@ -109,13 +110,6 @@ def test_the_crds_are_those_generated_and_say_whether_they_stay(keep: bool) -> N
         assert rendered[crd["metadata"]["name"]] == crd
 
 
-def config(objects: list[Manifest]) -> Manifest:
-    (text,) = (each["data"]["config.yaml"] for each in objects if "config.yaml" in each.get("data", {}))
-    loaded = yaml.safe_load(text)
-    assert isinstance(loaded, dict)
-    return loaded
-
-
 def test_every_image_comes_from_the_values() -> None:
     digest = "sha256:" + "0" * 64
     objects = render(
@@ -158,13 +152,7 @@ def test_every_image_comes_from_the_values() -> None:
         "namespaces": [],
         "ports": {"health": 8081, "metrics": 8080},
         "log": {"level": "info", "format": "json"},
-        "leaderElection": {
-            "resourceNamespace": NAMESPACE,
-            "resourceName": RELEASE,
-            "leaseDurationSeconds": 15,
-            "renewDeadlineSeconds": 10,
-            "retryPeriodSeconds": 2,
-        },
+        "leaderElection": {"resourceNamespace": NAMESPACE, "resourceName": RELEASE, **TIMES},
     }
     (container,) = one(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
     assert (container["image"], container["imagePullPolicy"]) == ("r.example/o:v1", "Always")
@@ -197,46 +185,6 @@ def test_the_service_selects_the_pod() -> None:
     deployment = one(objects, "Deployment")["spec"]
     assert deployment["selector"]["matchLabels"] == selector
     assert selector.items() <= deployment["template"]["metadata"]["labels"].items()
-
-
-def test_an_update_keeps_a_replica_that_leads_until_another_is_ready() -> None:
-    spec = one(render(), "Deployment")["spec"]
-    strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
-    assert (spec["replicas"], spec["strategy"]) == (2, strategy)
-    assert one(render("replicas=1"), "Deployment")["spec"]["strategy"] == strategy
-
-
-def test_replicas_are_kept_apart_and_drained_one_at_a_time() -> None:
-    objects = render()
-    deployment = one(objects, "Deployment")["spec"]
-    spread = deployment["template"]["spec"]["topologySpreadConstraints"]
-    assert [each["topologyKey"] for each in spread] == [
-        "kubernetes.io/hostname",
-        "topology.kubernetes.io/zone",
-    ]
-    for each in spread:
-        assert each["whenUnsatisfiable"] == "ScheduleAnyway"
-        assert each["labelSelector"] == deployment["selector"]
-    budget = one(objects, "PodDisruptionBudget")["spec"]
-    assert (budget["maxUnavailable"], budget["selector"]) == (1, deployment["selector"])
-
-
-def test_releases_have_a_lease_each_that_only_they_may_write() -> None:
-    for release, name in (("ml", "ml-finetune-operator"), (RELEASE, RELEASE)):
-        objects = render(release=release)
-        lease = config(objects)["leaderElection"]
-        assert (lease["resourceNamespace"], lease["resourceName"]) == (NAMESPACE, name)
-        (role,) = of_kind(objects, "Role")
-        assert role["metadata"]["namespace"] == NAMESPACE
-        assert role["rules"] == [
-            {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
-            {
-                "apiGroups": ["coordination.k8s.io"],
-                "resources": ["leases"],
-                "resourceNames": [name],
-                "verbs": ["get", "update"],
-            },
-        ]
 
 
 def test_the_pod_takes_what_values_say_of_it() -> None:

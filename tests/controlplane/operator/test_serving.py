@@ -1,21 +1,15 @@
 """A deployment on a real Deployment controller: rolled back, repaired, scaled, and watched."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 from cluster.commands import Run
-from cluster.controlplane import ControlPlane
 from cluster.pods import Pods, never_ready, succeed
 from parents import DEPLOYMENT, Parents, job_spec
-from waiting import HANG_SECONDS, until
+from waiting import until
 
 OPEN = json.dumps([{"op": "replace", "path": "/spec/ingress", "value": [{}]}])
-FINETUNE = Path(sys.executable).with_name("finetune")
 
 
 def serving(version: str, **changes: Any) -> dict[str, Any]:
@@ -109,25 +103,12 @@ def test_shards_merge_side_by_side(parents: Parents, pods: Pods) -> None:
 
 
 @pytest.mark.usefixtures("stages_succeed")
-def test_the_command_line_watches_and_tells(parents: Parents, control_plane: ControlPlane) -> None:
+def test_the_command_line_watches_and_tells(parents: Parents, finetune: Run) -> None:
     parents.create("FineTuneJob", "faq", job_spec(deployment=DEPLOYMENT))
-    env = {**os.environ, "KUBECONFIG": str(control_plane.kubeconfig)}
-
-    def finetune(command: str) -> "subprocess.CompletedProcess[str]":
-        words = [FINETUNE, command, "faq", "--namespace", parents.namespace]
-        return subprocess.run(
-            words,
-            env=env,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=HANG_SECONDS,
-        )
-
-    watched = finetune("watch")
-    assert watched.returncode == 0, watched.stderr
+    here = ("faq", "--namespace", parents.namespace)
+    watched = finetune("watch", *here)
     assert "FineTuneJob faq: Training: The train stage " in watched.stdout
     assert "ModelDeployment faq: Serving: 1 of 1 replicas answer\n" in watched.stdout
-    told = finetune("status")
+    told = finetune("status", *here)
     assert f"FineTuneJob {parents.namespace}/faq" in told.stdout
     assert "Complete" in told.stdout
