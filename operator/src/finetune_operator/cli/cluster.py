@@ -165,7 +165,7 @@ class Cluster:
         return items
 
 
-def _has_failed(job: client.V1Job) -> bool:
+def _has_failed(job: Any) -> bool:
     return any(each.type == "Failed" and each.status == "True" for each in job.status.conditions or ())
 
 

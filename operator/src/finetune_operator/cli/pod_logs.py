@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from functools import partial
+from typing import Any
 
 from kubernetes import client
 from urllib3.exceptions import HTTPError
@@ -15,7 +16,7 @@ _TIMEOUT_SECONDS = 30
 _SERVE = "serve"
 
 
-def container_logs(api: client.ApiClient, pods: Iterable[client.V1Pod], kind: str) -> Iterator[ContainerLog]:
+def container_logs(api: client.ApiClient, pods: Iterable[Any], kind: str) -> Iterator[ContainerLog]:
     """Yield the logs of those of an instance's pods that are of a job, or of a deployment, by its kind.
 
     One may have the other's name.
@@ -35,7 +36,7 @@ def container_logs(api: client.ApiClient, pods: Iterable[client.V1Pod], kind: st
 
 
 def _read(
-    api: client.ApiClient, pod: client.V1ObjectMeta, container: str, position: str, tail: int | None
+    api: client.ApiClient, pod: Any, container: str, position: str, tail: int | None
 ) -> tuple[list[str], str]:
     """Return what a container wrote after a moment, which is a position. Raises LocalError.
 
@@ -62,11 +63,11 @@ def _read(
 
 def _get(api: client.ApiClient, path: str, query: dict[str, object]) -> str:
     """Return what the API server answers. The client's own method knows no sinceTime."""
-    request = api.param_serialize(  # type: ignore[no-untyped-call]
+    request = api.param_serialize(
         "GET", path, query_params=list(query.items()), auth_settings=["BearerToken"]
     )
     answer = api.call_api(*request, _request_timeout=_TIMEOUT_SECONDS)
-    body = answer.read()
+    body = answer.read()  # type: ignore[no-untyped-call]
     if answer.status != 200:
         raise client.ApiException(status=answer.status, reason=answer.reason)
     return bytes(body).decode(errors="replace")

@@ -28,7 +28,7 @@ def retry(name: str, place: Place) -> None:
 def _check_failed(job: Manifest) -> None:
     """Raise LocalError for a job that another try does not help."""
     name, status = job["metadata"]["name"], job.get("status", {})
-    failed = next((c for c in status.get("conditions", []) if c["type"] == "Failed"), {})
+    failed: Manifest = next((c for c in status.get("conditions", []) if c["type"] == "Failed"), {})
     if failed.get("status") != "True":
         raise LocalError(
             f"FineTuneJob {name} has not failed; it is {status.get('phase', 'new')}",
