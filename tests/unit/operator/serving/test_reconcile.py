@@ -172,6 +172,8 @@ def test_the_command_on_gpus(deployment: Builder) -> None:
         "SERVING_PORT": "8000",
         "HF_HUB_OFFLINE": "1",
         "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_USE_DEEP_GEMM": "0",
+        "VLLM_USE_FLASHINFER_SAMPLER": "0",
     }
     assert server["resources"] == {
         "requests": {"cpu": "16", "memory": "53248Mi", "ephemeral-storage": "10240Mi"},
@@ -188,6 +190,13 @@ def test_what_is_compiled_outlives_the_pod_in_a_cache(deployment: Builder) -> No
     assert mount == {"name": "cache", "mountPath": "/cache"}
     homes = [variable["value"] for variable in server["env"] if variable["name"] == "HOME"]
     assert homes == ["/cache/.server-cache"]
+
+
+def test_an_image_with_a_compiler_takes_the_kernels_that_it_builds(deployment: Builder) -> None:
+    overrides = {"env": [{"name": "VLLM_USE_DEEP_GEMM", "value": "1"}]}
+    server = server_of(plan(deployment(podOverrides=overrides), model=READY))
+    chosen = [v["value"] for v in server["env"] if v["name"] == "VLLM_USE_DEEP_GEMM"]
+    assert chosen == ["1"]
 
 
 def test_the_command_on_a_cpu(deployment: Builder) -> None:

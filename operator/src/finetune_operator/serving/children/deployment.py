@@ -21,6 +21,7 @@ from finetune_operator.serving.children.cache import cache_env, cache_mounts, ca
 from finetune_operator.serving.children.names import child_metadata, selector
 from finetune_operator.serving.children.signature import signature_check
 from finetune_operator.serving.cpu import CPU_ARGS, cpu_env
+from finetune_operator.serving.gpu import gpu_env
 from finetune_operator.serving.model import ServedModel
 from finetune_operator.serving.startup import (
     HTTP_PORT,
@@ -143,7 +144,7 @@ def _env(deployment: ModelDeployment) -> tuple[Manifest, ...]:
         env_var("HF_HUB_OFFLINE", 1),
         env_var("VLLM_NO_USAGE_STATS", 1),
         *cache_env(spec.cache),
-        *(() if spec.gpus_per_replica else cpu_env(spec.tensor_parallel_size)),
+        *(gpu_env() if spec.gpus_per_replica else cpu_env(spec.tensor_parallel_size)),
         *key,
     )
 
