@@ -95,6 +95,24 @@ def crash_loop(exit_code: int, *, message: str = "", restarts: int = 5) -> Scrip
     return lambda stage: [stage("crash", NOT_STARTED, status)]
 
 
+def stopped_before_start(exit_code: int, *, message: str = "", restarts: int = 5) -> Script:
+    """Its init containers exit over and over, and its containers wait for them."""
+    init = {
+        "ready": False,
+        "started": False,
+        "restartCount": restarts,
+        "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+        "lastState": stages.terminated(exit_code, "Error", message),
+    }
+    held = {"ready": False, "started": False, "state": {"waiting": {"reason": "PodInitializing"}}}
+    status = {
+        "phase": "Pending",
+        "initContainerStatuses": Each(init, "initContainers"),
+        "containerStatuses": Each(held),
+    }
+    return lambda stage: [stage("initialize", NOT_STARTED, status)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pods:
     """The pods of one namespace."""

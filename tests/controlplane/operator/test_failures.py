@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from cluster.commands import Run
-from cluster.pods import Pods, Script, crash_loop, fail, succeed, waiting
+from cluster.pods import Pods, Script, crash_loop, fail, stopped_before_start, succeed, waiting
 from kubernetes import client
 from parents import DEPLOYMENT, Parents, job_spec
 from waiting import until
@@ -144,6 +144,26 @@ def test_a_server_that_crashes_says_why(parents: Parents, pods: Pods) -> None:
     stalled = parents.until("ModelDeployment", "base", "Stalled")
     assert stalled["reason"] == "Crashing"
     assert "ValueError: no such model" in stalled["message"]
+
+
+def test_a_model_without_its_signature_is_not_served(parents: Parents, pods: Pods) -> None:
+    """What a kubelet says of a check that failed; another model's check, which passes, lets it be served."""
+    key = {"publicKeyConfigMapRef": {"name": "keys", "key": "model.pub"}}
+    unsigned = said("VerificationFailed", "/volume/models/tiny: not signed", "sign it")
+    pods.play({**SERVE, "model": "unsigned"}, stopped_before_start(3, message=unsigned))
+    for name in ("signed", "unsigned"):
+        model = {"model": {"uri": f"models/{name}", "verifySignature": key}}
+        labels = {"podOverrides": {"labels": {"model": name}}}
+        spec = {**model, **labels, "storage": {"claimName": "models"}, **DEPLOYMENT}
+        parents.create("ModelDeployment", name, spec)
+    stalled = parents.until("ModelDeployment", "unsigned", "Stalled")
+    assert "/volume/models/tiny: not signed" in stalled["message"]
+    assert parents.condition("ModelDeployment", "unsigned", "Available")["status"] == "False"
+    parents.until("ModelDeployment", "signed", "Available")
+    for pod in parents.pods(component="serve"):
+        (check,) = pod.spec.init_containers
+        assert (check.name, check.command) == ("signature", ["finetune-convert", "check"])
+        assert check.args == [f"/volume/models/{pod.metadata.labels['model']}", "--signed"]
 
 
 def test_a_deployment_waits_for_its_job(parents: Parents) -> None:
