@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -75,7 +76,7 @@ def log_in(monkeypatch: pytest.MonkeyPatch, host: str, password: str = PASSWORD)
     monkeypatch.setenv("DOCKER_AUTH_CONFIG", json.dumps(login))
 
 
-def pulled(host: str, digest: str) -> tuple[dict[str, object], dict[str, bytes]]:
+def pulled(host: str, digest: str) -> tuple[dict[str, Any], dict[str, bytes]]:
     """The manifest of that digest, and its layers' bytes by their digest."""
     with httpx.Client(base_url=f"http://{host}/v2/acme/faq/", auth=(USER, PASSWORD)) as client:
         answer = client.get(f"manifests/{digest}", headers={"Accept": MANIFEST}).raise_for_status()
