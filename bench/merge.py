@@ -66,6 +66,7 @@ MODELS = {
     "float8, 10 GB": Model(layers=19, float8=True),
     "float8, 10 GB, XFS with reflinks": Model(layers=19, float8=True, xfs=True),
     "bfloat16, 5 GB": Model(layers=5, peft=True),
+    "float8, 5 GB": Model(layers=9, float8=True),
 }
 
 
