@@ -68,6 +68,25 @@ Builder = Callable[..., ModelDeployment]
         ),
         pytest.param(
             "float8",
+            {
+                "tensorParallelSize": 8,
+                "engineArgs": ["--speculative-config", '{"method": "mtp", "num_speculative_tokens": 1}'],
+            },
+            "True",
+            "Serving in float8 needs 685 GB of the 1,128 GB of 8 GPUs; "
+            "Serving needs 104 GB of the 130 GB of each GPU, 0.92 of its 141 GB",
+            id="the multi-token layer as draft",
+        ),
+        pytest.param(
+            "float8",
+            {"tensorParallelSize": 8, "engineArgs": ["--speculative-config.method=deepseek_mtp"]},
+            "True",
+            "Serving in float8 needs 685 GB of the 1,128 GB of 8 GPUs; "
+            "Serving needs 104 GB of the 130 GB of each GPU, 0.92 of its 141 GB",
+            id="the same, by its method",
+        ),
+        pytest.param(
+            "float8",
             {"tensorParallelSize": 4, "gpuMemory": "192G"},
             "False",
             "Serving needs 186 GB of the 177 GB of each GPU, 0.92 of its 192 GB (weights in float8: 170 GB): "

@@ -7,6 +7,7 @@ from finetune_operator.core.capacity.architecture import Architecture, Dtype
 from finetune_operator.core.capacity.weights import (
     BYTES,
     Matrix,
+    draft_projection,
     embedding,
     layer,
     layers_of_stage,
@@ -33,6 +34,8 @@ class Serving:
     length: int | None = None
     """Context length in tokens; the model's own when None."""
     cache: Dtype = "bfloat16"
+    draft: bool = False
+    """Whether the multi-token layer is loaded, as the draft of speculative decoding."""
 
     @property
     def context_length(self) -> int:
@@ -41,17 +44,24 @@ class Serving:
 
     @property
     def stage_layers(self) -> int:
-        """Layers of the fullest pipeline stage."""
-        return math.ceil(self.model.num_hidden_layers / self.pipeline)
+        """Layers of the fullest pipeline stage, the draft's among them: each keeps a KV cache."""
+        return math.ceil(self.model.num_hidden_layers / self.pipeline) + self.draft_layers
+
+    @property
+    def draft_layers(self) -> int:
+        """Layers of the draft; its embeddings and head are the model's (vLLM's DeepSeekMTP)."""
+        return self.model.num_nextn_predict_layers if self.draft else 0
 
 
 def whole_model_bytes(serving: Serving) -> int:
-    """Return the bytes of the weights, on all GPUs together. The multi-token layer is not loaded."""
+    """Return the bytes of the weights, on all GPUs together; of the multi-token layer where it drafts."""
     model, dtype = serving.model, serving.weights
     layers = layers_of_stage(model, 1)
     matrices = ((count, m) for experts, count in layers for m in layer(model, experts=experts))
     experts = sum(count * m.size(dtype) for count, m in matrices if m.group == "experts")
-    whole = model_bytes(model, dtype)
+    draft = _draft(serving)
+    experts += sum(m.size(dtype) for m in draft if m.group == "experts")
+    whole = model_bytes(model, dtype) + sum(m.size(dtype) for m in draft)
     return whole + (serving.data - 1) * (whole - experts)
 
 
@@ -82,7 +92,13 @@ def _weights(serving: Serving) -> int:
         ends.pop()
     stage = layers_of_stage(model, serving.pipeline)
     shares = (count * _share(m, serving) for experts, count in stage for m in layer(model, experts=experts))
-    return math.ceil(sum(shares) + sum(_share(end, serving) for end in ends))
+    return math.ceil(sum(shares) + sum(_share(m, serving) for m in (*ends, *_draft(serving))))
+
+
+def _draft(serving: Serving) -> tuple[Matrix, ...]:
+    """Return the matrices of the layer that drafts; none where there is none."""
+    model = serving.model
+    return serving.draft_layers * (*layer(model, experts=True), draft_projection(model))
 
 
 def _share(matrix: Matrix, serving: Serving) -> float:

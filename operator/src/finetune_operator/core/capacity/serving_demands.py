@@ -40,6 +40,7 @@ def _memory_demands(spec: ServingSpec, weights: Weights, gpu_memory: int) -> tup
         data=spec.data_parallel_size,
         length=_length(spec),
         cache=_cache(spec),
+        draft=_drafts(spec),
     )
     parts, gpus = serving_memory(serving), spec.gpus_per_replica
     whole = {f"weights in {weights.dtype}": whole_model_bytes(serving)}
@@ -113,6 +114,15 @@ def _length(spec: ServingSpec) -> int | None:
 
 def _cache(spec: ServingSpec) -> Dtype:
     return "float8" if (_argument(spec, "--kv-cache-dtype") or "").startswith("fp8") else "bfloat16"
+
+
+def _drafts(spec: ServingSpec) -> bool:
+    """Return whether the multi-token layer drafts: by --speculative-config as JSON, or by its method."""
+    config = _argument(spec, "--speculative-config") or _argument(spec, "-sc") or ""
+    in_json = re.search(r'"method"\s*:\s*"(\w+)"', config)
+    named = (_argument(spec, name) for name in ("--speculative-config.method", "--spec-method"))
+    method = in_json[1] if in_json else next(filter(None, named), "")
+    return method.endswith("mtp")
 
 
 def _argument(spec: ServingSpec, name: str) -> str | None:

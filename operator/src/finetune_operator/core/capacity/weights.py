@@ -98,6 +98,11 @@ def embedding(model: Architecture, group: Literal["embedding", "head"]) -> Matri
     return Matrix(name=group, group=group, rows=model.vocab_size, columns=model.hidden_size)
 
 
+def draft_projection(model: Architecture) -> Matrix:
+    """Return the multi-token layer's projection of a state and an embedding, side by side."""
+    return Matrix(name="eh_proj", group="mtp", rows=model.hidden_size, columns=2 * model.hidden_size)
+
+
 def layer_bytes(model: Architecture, dtype: Dtype, *, experts: bool) -> int:
     """Return the bytes of a layer, with norms and the experts' float32 biases."""
     norms = 2 * model.hidden_size + model.q_lora_rank + model.kv_lora_rank
@@ -120,8 +125,7 @@ def checkpoint_bytes(model: Architecture, dtype: Dtype) -> int:
     https://github.com/deepseek-ai/DeepSeek-V3/blob/main/README_WEIGHTS.md
     """
     h = model.hidden_size
-    projection = Matrix(name="eh_proj", group="mtp", rows=h, columns=2 * h)
-    extra = (embedding(model, "embedding"), embedding(model, "head"), projection)
+    extra = (embedding(model, "embedding"), embedding(model, "head"), draft_projection(model))
     block = layer_bytes(model, dtype, experts=True) + _sum(extra, dtype) + 3 * h * _unquantized(dtype)
     return model_bytes(model, dtype) + model.num_nextn_predict_layers * block
 

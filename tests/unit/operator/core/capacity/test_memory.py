@@ -139,6 +139,23 @@ def test_weights_of_vllm_are_within_1_percent_of_its_log() -> None:
     assert serving_memory(SERVED)["weights in float8"] / GIB == pytest.approx(79.739, rel=0.01)
 
 
+@pytest.mark.parametrize(
+    ("draft", "loaded", "cache", "tokens"),
+    [
+        pytest.param(False, 14.8, 96.14, 44_806_800, id="the model"),
+        pytest.param(True, 25.75, 94.96, 29_502_848, id="with the multi-token layer as draft"),
+    ],
+)
+def test_two_layers_are_within_1_percent_of_what_vllm_logged_on_an_h200(
+    draft: bool, loaded: float, cache: float, tokens: int
+) -> None:
+    """bench/results/2026-11-28-serve-gpu.json: GiB of weights, GiB of KV cache, and its tokens."""
+    model = replace(FLAVORS["deepseek_aghilora"], num_nextn_predict_layers=1)
+    serving = Serving(model=model, weights="float8", length=8192, draft=draft)
+    assert serving_memory(serving)["weights in float8"] / GIB == pytest.approx(loaded, rel=0.01)
+    assert kv_bytes_per_token(serving) == pytest.approx(cache * GIB / tokens, rel=1e-3)
+
+
 def test_what_a_job_puts_into_its_volume() -> None:
     parts = volume_bytes(
         FLAVORS["671B_lora"], export="bfloat16", targets=["attention"], rank=16, checkpoints=3
