@@ -37,22 +37,18 @@ class Architecture:
     rotary: type[Any]
 
 
+_DEEPSEEK_V3 = Architecture(
+    config=DeepseekV3Config,
+    model=DeepseekV3ForCausalLM,
+    layer=v3.DeepseekV3DecoderLayer,
+    norm=v3.DeepseekV3RMSNorm,
+    rotary=v3.DeepseekV3RotaryEmbedding,
+)
+
 ARCHITECTURES = {
-    "deepseek_v3": Architecture(
-        config=DeepseekV3Config,
-        model=DeepseekV3ForCausalLM,
-        layer=v3.DeepseekV3DecoderLayer,
-        norm=v3.DeepseekV3RMSNorm,
-        rotary=v3.DeepseekV3RotaryEmbedding,
-    ),
+    "deepseek_v3": _DEEPSEEK_V3,
     # Kimi-K2 is DeepSeek-V3's model under a name of its own, which transformers does not know.
-    "kimi_k2": Architecture(
-        config=DeepseekV3Config,
-        model=DeepseekV3ForCausalLM,
-        layer=v3.DeepseekV3DecoderLayer,
-        norm=v3.DeepseekV3RMSNorm,
-        rotary=v3.DeepseekV3RotaryEmbedding,
-    ),
+    "kimi_k2": _DEEPSEEK_V3,
     "glm4_moe_lite": Architecture(
         config=Glm4MoeLiteConfig,
         model=Glm4MoeLiteForCausalLM,

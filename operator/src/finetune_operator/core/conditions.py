@@ -37,6 +37,22 @@ def parse_timestamp(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
+def time_of(text: str | None) -> datetime | None:
+    """Return the time of a metav1.Time that may be absent."""
+    return parse_timestamp(text) if text else None
+
+
+def condition_of(status: Mapping[str, Any], type_: str) -> Mapping[str, Any]:
+    """Return the condition of a type in an object's status; empty when it is not there."""
+    return next((c for c in status.get("conditions") or () if c["type"] == type_), {})
+
+
+def true_condition_of(status: Mapping[str, Any], *types: str) -> Mapping[str, Any]:
+    """Return the first of the conditions of these types that is true; empty when none is."""
+    conditions = (condition_of(status, type_) for type_ in types)
+    return next((c for c in conditions if c.get("status") == "True"), {})
+
+
 def _transition_time(condition: Condition, before: Mapping[str, Any] | None, now: datetime) -> str:
     """Return when the status became what it is: kept while it stays the same (KEP-1623)."""
     if before is not None and before["status"] == condition.status:

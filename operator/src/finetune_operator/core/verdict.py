@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from finetune_operator.core.conditions import true_condition_of
 from finetune_operator.core.objects import Manifest
 
 
@@ -31,13 +32,10 @@ def verdict_of(parents: Sequence[Manifest]) -> Verdict:
         return Verdict(state=State.GOING_ON)
     # Jobs first: a deployment that waits for a failed job fails of it.
     for parent in sorted(parents, key=lambda p: p["kind"] != "FineTuneJob"):
-        ends = [
-            c for name in ("Failed", "Stalled") if (c := _condition(parent, name)).get("status") == "True"
-        ]
-        if ends:
-            return Verdict(state=State.FAILED, parent=parent, message=ends[0]["message"])
+        if end := true_condition_of(parent.get("status", {}), "Failed", "Stalled"):
+            return Verdict(state=State.FAILED, parent=parent, message=end["message"])
     finished = {"FineTuneJob": "Complete", "ModelDeployment": "Available"}
-    if all(_condition(p, finished[p["kind"]]).get("status") == "True" for p in parents):
+    if all(true_condition_of(p.get("status", {}), finished[p["kind"]]) for p in parents):
         return Verdict(state=State.READY)
     return Verdict(state=State.GOING_ON)
 
@@ -45,8 +43,3 @@ def verdict_of(parents: Sequence[Manifest]) -> Verdict:
 def _is_current(parent: Manifest) -> bool:
     """Return whether the status is about the spec as it is now."""
     return bool(parent.get("status", {}).get("observedGeneration") == parent["metadata"]["generation"])
-
-
-def _condition(parent: Manifest, type_: str) -> Manifest:
-    conditions: list[Manifest] = parent.get("status", {}).get("conditions", [])
-    return next((c for c in conditions if c["type"] == type_), {})

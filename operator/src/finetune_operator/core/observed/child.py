@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from finetune_operator.core.conditions import parse_timestamp
+from finetune_operator.core.conditions import time_of
 from finetune_operator.core.digest import spec_hash_of
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.observed.object import ObservedObject, common_fields, wakes_nobody
@@ -48,6 +48,5 @@ def _delayed(obj: Manifest) -> Wait | None:
     if obj["kind"] != "PersistentVolumeClaim" or obj.get("status", {}).get("phase") != "Pending":
         return None
     metadata = obj["metadata"]
-    made = metadata.get("creationTimestamp")
-    since = parse_timestamp(made) if made else None
+    since = time_of(metadata.get("creationTimestamp"))
     return Wait(reason=WaitReason.CLAIM, name=metadata["name"], since=since)

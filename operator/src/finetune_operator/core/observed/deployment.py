@@ -1,9 +1,11 @@
 """Deployments of servers: how far a rollout is, by the Deployment's own conditions and by its pods."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
-from finetune_operator.core.conditions import parse_timestamp
+from finetune_operator.core.conditions import condition_of, time_of
 from finetune_operator.core.labels import ROLLOUT
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.observed.child import ObservedChild, child_fields
@@ -54,7 +56,7 @@ class ObservedDeployment(ObservedChild):
 def observe_deployment(obj: Manifest) -> ObservedDeployment:
     """Return a Deployment, without its pods."""
     metadata, status = obj["metadata"], obj.get("status", {})
-    progressing, failure = _condition(status, "Progressing"), _condition(status, "ReplicaFailure")
+    progressing, failure = condition_of(status, "Progressing"), condition_of(status, "ReplicaFailure")
     replicas, updated = status.get("replicas", 0), status.get("updatedReplicas", 0)
     up_to_date = status.get("observedGeneration", 0) >= metadata.get("generation", 1)
     overdue = up_to_date and progressing.get("reason") == "ProgressDeadlineExceeded"
@@ -73,11 +75,5 @@ def observe_deployment(obj: Manifest) -> ObservedDeployment:
     )
 
 
-def _refused(failure: Manifest) -> Wait:
-    since = failure.get("lastTransitionTime")
-    return refused_pods(failure.get("message", ""), parse_timestamp(since) if since else None)
-
-
-def _condition(status: Manifest, type_: str) -> Manifest:
-    conditions: list[Manifest] = status.get("conditions", [])
-    return next((c for c in conditions if c["type"] == type_), {})
+def _refused(failure: Mapping[str, Any]) -> Wait:
+    return refused_pods(failure.get("message", ""), time_of(failure.get("lastTransitionTime")))

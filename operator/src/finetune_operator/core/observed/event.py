@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from finetune_operator.core.conditions import parse_timestamp
+from finetune_operator.core.conditions import time_of
 from finetune_operator.core.objects import Manifest
 
-# Of a claim that waits for its pod, and of a pod that was scheduled: neither is a cause.
 _MOST_CHARACTERS = 1024  # of what the API takes; who writes events of another object may write anything
+# Of a claim that waits for its pod, and of a pod that was scheduled: neither is a cause.
 _NO_CAUSES = frozenset({"Scheduled", "WaitForFirstConsumer", "WaitForPodScheduled", "SuccessfulCreate"})
 
 
@@ -40,7 +40,7 @@ def observe_event(obj: Manifest) -> ObservedEvent:
     return ObservedEvent(
         reason=obj.get("reason", ""),
         message=obj.get("message", ""),
-        at=parse_timestamp(at) if at else None,
+        at=time_of(at),
     )
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from finetune_operator.core.conditions import parse_timestamp
+from finetune_operator.core.conditions import time_of, true_condition_of
 from finetune_operator.core.labels import ATTEMPT, COMPONENT, RUN
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.observed.child import ObservedChild, child_fields
@@ -94,25 +94,20 @@ class ObservedJob(ObservedChild):
 def observe_job(obj: Manifest) -> ObservedJob:
     """Return a Job, without its pods."""
     labels, status = obj["metadata"].get("labels", {}), obj.get("status", {})
-    conditions = status.get("conditions", [])
-    end: Manifest = next(
-        (c for c in conditions if c["type"] in ("Complete", "Failed") and c["status"] == "True"), {}
-    )
-    suspended: Manifest = next(
-        (c for c in conditions if c["type"] == "Suspended" and c["status"] == "True"), {}
-    )
+    end = true_condition_of(status, "Complete", "Failed")
+    suspended = true_condition_of(status, "Suspended")
     is_attempt = labels.keys() >= _OF_AN_ATTEMPT and labels[ATTEMPT].isdecimal()
     return ObservedJob(
         **child_fields(obj),
         run=labels[RUN] if is_attempt else "",
         attempt=int(labels[ATTEMPT]) if is_attempt else 0,
         state=_STATES[end.get("type")],
-        started_at=_time(status.get("startTime")),
-        finished_at=_time(status.get("completionTime") or end.get("lastTransitionTime")),
+        started_at=time_of(status.get("startTime")),
+        finished_at=time_of(status.get("completionTime") or end.get("lastTransitionTime")),
         failure_reason=end["reason"] if end.get("type") == "Failed" else "",
         stopped_by_disruption="DisruptionTarget" in end.get("message", ""),
         suspended=bool(suspended),
-        suspended_at=_time(suspended.get("lastTransitionTime")),
+        suspended_at=time_of(suspended.get("lastTransitionTime")),
         delayed=_delayed(obj),
         active_pods=status.get("active", 0),
         ready_pods=status.get("ready", 0),
@@ -125,7 +120,7 @@ def _delayed(obj: Manifest) -> Wait | None:
     With none of its conditions true: it makes no more pods of a Job that ends, or that is suspended.
     """
     spec, status = obj.get("spec", {}), obj.get("status", {})
-    started = _time(status.get("startTime"))
+    started = time_of(status.get("startTime"))
     uncounted: Manifest = status.get("uncountedTerminatedPods") or {}
     made = sum(status.get(count) or 0 for count in ("active", "succeeded", "failed", "terminating"))
     made += sum(len(uids) for uids in uncounted.values())
@@ -136,7 +131,3 @@ def _delayed(obj: Manifest) -> Wait | None:
 
 
 _STATES = {None: JobState.ACTIVE, "Complete": JobState.SUCCEEDED, "Failed": JobState.FAILED}
-
-
-def _time(text: str | None) -> datetime | None:
-    return parse_timestamp(text) if text else None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
-from finetune_operator.core.conditions import parse_timestamp
+from finetune_operator.core.conditions import condition_of, time_of, true_condition_of
 from finetune_operator.core.labels import POD_INDEX
 from finetune_operator.core.objects import Manifest, Owner
 from finetune_operator.core.observed.object import ObservedObject, common_fields, wakes_nobody
@@ -81,12 +81,11 @@ def observe_pod(obj: Manifest) -> ObservedPod:
         *(status.get("initContainerStatuses") or []),
         *(status.get("containerStatuses") or []),
     ]
-    started = status.get("startTime")
     return ObservedPod(
         **common_fields(obj),
         phase=status.get("phase", ""),
         address=status.get("podIP", ""),
-        started_at=parse_timestamp(started) if started else None,
+        started_at=time_of(status.get("startTime")),
         index=obj["metadata"].get("labels", {}).get(POD_INDEX, ""),
         waiting=wait_of_pod(obj),
         delayed=delay_of_pod(obj),
@@ -110,8 +109,7 @@ def _is_disrupted(status: Manifest) -> bool:
     """
     if status.get("reason") == "Evicted":
         return False
-    conditions = status.get("conditions", [])
-    is_target = any(c["type"] == "DisruptionTarget" and c["status"] == "True" for c in conditions)
+    is_target = bool(true_condition_of(status, "DisruptionTarget"))
     return is_target or status.get("reason") == "NodeShutdown"
 
 
@@ -120,16 +118,11 @@ def _ends(status: Manifest, containers: list[Manifest]) -> tuple[Termination, ..
     failures = tuple(_failures(containers, "state"))
     reason, message = status.get("reason", ""), status.get("message", "")
     if reason == "Evicted":
-        return (evicted(message, _moment_of(status, "DisruptionTarget")),)
+        moment = condition_of(status, "DisruptionTarget").get("lastTransitionTime")
+        return (evicted(message, time_of(moment)),)
     if status.get("phase") == "Failed" and reason and not failures:
         return (not_run(reason, message),)
     return failures
-
-
-def _moment_of(status: Manifest, type_: str) -> datetime | None:
-    times = (c.get("lastTransitionTime") for c in status.get("conditions", []) if c["type"] == type_)
-    time = next(times, None)
-    return parse_timestamp(time) if time else None
 
 
 def _result(containers: Iterable[Manifest]) -> str:
@@ -141,8 +134,7 @@ def _failures(containers: Iterable[Manifest], state: str) -> Iterator[Terminatio
     for container in containers:
         end = container.get(state, {}).get("terminated")
         if end and end["exitCode"] != 0:
-            finished = end.get("finishedAt")
-            moment = parse_timestamp(finished) if finished else None
+            moment = time_of(end.get("finishedAt"))
             if end.get("reason") == "OOMKilled":
                 yield killed_for_memory(moment)
             else:

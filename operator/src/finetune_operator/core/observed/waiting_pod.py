@@ -1,9 +1,8 @@
 """Why a pod waits: what is said at once, and what every pod goes through and few for long."""
 
 from collections.abc import Iterator
-from datetime import datetime
 
-from finetune_operator.core.conditions import parse_timestamp
+from finetune_operator.core.conditions import condition_of, time_of
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.wait_reason import WaitReason
 from finetune_operator.core.waiting import Wait, container_waits, unscheduled
@@ -21,9 +20,9 @@ def wait_of_pod(obj: Manifest) -> Wait | None:
         case "Running":
             return _lost(name, status)
         case "Failed" if status.get("reason") == "Evicted":
-            since = _condition(status, "DisruptionTarget").get("lastTransitionTime")
+            since = condition_of(status, "DisruptionTarget").get("lastTransitionTime")
             text = status.get("message", "").strip()
-            return Wait(reason=WaitReason.EVICTED, name=name, text=text, since=_time(since))
+            return Wait(reason=WaitReason.EVICTED, name=name, text=text, since=time_of(since))
     return None
 
 
@@ -32,23 +31,23 @@ def delay_of_pod(obj: Manifest) -> Wait | None:
     metadata, status = obj["metadata"], obj.get("status", {})
     name = metadata["name"]
     if until := metadata.get("deletionTimestamp"):  # when its grace is over
-        return Wait(reason=WaitReason.NOT_ENDING, name=name, since=_time(until))
+        return Wait(reason=WaitReason.NOT_ENDING, name=name, since=time_of(until))
     if status.get("phase") != "Pending":
         return None
-    scheduled = _condition(status, "PodScheduled")
+    scheduled = condition_of(status, "PodScheduled")
     if scheduled.get("status") == "True":
         since = scheduled.get("lastTransitionTime") or status.get("startTime")
-        return Wait(reason=WaitReason.CREATING, name=name, since=_time(since))
+        return Wait(reason=WaitReason.CREATING, name=name, since=time_of(since))
     if scheduled:
         return None  # its scheduler says why
-    return Wait(reason=WaitReason.NOT_SCHEDULED, name=name, since=_time(metadata.get("creationTimestamp")))
+    return Wait(reason=WaitReason.NOT_SCHEDULED, name=name, since=time_of(metadata.get("creationTimestamp")))
 
 
 def _unscheduled(name: str, status: Manifest) -> Wait | None:
-    condition = _condition(status, "PodScheduled")
+    condition = condition_of(status, "PodScheduled")
     if condition.get("status") != "False":
         return None
-    text, since = condition.get("message", ""), _time(condition.get("lastTransitionTime"))
+    text, since = condition.get("message", ""), time_of(condition.get("lastTransitionTime"))
     if condition.get("reason") == "SchedulingGated":
         return Wait(reason=WaitReason.GATED, name=name, text=text, since=since)
     return unscheduled(name, text, since)
@@ -59,7 +58,7 @@ def _container_waits(name: str, status: Manifest) -> Wait | None:
         state = container.get("state", {}).get("waiting") or {}
         if state.get("reason") and state["reason"] not in _PASSING:
             text = ": ".join(part for part in (state["reason"], state.get("message")) if part)
-            return container_waits(name, text, _time(status.get("startTime")))
+            return container_waits(name, text, time_of(status.get("startTime")))
     return None
 
 
@@ -70,23 +69,14 @@ def _lost(name: str, status: Manifest) -> Wait | None:
     gives a reason (ContainersNotReady, ReadinessGatesNotReady).
     https://kubernetes.io/docs/concepts/architecture/nodes/#node-status
     """
-    ready, containers = _condition(status, "Ready"), list(_containers(status))
+    ready, containers = condition_of(status, "Ready"), list(_containers(status))
     if ready.get("status") != "False" or ready.get("reason"):
         return None
     if not containers or not all(container.get("ready") for container in containers):
         return None
-    return Wait(reason=WaitReason.NODE_LOST, name=name, since=_time(ready.get("lastTransitionTime")))
+    return Wait(reason=WaitReason.NODE_LOST, name=name, since=time_of(ready.get("lastTransitionTime")))
 
 
 def _containers(status: Manifest) -> Iterator[Manifest]:
     yield from status.get("initContainerStatuses") or ()
     yield from status.get("containerStatuses") or ()
-
-
-def _condition(status: Manifest, type_: str) -> Manifest:
-    conditions: list[Manifest] = status.get("conditions") or []
-    return next((condition for condition in conditions if condition["type"] == type_), {})
-
-
-def _time(text: str | None) -> datetime | None:
-    return parse_timestamp(text) if text else None
