@@ -128,6 +128,16 @@ WRONG = [
         "spec.training.warmupSteps: Invalid value: the warm-up",
         id="long-warm-up",
     ),
+    pytest.param(
+        JOB,
+        "spec.training.select",
+        "best",
+        "spec.training.select: Invalid value: nothing is held out",
+        id="best-of-nothing-held-out",
+    ),
+    pytest.param(
+        changed(JOB, "spec.dataset.validationShare", 0.05), "spec.training.select", "best", None, id="best"
+    ),
     pytest.param(JOB, "spec.lora.rank", 0, "spec.lora.rank", id="rank-0"),
     pytest.param(JOB, "spec.lora.targets", ["router"], "the router is never trained", id="router"),
     pytest.param(

@@ -1,6 +1,7 @@
 """A run whose data ends before its steps, with a validation loss on the way, tracked by other tools too."""
 
 import pytest
+from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from training_run import TrainingRun
 
@@ -9,13 +10,28 @@ pytestmark = pytest.mark.chain
 
 def test_run_ends_with_its_data_and_validates_at_checkpoints(run: TrainingRun) -> None:
     tracking = {"metrics.enable_tensorboard": True, "metrics.enable_wandb": True}
+    # One checkpoint is kept, so that the best one lives by being the best.
+    run.having({"training.checkpoint.keep": 1, "training.select": "best"})
+    # Warming up to far too much: the first checkpoint is the best by a wide margin.
+    run.having({"training.learningRate": 0.1, "training.warmupSteps": 9})
     run.having({"training.overrides": tracking}).execute("--sequences", "22", "--validate")
     assert [step["step"] for step in run.steps] == [1, 2, 3, 4, 5]
-    assert [step["step"] for step in run.steps if "validationLoss" in step] == [1, 2, 4]
-    assert run.checkpoints == ["step-2", "step-4", "step-5"]
-    assert (run.folder / "adapter/adapter_config.json").exists()
+    assert [step["step"] for step in run.steps if "validationLoss" in step] == [1, 2, 4, 5]
+    losses = {int(step["step"]): step["validationLoss"] for step in run.steps if "validationLoss" in step}
+    best = min((2, 4, 5), key=losses.__getitem__)
+    assert best == 2, losses
+    assert run.checkpoints == [f"step-{best}", "step-5", "validation.json"]
+    assert _shared_with(run, best) > 0 == _shared_with(run, 5)
     assert _tensorboard_steps(run) == [1, 2, 3, 4, 5]
     assert list(run.folder.glob("tb/*/wandb/offline-run-*-default-faq-3f2a9c1b/*.wandb"))
+
+
+def _shared_with(run: TrainingRun, step: int) -> int:
+    """How many of the adapter's matrices the checkpoint of `step` holds as they are."""
+    adapter = load_file(run.folder / "adapter/adapter_model.safetensors").values()
+    files = (run.folder / f"checkpoints/step-{step}").glob("*.safetensors")
+    saved = [tensor for file in files for tensor in load_file(file).values()]
+    return sum(any(own.shape == other.shape and own.equal(other) for other in saved) for own in adapter)
 
 
 def _tensorboard_steps(run: TrainingRun) -> list[int]:

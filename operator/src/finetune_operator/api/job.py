@@ -86,6 +86,12 @@ class FineTuneJobSpec(ApiModel):
             remedy="leave data out, and it is what the others leave",
             field="training.parallelism.data",
         ),
+        Rule(
+            rule="self.training.select == 'last' || self.dataset.validationShare > 0.0",
+            problem="nothing is held out to tell which step is the best",
+            remedy="set dataset.validationShare, such as 0.05, or select to last",
+            field="training.select",
+        ),
         # torchtitan's ParallelDims: the expert degree is taken from data, context and tensor.
         Rule(
             rule=f"({_WORLD_SIZE} / self.training.parallelism.pipeline)"

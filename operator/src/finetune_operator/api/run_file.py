@@ -12,7 +12,7 @@ from finetune_operator.api.base import ApiModel
 from finetune_operator.api.dataset import Rows, Share
 from finetune_operator.api.export import ExportDtype, PushFormat
 from finetune_operator.api.formats import FreeObject, ObjectName, RunId
-from finetune_operator.api.training import Flavor, Frozen, Precision, Recompute, Schedule
+from finetune_operator.api.training import Flavor, Frozen, Precision, Recompute, Schedule, Select
 
 Count = Annotated[int, Field(ge=1)]
 TorchDevice = Literal["cpu", "cuda"]
@@ -163,6 +163,9 @@ class RunTraining(ApiModel):
 
     checkpoint: RunCheckpoint
     """When checkpoints are saved."""
+
+    select: Select
+    """Which checkpoint becomes the adapter."""
 
     parallelism: RunParallelism
     """How the workers divide the model and the data."""

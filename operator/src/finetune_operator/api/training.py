@@ -15,6 +15,7 @@ Flavor = Literal["auto", NamedFlavor]
 Schedule = Literal["constant", "linear", "cosine"]
 Precision = Literal["float32", "bfloat16"]
 Frozen = Literal["precision", "float8"]
+Select = Literal["best", "last"]
 Recompute = Literal["none", "selective", "full"]
 
 # Fields of torchtitan's Trainer.Config that a field of ours decides.
@@ -107,6 +108,11 @@ class TrainingSpec(ApiModel):
 
     checkpoint: CheckpointSpec = Field(default_factory=CheckpointSpec)
     """When checkpoints are saved and how many stay."""
+
+    select: Select = "last"
+    """Which checkpoint becomes the adapter, and so the model. last: the last step's. best: the one with the
+    least loss on dataset.validationShare, which is measured at each checkpoint and after the last step;
+    it is kept beside the newest ones, so there is space needed for one more."""
 
     parallelism: ParallelismSpec = Field(default_factory=ParallelismSpec)
     """How the workers divide the model and the data."""

@@ -152,6 +152,7 @@ def _training(spec: FineTuneJobSpec) -> RunTraining:
         frozen_arithmetic=training.frozen_arithmetic,
         recompute=training.recompute,
         checkpoint=RunCheckpoint(interval=training.checkpoint.interval, keep=training.checkpoint.keep),
+        select=training.select,
         parallelism=RunParallelism(
             data=degrees.data,
             tensor=degrees.tensor,

@@ -124,7 +124,7 @@ def _volume(spec: FineTuneJobSpec, model: Architecture) -> Demand:
         export=exported.dtype if exported else None,
         targets=spec.lora.targets,
         rank=spec.lora.rank,
-        checkpoints=spec.training.checkpoint.keep,
+        checkpoints=spec.training.checkpoint.keep + (spec.training.select == "best"),
     )
     size = spec.storage.size
     return Demand(

@@ -42,6 +42,21 @@ def test_prune_keeps_the_newest_and_removes_leftovers(tmp_path: Path) -> None:
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["step-100", "step-20"]
 
 
+@pytest.mark.parametrize(
+    ("best", "left"),
+    [
+        pytest.param(5, ["step-100", "step-5"], id="an old one"),
+        pytest.param(100, ["step-100"], id="the newest"),
+        pytest.param(None, ["step-100"], id="none measured"),
+    ],
+)
+def test_prune_keeps_the_best(tmp_path: Path, best: int | None, left: list[str]) -> None:
+    for step in (5, 20, 100):
+        _save(tmp_path, step)
+    files.prune(tmp_path, keep=1, best=lambda _whole: best)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == left
+
+
 def test_prune_removes_the_unreadable_and_does_not_count_them(tmp_path: Path) -> None:
     for step in (5, 20, 100):
         _save(tmp_path, step)

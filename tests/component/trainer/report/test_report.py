@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from finetune_trainer.checkpoint.selection import write_losses
 from finetune_trainer.contract.run_file import RunFolders, load_run
 from finetune_trainer.report import chart, write_report
 from finetune_trainer.report.curves import Metrics
@@ -87,6 +88,23 @@ def test_a_report_has_curves_data_lineage_and_configuration(written):
         assert text in page.texts
     assert "1 (step 200)" in page.texts  # the best validation loss
     assert page.tags.count("polyline") == 6
+
+
+@pytest.mark.parametrize(
+    ("select", "said"),
+    [
+        pytest.param("last", "120: the last one, as training.select says", id="last"),
+        pytest.param("best", "80: the least validation loss of the saved steps, 1.25", id="best"),
+    ],
+)
+def test_a_report_says_which_step_is_exported_and_why(written, document, tmp_path, select, said):
+    document["training"]["select"] = select
+    checkpoints = tmp_path / document["paths"]["run"] / "checkpoints"
+    for step in (80, 120):
+        (checkpoints / f"step-{step}").mkdir(parents=True)
+    write_losses(checkpoints, {40: 1.0, 80: 1.25, 120: 1.5})
+    assert said in written().texts
+    assert said not in written(failure="it was stopped").texts
 
 
 def test_a_report_loads_nothing(written):

@@ -220,6 +220,7 @@ def test_names_wrong_fields(job: Build, spec: dict[str, Any], errors: list[str])
             ["spec.workers.podOverrides.resources.requests"],
             id="request-over-limit",
         ),
+        pytest.param(steps(select="best"), ["spec.training.select"], id="best-of-nothing-held-out"),
         pytest.param({"storage": {}}, ["spec.storage"], id="neither-claim-nor-size"),
         pytest.param({"storage": {"claimName": "a", "size": "1Gi"}}, ["spec.storage"], id="claim-and-size"),
         pytest.param(

@@ -5,7 +5,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from finetune_trainer.contract.failure import CheckpointError
@@ -13,6 +13,8 @@ from finetune_trainer.contract.failure import CheckpointError
 CHECKSUMS = "checksums.json"
 STATE = "state.json"
 RANDOM_STATE = "random.safetensors"
+
+Best = Callable[[Collection[int]], int | None]
 
 
 def step_folder(folder: Path, step: int) -> Path:
@@ -71,10 +73,16 @@ def verify(checkpoint: Path) -> None:
             raise _invalid(file, "does not match its checksum")
 
 
-def prune(folder: Path, keep: int, *, unreadable: Collection[int] = ()) -> None:
-    """Delete all but the newest `keep` checkpoints, the unreadable ones, and what unfinished writes left."""
+def prune(
+    folder: Path, keep: int, *, unreadable: Collection[int] = (), best: Best = lambda _whole: None
+) -> None:
+    """Delete all but the newest `keep` checkpoints and the best one, and what unfinished writes left.
+
+    best: which of the whole ones is kept, however old it is.
+    """
     whole = [step for step in saved_steps(folder) if step not in unreadable]
-    for step in [*unreadable, *whole[keep:]]:
+    kept = best(whole)
+    for step in [*unreadable, *(step for step in whole[keep:] if step != kept)]:
         shutil.rmtree(step_folder(folder, step), ignore_errors=True)
     for leftover in folder.glob(".step-*.partial"):
         shutil.rmtree(leftover, ignore_errors=True)

@@ -7,7 +7,7 @@ import copy
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,20 @@ from torchtitan.components.optimizer import LRSchedulersContainer, OptimizersCon
 from finetune_trainer.checkpoint import files
 from finetune_trainer.checkpoint.listeners import CheckpointListeners
 from finetune_trainer.checkpoint.randomness import random_states, restore_random_states
+from finetune_trainer.checkpoint.selection import (
+    LOSSES,
+    Select,
+    Selection,
+    best_step,
+    read_losses,
+    selection,
+    write_losses,
+)
 from finetune_trainer.checkpoint.space import check_checkpoint_space
 from finetune_trainer.checkpoint.tensors import copy_shards, layer_bytes, read_tensors, trained_parameters
 from finetune_trainer.checkpoint.writer import CheckpointWriter, Snapshot
 from finetune_trainer.contract.failure import CheckpointError
-from finetune_trainer.distributed.agreement import from_rank_zero, gather_objects
+from finetune_trainer.distributed.agreement import from_rank_zero, gather_objects, write_together
 from finetune_trainer.model.base_loader import OnRead, load_base
 
 logger = logging.getLogger(__name__)
@@ -43,7 +52,10 @@ class LoRACheckpointManager(BaseCheckpointManager):
         folder: str = "checkpoints"
 
         keep: int = 3
-        """How many checkpoints to keep."""
+        """How many of the newest checkpoints to keep."""
+
+        select: Select = "last"
+        """Which one becomes the adapter; the best one is kept as well."""
 
     def __init__(
         self,
@@ -71,7 +83,9 @@ class LoRACheckpointManager(BaseCheckpointManager):
         self.last_saved: int | None = None
         """The newest step that is durable."""
         self._last_snapshot: int | None = None
-        self.writer = CheckpointWriter(self.folder, keep=config.keep, on_saved=self._saved)
+        self.validation_losses: dict[int, float] = {}
+        """Of the steps with a checkpoint; the same on all ranks."""
+        self.writer = CheckpointWriter(self.folder, keep=config.keep, on_saved=self._saved, best=self._best)
         self.listeners = CheckpointListeners()
         self.on_base_read: OnRead = lambda _done, _total: None
 
@@ -101,7 +115,8 @@ class LoRACheckpointManager(BaseCheckpointManager):
         }
 
         def check() -> None:
-            missing = self.config.keep + 1 - len(files.saved_steps(self.folder))
+            kept = self.config.keep + (self.config.select == "best")
+            missing = kept + 1 - len(files.saved_steps(self.folder))
             check_checkpoint_space(self.folder, sum(sizes.values()), max(1, missing))
 
         if not self.config.load_only:
@@ -119,6 +134,9 @@ class LoRACheckpointManager(BaseCheckpointManager):
         if state["worldSize"] == dist.get_world_size():
             restore_random_states(load_file(checkpoint / files.RANDOM_STATE))
         self.last_saved = self._last_snapshot = state["step"]
+        measured = from_rank_zero(lambda: read_losses(self.folder))
+        # Later steps are trained again.
+        self.validation_losses = {step: loss for step, loss in measured.items() if step <= state["step"]}
 
     # --- saving ---
 
@@ -151,6 +169,38 @@ class LoRACheckpointManager(BaseCheckpointManager):
             data_position=copy.deepcopy(_data_position(self.dataloader)),
             state=copy.deepcopy(state),
         )
+
+    def record_validation(self, step: int, loss: float) -> None:
+        """Every rank calls it with the same loss. A step without a checkpoint cannot be chosen.
+
+        Raises StorageError, on every rank, if the volume refuses.
+        """
+        if step != self._last_snapshot:
+            return
+        self.validation_losses = {**self.validation_losses, step: loss}
+        first = dist.get_rank() == 0
+
+        def write() -> None:
+            if first:
+                write_losses(self.folder, self.validation_losses)
+
+        write_together(write, self.folder / LOSSES)
+
+    def selection(self) -> Selection:
+        """The checkpoint that becomes the adapter, the same on all ranks. Raises CheckpointError where it
+        is no longer whole."""
+
+        def choose() -> Selection:
+            chosen = selection(self.folder, self.config.select)
+            if chosen is None:
+                raise CheckpointError(f"{self.folder} has no checkpoint", remedy="Run the job again")
+            files.verify(files.step_folder(self.folder, chosen.step))
+            return chosen
+
+        return from_rank_zero(choose)
+
+    def _best(self, whole: Collection[int]) -> int | None:
+        return best_step(self.validation_losses, whole) if self.config.select == "best" else None
 
     def _saved(self, step: int) -> None:
         self.last_saved = step

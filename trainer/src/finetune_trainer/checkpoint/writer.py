@@ -42,12 +42,21 @@ class Snapshot:
 class CheckpointWriter:
     """Writes one snapshot at a time to `folder`/step-<n>/, together with the other ranks' writers."""
 
-    def __init__(self, folder: Path, *, keep: int, on_saved: Callable[[int], None]) -> None:
-        """keep: how many checkpoints are kept. on_saved: called in the thread with each durable step."""
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        keep: int,
+        on_saved: Callable[[int], None],
+        best: files.Best = lambda _whole: None,
+    ) -> None:
+        """keep: how many of the newest checkpoints are kept. on_saved: called in the thread with each durable
+        step. best: which older one is kept as well."""
         self.folder = folder
         self.unreadable: tuple[int, ...] = ()
         """Steps whose checkpoints are of no use; they go when a newer one is whole."""
         self._keep = keep
+        self._best = best
         self._on_saved = on_saved
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         # Its own: the ranks' threads meet at another moment than their trainings do.
@@ -91,7 +100,7 @@ class CheckpointWriter:
             checksums |= _write_states(staging, state, by_rank(random_states))
             files.publish(staging, files.step_folder(self.folder, snapshot.step), checksums)
             unreadable = [step for step in self.unreadable if step != snapshot.step]
-            files.prune(self.folder, self._keep, unreadable=unreadable)
+            files.prune(self.folder, self._keep, unreadable=unreadable, best=self._best)
 
         write_together(lambda: publish() if first else None, staging, self._group)
         self.unreadable = ()

@@ -103,6 +103,8 @@ class Training:
     recompute: Literal["none", "selective", "full"] | None
     """None: the trainer's own choice."""
     checkpoint: Checkpoint
+    select: Literal["best", "last"]
+    """Which checkpoint becomes the adapter."""
     parallelism: Parallelism
     overrides: Mapping[str, Any]
     """Fields of torchtitan's `Trainer.Config` by dotted path."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from finetune_trainer.checkpoint.selection import selection
 from finetune_trainer.contract.run_file import RunFile, RunFolders
 from finetune_trainer.report import chart
 from finetune_trainer.report.curves import Metrics
@@ -49,7 +50,7 @@ def render(run: RunFile, run_file: Path, folders: RunFolders, metrics: Metrics, 
     return environment.get_template(TEMPLATE).render(
         run=run,
         failure=failure,
-        summary=_summary(metrics),
+        summary=_summary(metrics) | _exported(run, folders, failure),
         charts=[drawn for drawn in _charts(metrics) if drawn],
         size=chart,
         data=_facts(data),
@@ -85,6 +86,12 @@ def _summary(metrics: Metrics) -> dict[str, str]:
         "last step": _moment(times[-1]) if times else None,
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _exported(run: RunFile, folders: RunFolders, failure: str | None) -> dict[str, str]:
+    """The step that became the adapter, and why; nothing of a run that has none yet."""
+    chosen = selection(folders.checkpoints, run.training.select)
+    return {"exported step": str(chosen).removeprefix("step ")} if chosen and failure is None else {}
 
 
 def _moment(seconds: float) -> str:

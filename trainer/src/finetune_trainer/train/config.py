@@ -154,6 +154,7 @@ def _configure(run: RunFile, folders: RunFolders, spec: ModelSpec, data: Data) -
             enable=True,
             interval=run.training.checkpoint.interval,
             keep=run.training.checkpoint.keep,
+            select=run.training.select,
             initial_load_path=str(folders.base),
         ),
         activation_checkpoint=RECOMPUTE[recompute],

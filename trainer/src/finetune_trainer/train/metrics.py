@@ -46,6 +46,8 @@ class ProgressMetrics(MetricsProcessor):
             os.environ |= wandb_identity(Path(dump_folder)) | os.environ
         super().__init__(config, dump_folder=dump_folder, **settings)
         self.recorders: list[Callable[[StepRecord | ValidationRecord], None]] = []
+        self.on_validation: Callable[[int, float], None] = lambda _step, _loss: None
+        """Called on every rank alike, before the recorders."""
 
     def log(
         self,
@@ -72,6 +74,7 @@ class ProgressMetrics(MetricsProcessor):
 
     def log_validation(self, loss: float, step: int, extra_metrics: dict[str, Any] | None = None) -> None:
         loss = self._known_loss(loss)
+        self.on_validation(step, loss)
         self._tell(ValidationRecord(step=step, loss=loss))
         super().log_validation(loss, step, extra_metrics)
 

@@ -82,8 +82,15 @@ class LoRATrainer(Trainer):
 
     def train(self) -> None:
         """Train to the last step, the end of the data or a requested stop, and save where that was."""
+        self.metrics_processor.on_validation = self.checkpointer.record_validation
         super().train()
         self.checkpointer.save(self.step, last_step=True)
+        if self.config.validator.enable and self._last_is_unmeasured():
+            self.validator.validate(self.model_parts, self.step)
+
+    def _last_is_unmeasured(self) -> bool:
+        """The last step is no multiple of the interval, or the process was killed before its validation."""
+        return not self.stopped and self.step not in self.checkpointer.validation_losses
 
     def _refuse_non_finite(self, *_: Any) -> None:
         if (found := self._finite.result()) is not None:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import torch.distributed as dist
-from torchtitan.tools.logging import init_logger
+from torchtitan.tools.logging import init_logger, logger
 
 from finetune_trainer.checkpoint.files import step_folder
 from finetune_trainer.checkpoint.peft_adapter import export_adapter
@@ -149,10 +149,13 @@ def _record(progress: TrainingProgress, record: StepRecord | ValidationRecord) -
 
 
 def _export(run: RunFile, folders: RunFolders, trainer: LoRATrainer) -> None:
+    chosen = trainer.checkpointer.selection()
+    logger.info("the adapter is %s", chosen)
+
     def export() -> None:
         if dist.get_rank() == 0:
             export_adapter(
-                step_folder(folders.checkpoints, trainer.step),
+                step_folder(folders.checkpoints, chosen.step),
                 folders.adapter,
                 names=CheckpointNames.of(trainer.model_config),
                 settings=lora_settings(run),
