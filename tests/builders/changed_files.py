@@ -4,10 +4,12 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from small_deepseek import load_json, load_model
 
 from finetune_converter.files.digest import digest_file
+
+INDEX = "model.safetensors.index.json"
 
 
 def list_again(folder: Path, name: str) -> None:
@@ -161,6 +163,52 @@ def claim_another_adapter(folder: Path, _: Path) -> None:
     manifest = load_json(folder / "MANIFEST.json")
     manifest["lineage"]["adapterSha256"] = "0" * 64
     (folder / "MANIFEST.json").write_text(json.dumps(manifest))
+
+
+def change_manifest(folder: Path, **fields: object) -> None:
+    manifest = load_json(folder / "MANIFEST.json")
+    (folder / "MANIFEST.json").write_text(json.dumps({**manifest, **fields}))
+
+
+def claim_another_dtype(folder: Path, _: Path) -> None:
+    lineage = load_json(folder / "MANIFEST.json")["lineage"]
+    change_manifest(folder, lineage={**lineage, "dtype": "float16"})
+
+
+def claim_another_version(folder: Path, _: Path) -> None:
+    change_manifest(folder, schemaVersion=9)
+
+
+def rewrite_the_card(folder: Path, _: Path) -> None:
+    put(folder, "README.md", "# Another model\n")
+
+
+def drop_the_card(folder: Path, _: Path) -> None:
+    drop(folder, "README.md")
+
+
+def change_index(folder: Path, **fields: object) -> None:
+    index = load_json(folder / INDEX)
+    put(folder, INDEX, json.dumps({**index, **fields}))
+
+
+def unlist_a_tensor(folder: Path, _: Path) -> None:
+    """Its file is listed all the same, for the others that it holds."""
+    listed = load_json(folder / INDEX)["weight_map"]
+    change_index(folder, weight_map={name: file for name, file in listed.items() if "o_proj" not in name})
+
+
+def count_fewer_bytes(folder: Path, _: Path) -> None:
+    change_index(folder, metadata={"total_size": 1})
+
+
+def say_tensorflow(folder: Path, _: Path) -> None:
+    """transformers reads the format from a file's metadata."""
+    file = min(folder.glob("*.safetensors"))
+    tensors = load_file(file)
+    file.unlink()
+    save_file(tensors, file, {"format": "tf"})
+    list_again(folder, file.name)
 
 
 def say_another_dtype(folder: Path, _: Path) -> None:

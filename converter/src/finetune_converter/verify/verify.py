@@ -11,18 +11,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from finetune_converter.failure import Failure, Reason
-from finetune_converter.files.digest import digest_file
 from finetune_converter.model_files.manifest import read_manifest
 from finetune_converter.model_files.model_folder import open_model_folder
 from finetune_converter.verify.architecture import check_shapes, read_config
 from finetune_converter.verify.companions import check_companions
+from finetune_converter.verify.description import check_index, check_lineage, check_metadata
 from finetune_converter.verify.expected import check_config, check_layout, expected_tensors
-from finetune_converter.verify.gate import failed
 from finetune_converter.verify.listing import check_listing
 from finetune_converter.verify.logits import compare_logits
 from finetune_converter.verify.measured import tensor_report
-from finetune_converter.verify.peft_reference import WEIGHTS, PeftReference
+from finetune_converter.verify.peft_reference import PeftReference
 from finetune_converter.verify.stored import blocks_of
 from finetune_converter.verify.tensors import Models, check_tensors
 
@@ -43,13 +41,15 @@ class Claim:
 
 def verify(claim: Claim, prompts: list[list[int]], advance: Advance = lambda _d, _t: None) -> dict[str, Any]:
     """Check the claim; what was measured, for verification.json. Raises Failure."""
-    _check_lineage(claim)
+    check_lineage(claim.adapter, claim.merged, claim.dtype)
     with open_models(claim) as (models, config):
         tick = _Steps(advance, len(read_manifest(claim.merged)["files"]) + 2 * config.num_hidden_layers + 1)
         files = check_listing(claim.merged, tick)
         check_companions(claim.base, claim.adapter, models.merged)
         check_config(models.base.config, models.merged, claim.dtype)
         check_layout(models.expected, models.merged)
+        check_index(models.merged)
+        check_metadata(models.base, models.merged)
         for module in sorted(models.adapter.lost):
             logger.warning(
                 "%s has nothing for %s: it stays the base's",
@@ -88,16 +88,6 @@ def open_models(claim: Claim) -> Iterator[tuple[Models, Any]]:
                 ),
                 config,
             )
-
-
-def _check_lineage(claim: Claim) -> None:
-    weights = claim.adapter / WEIGHTS
-    if not weights.is_file():
-        raise Failure(f"{weights}: no such file", Reason.ADAPTER_MISSING, "Give the adapter's folder")
-    lineage = read_manifest(claim.merged).get("lineage")
-    named = lineage.get("adapterSha256") if isinstance(lineage, dict) else None
-    if named != digest_file(weights).sha256:
-        raise failed(f"{claim.merged}: it was merged from another adapter than {claim.adapter}")
 
 
 class _Steps:

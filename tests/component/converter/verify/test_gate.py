@@ -77,6 +77,13 @@ Corrupt = Callable[[Path, Path], None]
         pytest.param(tensors.round_down, O_PROJ, id="values rounded toward zero"),
         pytest.param(files.say_another_dtype, "dtype", id="another dtype announced"),
         pytest.param(files.name_more_words, "eos_token_id", id="another eos in config.json"),
+        pytest.param(files.claim_another_dtype, "exported as 'float16'", id="another dtype claimed"),
+        pytest.param(files.claim_another_version, "schemaVersion is 9", id="a manifest of another version"),
+        pytest.param(files.rewrite_the_card, "README.md", id="another model card"),
+        pytest.param(files.drop_the_card, "README.md", id="no model card"),
+        pytest.param(files.unlist_a_tensor, O_PROJ, id="a tensor that the index does not list"),
+        pytest.param(files.count_fewer_bytes, "total_size is 1", id="an index of fewer bytes"),
+        pytest.param(files.say_tensorflow, "its metadata is", id="a file of another format"),
     ],
 )
 def test_catches(base: Path, adapter: Callable[..., Path], corrupt: Corrupt, says: str) -> None:
