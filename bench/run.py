@@ -10,6 +10,7 @@ COMMANDS = (
     ("parallelism.py",),
     ("merge.py",),
     ("merge_671b.py",),
+    ("merge_extrapolated.py",),
     ("packing.py",),
     ("tokenizing.py",),
     ("prepare_data.py",),
