@@ -33,23 +33,28 @@ def greedy(server: VllmServer, prompts: list[list[int]]) -> list[list[int]]:
     return server.greedy_tokens(prompts, NEW_TOKENS)
 
 
-def test_a_chat_is_rendered_by_the_models_own_template(
-    server: VllmServer, tokenizer: PreTrainedTokenizerBase, greedy: list[list[int]]
-) -> None:
-    answer = server.chat(QUESTIONS[0], NEW_TOKENS)
-    assert answer == tokenizer.decode(greedy[0], skip_special_tokens=True)
-    assert answer.strip()
+def test_a_chat_is_rendered_by_the_models_own_template(server: VllmServer, prompts: list[list[int]]) -> None:
+    body = {"messages": [{"role": "user", "content": QUESTIONS[0]}], "return_token_ids": True}
+    answer = server.post("/v1/chat/completions", body | {"max_tokens": NEW_TOKENS, "temperature": 0})
+    assert answer["prompt_token_ids"] == prompts[0]
+    assert answer["choices"][0]["message"]["content"].strip()
 
 
 def test_the_greedy_tokens_are_those_of_transformers(
     tiny_base: Path, prompts: list[list[int]], greedy: list[list[int]]
 ) -> None:
-    """Each token of vLLM's is the likeliest after those before it, in fp32: so both would write the same."""
+    """Each token of vLLM's is the likeliest after those before it, but for ties within float32's rounding.
+
+    Both add the same numbers in another order, which depends on the batch: at logits of about 10 they
+    differ by 1e-5, and by then two tokens that close may change places.
+    """
     model = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32).eval()
     for prompt, answer in zip(prompts, greedy, strict=True):
         with torch.no_grad():
             logits = model(input_ids=torch.tensor([prompt + answer]), use_cache=False).logits[0]
-        assert logits[len(prompt) - 1 : -1].argmax(-1).tolist() == answer
+        likeliest = logits[len(prompt) - 1 : -1].log_softmax(-1)
+        written = likeliest.gather(1, torch.tensor(answer)[:, None])[:, 0]
+        torch.testing.assert_close(written, likeliest.amax(-1), atol=1e-4, rtol=0)
 
 
 def test_the_base_has_learned_to_end_its_answers(
