@@ -71,6 +71,20 @@ def test_a_dataset_is_counted(tmp_path, make_tokenizer):
     assert tally.first_dropped == {"promptTooLong": ["faq.jsonl:2"], "answerTooLong": ["faq.jsonl:3"]}
 
 
+def test_several_processes_read_what_one_does(tmp_path, make_tokenizer, monkeypatch):
+    file = tmp_path / "faq.jsonl"
+    chats = [("A?" * (number % 9), "B" * (number % 7 + 1)) for number in range(200)]
+    file.write_text("\n".join(json.dumps({"prompt": q or "C", "completion": a}) for q, a in chats))
+    read = {"reading": Reading(), "tokenizer": make_tokenizer(), "longest": 20}
+    results = []
+    for small_bytes in (file.stat().st_size + 1, 0):
+        monkeypatch.setattr("finetune_trainer.data.tokenize._SMALL_BYTES", small_bytes)
+        tally = Tally()
+        results.append((list(read_documents({"faq.jsonl": file}, tally=tally, **read)), tally))
+    assert results[0] == results[1]
+    assert results[0][1].dropped
+
+
 def test_rows_of_which_none_trains_are_counted_and_a_dataset_of_them_is_refused(tmp_path, make_tokenizer):
     file, tally = tmp_path / "faq.jsonl", Tally()
     rows = [

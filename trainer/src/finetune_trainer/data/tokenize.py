@@ -1,14 +1,17 @@
 """From a dataset's lines to documents, and the report of what became of them."""
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 from finetune_trainer.contract.failure import DataError, Reason
 from finetune_trainer.data.chat import ChatReader
 from finetune_trainer.data.document import Document, Dropped
+from finetune_trainer.data.forked_map import forked_map
 from finetune_trainer.data.formats import TEXT, Reading, recognise
 from finetune_trainer.data.lines import read_lines
 from finetune_trainer.data.opening import is_parquet
@@ -21,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 # Of the dropped lines so many are named.
 NAMED = 5
+# Reading, counting and writing rows, which one process does, takes a seventh of the work on them.
+_MOST_PROCESSES = 4
+_SMALL_BYTES = 8 * 2**20
 
 
 @dataclass
@@ -52,14 +58,15 @@ def read_documents(
     files: Mapping[str, Path], *, reading: Reading, tokenizer: ChatTokenizer, longest: int, tally: Tally
 ) -> Iterator[Document]:
     """The documents of all files, in order. Raises DataError naming file and line."""
-    documents: Callable[[Line], Sequence[Document | Dropped]] | None = None
-    for line in _rows(files, reading):
-        if documents is None:
-            tally.format = reading.format if reading.format != "auto" else recognise(line, reading.ignored)
-            logger.info("%s: rows are read in format %s", line.place, tally.format)
-            documents = _reader(replace(reading, format=tally.format), tokenizer, longest)
+    lines = _rows(files, reading)
+    if (first := next(lines, None)) is None:
+        return
+    tally.format = reading.format if reading.format != "auto" else recognise(first, reading.ignored)
+    logger.info("%s: rows are read in format %s", first.place, tally.format)
+    read = _reader(replace(reading, format=tally.format), tokenizer, longest)
+    for line, documents in forked_map(read, chain([first], lines), processes=_processes(files)):
         tally.lines += 1
-        for document in documents(line):
+        for document in documents:
             if isinstance(document, Document):
                 tally.add(document)
                 yield replace(document, line=tally.lines)
@@ -70,6 +77,13 @@ def read_documents(
             f"{', '.join(files)}: in none of {tally.lines:,} rows is a turn of the assistant to train",
             remedy="Give turns weight 1, or set dataset.train: all",
         )
+
+
+def _processes(files: Mapping[str, Path]) -> int:
+    """One for small files, which are read before a fork has paid; else one a CPU, up to what one can feed."""
+    if sum(file.stat().st_size for file in files.values()) < _SMALL_BYTES:
+        return 1
+    return min(_MOST_PROCESSES, len(os.sched_getaffinity(0)))
 
 
 def _rows(files: Mapping[str, Path], reading: Reading) -> Iterator[Line]:
