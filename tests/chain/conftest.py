@@ -1,5 +1,8 @@
 """What several chain tests start from."""
 
+import fcntl
+import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,11 +10,25 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+BUILDER = ROOT / "examples" / "tiny_base"
+# What it is built with, and from: the documentation of this Python.
+LOCKED = ROOT / "requirements" / "dev.txt"
 
 
 @pytest.fixture(scope="session")
 def tiny_base() -> Path:
-    """The demo's base model, kept in build/ from one test run to the next."""
-    folder = ROOT / "build" / "tiny-base"
-    subprocess.run([sys.executable, ROOT / "examples" / "tiny_base" / "build.py", folder], check=True)
+    """The demo's base model, which learns for a minute: built once, into the user's cache."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "finetune-operator"
+    cache.mkdir(parents=True, exist_ok=True)
+    folder = cache / f"tiny-base-{_fingerprint()}"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # other workers of pytest want it too
+        subprocess.run([sys.executable, BUILDER / "build.py", folder], check=True)
     return folder
+
+
+def _fingerprint() -> str:
+    digest = hashlib.sha256(sys.version.encode())
+    for file in [*sorted(BUILDER.glob("*.py")), LOCKED]:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]

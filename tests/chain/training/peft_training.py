@@ -36,9 +36,11 @@ def synthetic_rows(steps: int) -> list[Row]:
     return [sequence(index, LENGTH) for index in range(steps * BATCH)]
 
 
-def peft_losses(base: Path, rows: Sequence[Row], seed: int = SEED) -> list[float]:
+def peft_losses(
+    base: Path, rows: Sequence[Row], seed: int = SEED, dtype: torch.dtype = torch.float32
+) -> list[float]:
     """The losses of training on `rows`, BATCH of them a step, by transformers, PEFT and torch's AdamW."""
-    model = _peft_model(base, seed)
+    model = _peft_model(base, seed, dtype)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=RATE, weight_decay=0.0)
     losses = []
@@ -46,7 +48,7 @@ def peft_losses(base: Path, rows: Sequence[Row], seed: int = SEED) -> list[float
         batch = zip(*rows[start : start + BATCH], strict=True)
         tokens, positions, labels = (torch.stack(parts) for parts in batch)
         logits = model(
-            input_ids=tokens, position_ids=positions, attention_mask=_packed_mask(positions)
+            input_ids=tokens, position_ids=positions, attention_mask=_packed_mask(positions).to(dtype)
         ).logits
         loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100)
         optimizer.zero_grad()
@@ -57,8 +59,12 @@ def peft_losses(base: Path, rows: Sequence[Row], seed: int = SEED) -> list[float
     return losses
 
 
-def _peft_model(base: Path, seed: int) -> PeftModel:
-    model = DeepseekV3ForCausalLM.from_pretrained(base, dtype=torch.float32, attn_implementation="sdpa")
+def _peft_model(base: Path, seed: int, dtype: torch.dtype) -> PeftModel:
+    # The grouped product that transformers else takes for experts knows no float64.
+    implementation = "eager" if dtype == torch.float64 else "grouped_mm"
+    model = DeepseekV3ForCausalLM.from_pretrained(
+        base, dtype=dtype, attn_implementation="sdpa", experts_implementation=implementation
+    )
     targets = ["q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj"]
     config = LoraConfig(r=SETTINGS.rank, lora_alpha=SETTINGS.alpha, target_modules=targets)
     tuned = get_peft_model(model, config)
