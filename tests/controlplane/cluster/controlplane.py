@@ -11,6 +11,7 @@ from cluster.closing_client import closing_client
 from cluster.credentials import Credentials
 from cluster.process import Process, answers
 from kubernetes import client
+from waiting import until
 
 SERVICE_RANGE = "10.96.0.0/16"
 POD_RANGE = "10.244.0.0/16"
@@ -68,7 +69,9 @@ class ControlPlane:
             stages.install(api)
             nodes.create(api, gpu_nodes=self.gpu_nodes)
             self.start_process("kwok")
-            nodes.wait_until_ready(api)
+            # kwok 0.8.0 caches the Stages by the version of its list. Asked before the list has one, it takes
+            # them for none, and starts no controller until a Stage changes (pkg/config/resources/cache.go).
+            until("ready nodes", lambda: nodes.are_ready(api) or stages.touch(api))
 
     def stop(self) -> None:
         for process in reversed(self.processes.values()):

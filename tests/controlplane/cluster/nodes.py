@@ -3,7 +3,6 @@
 from typing import Any
 
 from kubernetes import client
-from waiting import until
 
 GPU_TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
 
@@ -53,10 +52,9 @@ def node(
     }
 
 
-def wait_until_ready(api: client.ApiClient) -> None:
-    """Until every node is Ready and free of the taints that a node starts with."""
-    core = client.CoreV1Api(api)
-    until("ready nodes", lambda: all(map(_schedulable, core.list_node().items)))
+def are_ready(api: client.ApiClient) -> bool:
+    """Whether every node is Ready and free of the taints that a node starts with."""
+    return all(map(_schedulable, client.CoreV1Api(api).list_node().items))
 
 
 def _schedulable(each: client.V1Node) -> bool:

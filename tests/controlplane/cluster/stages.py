@@ -6,6 +6,7 @@ deleted ends with 143 as the trainer does on SIGTERM.
 
 import json
 from typing import Any
+from uuid import uuid4
 
 from kubernetes import client, utils
 from kubernetes.client.exceptions import ApiException
@@ -223,6 +224,14 @@ def install(api: client.ApiClient) -> None:
 
 def create(api: client.ApiClient, body: dict[str, Any]) -> None:
     client.CustomObjectsApi(api).create_cluster_custom_object(GROUP, VERSION, PLURAL, body)
+
+
+def touch(api: client.ApiClient) -> None:
+    """Change a Stage in a way that says nothing, so that kwok reads all of them again."""
+    custom = client.CustomObjectsApi(api)
+    stage = custom.list_cluster_custom_object(GROUP, VERSION, PLURAL)["items"][0]["metadata"]["name"]
+    touched = {"metadata": {"annotations": {"finetune.dev/touched": uuid4().hex}}}
+    custom.patch_cluster_custom_object(GROUP, VERSION, PLURAL, stage, touched)
 
 
 # kwok's controller reads Stages from the API with this switch on; their schema it checks itself.
