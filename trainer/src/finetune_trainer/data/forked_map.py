@@ -1,10 +1,8 @@
 """map() over rows by several processes, in the rows' order."""
 
-import ctypes
 import logging
 import multiprocessing
 import signal
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -13,6 +11,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from finetune_trainer.contract.failure import Failure, OutOfMemory
+from finetune_trainer.distributed.parent_death import end_with_parent
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +19,6 @@ logger = logging.getLogger(__name__)
 _CHUNK = 16
 # Chunks on their way for each process, so that none waits while the results of others are written.
 _AHEAD = 2
-_PR_SET_PDEATHSIG = 1
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -82,8 +80,7 @@ def _begin(function: Callable[[Any], Any]) -> None:
     _function = function
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is for the process that forked it
-    if sys.platform == "linux":  # nor does it outlive that one when it is killed
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent(signal.SIGKILL)
 
 
 _function: Callable[[Any], Any]

@@ -1,6 +1,5 @@
 """One torchrun agent a node: starts the node's workers and ends with the first worker's true failure."""
 
-import ctypes
 import json
 import os
 import signal
@@ -28,6 +27,7 @@ from finetune_trainer.contract.failure import (
     failure_from_record,
 )
 from finetune_trainer.contract.run_file import RunFile, Workers
+from finetune_trainer.distributed.parent_death import end_with_parent
 from finetune_trainer.train import rendezvous as rendezvous_of_known_ranks
 
 WORKER = "finetune_trainer.train.worker"
@@ -36,8 +36,6 @@ WORKER = "finetune_trainer.train.worker"
 # together): one that hangs is then killed by its agent, before the kubelet kills both and nothing is said.
 SECONDS_TO_STOP = 270
 SECONDS_TO_MEET = 900
-# prctl(2), linux/prctl.h
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +70,7 @@ def stop_with_agent() -> None:
 
     torchrun starts workers in sessions of their own: nothing else reaches them then.
     """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    end_with_parent(signal.SIGTERM)
 
 
 def observe_rendezvous(run: RunFile, environment: Mapping[str, str]) -> Rendezvous:
