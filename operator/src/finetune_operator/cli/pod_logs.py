@@ -11,9 +11,9 @@ from finetune_operator.api.resources import MODEL_DEPLOYMENT
 from finetune_operator.cli.place import ContainerLog
 from finetune_operator.core.labels import COMPONENT
 from finetune_operator.local.errors import LocalError
+from finetune_operator.serving.children.names import COMPONENT as SERVE
 
 _TIMEOUT_SECONDS = 30
-_SERVE = "serve"
 
 
 def container_logs(api: client.ApiClient, pods: Iterable[Any], kind: str) -> Iterator[ContainerLog]:
@@ -23,7 +23,7 @@ def container_logs(api: client.ApiClient, pods: Iterable[Any], kind: str) -> Ite
     """
     for pod in sorted(pods, key=lambda pod: (pod.metadata.creation_timestamp, pod.metadata.name)):
         stage = pod.metadata.labels[COMPONENT]
-        if (stage == _SERVE) != (kind == MODEL_DEPLOYMENT.kind):
+        if (stage == SERVE) != (kind == MODEL_DEPLOYMENT.kind):
             continue
         for status in (*(pod.status.init_container_statuses or ()), *(pod.status.container_statuses or ())):
             if status.state.running or status.state.terminated or status.restart_count:

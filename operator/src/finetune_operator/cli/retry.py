@@ -6,6 +6,7 @@ import click
 
 from finetune_operator.cli.options import place_options
 from finetune_operator.cli.place import Place
+from finetune_operator.core.conditions import condition_of
 from finetune_operator.core.objects import Manifest
 from finetune_operator.finetune.reasons import JobReason
 from finetune_operator.local.errors import LocalError
@@ -28,7 +29,7 @@ def retry(name: str, place: Place) -> None:
 def _check_failed(job: Manifest) -> None:
     """Raise LocalError for a job that another try does not help."""
     name, status = job["metadata"]["name"], job.get("status", {})
-    failed: Manifest = next((c for c in status.get("conditions", []) if c["type"] == "Failed"), {})
+    failed = condition_of(status, "Failed")
     if failed.get("status") != "True":
         raise LocalError(
             f"FineTuneJob {name} has not failed; it is {status.get('phase', 'new')}",

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from finetune_operator.core.conditions import parse_timestamp, timestamp
+from finetune_operator.core.conditions import time_of, timestamp
 from finetune_operator.core.labels import CONTROLLER_UID, POD_INDEX
 from finetune_operator.core.objects import Manifest, Ref
 from finetune_operator.local.clock import Clock
@@ -103,8 +103,7 @@ def _has_ended(job: Manifest) -> bool:
 
 
 def _started(job: Manifest) -> datetime | None:
-    start_time = job.get("status", {}).get("startTime")
-    return parse_timestamp(start_time) if start_time else None
+    return time_of(job.get("status", {}).get("startTime"))
 
 
 def _matches_policy(job: Manifest, code: int) -> bool:
