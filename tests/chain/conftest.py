@@ -1,13 +1,12 @@
 """What several chain tests start from."""
 
-import fcntl
 import hashlib
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from cluster.binaries import cache, lock
 
 ROOT = Path(__file__).parents[2]
 BUILDER = ROOT / "examples" / "tiny_base"
@@ -18,11 +17,8 @@ LOCKED = ROOT / "requirements" / "dev.txt"
 @pytest.fixture(scope="session")
 def tiny_base() -> Path:
     """The demo's base model, which learns for a minute: built once, into the user's cache."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "finetune-operator"
-    cache.mkdir(parents=True, exist_ok=True)
-    folder = cache / f"tiny-base-{_fingerprint()}"
-    with folder.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # other workers of pytest want it too
+    folder = cache() / f"tiny-base-{_fingerprint()}"
+    with lock(folder.with_suffix(".lock")):  # another run of the tests may want it too
         subprocess.run([sys.executable, BUILDER / "build.py", folder], check=True)
     return folder
 

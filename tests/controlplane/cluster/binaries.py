@@ -69,7 +69,7 @@ def build_once(version: str, tools: Path, packages: dict[str, str], ldflags: str
     target = target_of(version, tools, packages, ldflags)
     if target.exists():
         return target
-    with _lock(cache() / "build.lock"):
+    with lock(cache() / "build.lock"):
         if not target.exists():
             _build_into(target, tools, packages, ldflags)
     return target
@@ -169,7 +169,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 @contextmanager
-def _lock(file: Path) -> Iterator[None]:
+def lock(file: Path) -> Iterator[None]:
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
