@@ -148,31 +148,31 @@ def rewrite_the_base_card(folder: Path, _: Path) -> None:
     put(folder, "BASE_README.md", "# Another licence\n")
 
 
-def climb_out(folder: Path, _: Path) -> None:
-    manifest = load_json(folder / "MANIFEST.json")
-    manifest["files"]["../base/config.json"] = {"sha256": "0", "size": 1}
-    (folder / "MANIFEST.json").write_text(json.dumps(manifest))
-
-
-def empty_the_manifest(folder: Path, _: Path) -> None:
-    manifest = load_json(folder / "MANIFEST.json")
-    (folder / "MANIFEST.json").write_text(json.dumps({**manifest, "files": {}}))
-
-
-def claim_another_adapter(folder: Path, _: Path) -> None:
-    manifest = load_json(folder / "MANIFEST.json")
-    manifest["lineage"]["adapterSha256"] = "0" * 64
-    (folder / "MANIFEST.json").write_text(json.dumps(manifest))
-
-
 def change_manifest(folder: Path, **fields: object) -> None:
     manifest = load_json(folder / "MANIFEST.json")
     (folder / "MANIFEST.json").write_text(json.dumps({**manifest, **fields}))
 
 
-def claim_another_dtype(folder: Path, _: Path) -> None:
+def climb_out(folder: Path, _: Path) -> None:
+    listed = load_json(folder / "MANIFEST.json")["files"]
+    change_manifest(folder, files={**listed, "../base/config.json": {"sha256": "0", "size": 1}})
+
+
+def empty_the_manifest(folder: Path, _: Path) -> None:
+    change_manifest(folder, files={})
+
+
+def change_lineage(folder: Path, **fields: object) -> None:
     lineage = load_json(folder / "MANIFEST.json")["lineage"]
-    change_manifest(folder, lineage={**lineage, "dtype": "float16"})
+    change_manifest(folder, lineage={**lineage, **fields})
+
+
+def claim_another_adapter(folder: Path, _: Path) -> None:
+    change_lineage(folder, adapterSha256="0" * 64)
+
+
+def claim_another_dtype(folder: Path, _: Path) -> None:
+    change_lineage(folder, dtype="float16")
 
 
 def claim_another_version(folder: Path, _: Path) -> None:
