@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from finetune_operator.api.base import ApiModel
 from finetune_operator.api.formats import Revision
+from finetune_operator.api.refused_models import REFUSED_MODELS
 from finetune_operator.api.rules import Rule
 from finetune_operator.api.secrets import SecretKeyRef
 from finetune_operator.api.uri import NOT_READ_YET, Uri
@@ -31,6 +32,7 @@ class ModelSpec(ModelSource):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         NOT_READ_YET,
+        *REFUSED_MODELS,
         Rule(
             rule="!has(self.revision) || self.uri.startsWith('hf://')",
             problem="only an hf:// model has revisions",

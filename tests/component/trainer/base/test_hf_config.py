@@ -153,7 +153,7 @@ def test_published_config_fits(tmp_path: Path, flavor: str, config: dict[str, An
         pytest.param({"head_dim": 128}, "head_dim is 128, only 64 is computed", id="rope's size"),
         pytest.param({"num_hidden_layers": "61"}, "num_hidden_layers is '61'", id="a string"),
         pytest.param({"scoring_func": None}, "scoring_func is missing, without which vLLM", id="no scoring"),
-        pytest.param({"model_type": "llama"}, "model_type is 'llama', another model", id="llama"),
+        pytest.param({"model_type": "llama"}, "Llama: its attention is not latent", id="llama"),
         pytest.param({"model_type": "deepseek_v32"}, "DeepSeek-V3.2: its attention reads", id="deepseek_v32"),
         pytest.param({"model_type": None}, "model_type is missing", id="no type"),
         pytest.param({"model_type": "deepseek_v2"}, "architectures is .* of deepseek_v2 is", id="two types"),

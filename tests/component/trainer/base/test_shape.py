@@ -18,6 +18,8 @@ from finetune_trainer.model.flavors import FLAVORS, build_model_config
 V3 = published_config("deepseek-ai--DeepSeek-V3")
 V2 = published_config("deepseek-ai--DeepSeek-V2")
 GLM = published_config("zai-org--GLM-4.7-Flash")
+# As Kimi-K2-Thinking is published: its routed experts in INT4, groups of 32.
+INT4 = {"quantization_config": {"quant_method": "compressed-tensors", "format": "pack-quantized"}}
 OF_V3 = ("deepseek-ai--DeepSeek-V3", "deepseek-ai--DeepSeek-R1", "deepseek-ai--DeepSeek-V3.1")
 
 
@@ -79,9 +81,35 @@ def test_a_list_of_layers_says_what_the_number_says(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("model_type", REFUSED)
 def test_a_model_that_is_not_trained_is_refused_by_name(tmp_path: Path, model_type: str) -> None:
-    name = REFUSED[model_type].partition(":")[0]
-    with pytest.raises(DataError, match=f"model_type is '{model_type}', which is not trained here. {name}: "):
+    model = REFUSED[model_type]
+    with pytest.raises(DataError) as refused:
         shape_of_base(write(tmp_path, V3 | {"model_type": model_type}))
+    said = f"model_type is {model_type!r}, which is not trained here. {model.name}: {model.reason}"
+    assert f"config.json: {said}. {model.remedy}." in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        pytest.param({"model_type": "deepseek_v32"}, "an indexer picks", id="DeepSeek-V3.2"),
+        pytest.param({"model_type": "glm_moe_dsa"}, "an indexer picks", id="GLM-5"),
+        pytest.param({"model_type": "deepseek_v4"}, "compresses keys and values", id="DeepSeek-V4"),
+        pytest.param({"model_type": "kimi_linear"}, "linear attention", id="Kimi-Linear"),
+        pytest.param({"model_type": "longcat_flash"}, "two attentions a layer", id="LongCat"),
+        pytest.param({"model_type": "kimi_k2", **INT4}, r"compressed-tensors \(pack-quantized\)", id="INT4"),
+        pytest.param({"model_type": "llama"}, "Llama: its attention is not latent", id="Llama"),
+        pytest.param({"model_type": "mixtral"}, "Mixtral: its attention is not latent", id="Mixtral"),
+        pytest.param({"model_type": "qwen3_moe"}, "Qwen3-MoE: its attention is not latent", id="Qwen3-MoE"),
+        pytest.param(
+            {"model_type": "falcon", "kv_lora_rank": None}, "'falcon', another .* not latent", id="unknown"
+        ),
+        pytest.param({"model_type": "acme"}, "'acme', another model than is trained here[.]", id="latent"),
+        pytest.param({"model_type": ["deepseek_v3"]}, "which is no name", id="a list"),
+    ],
+)
+def test_a_refusal_names_the_reason(tmp_path: Path, config: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        shape_of_base(write(tmp_path, V3 | config))
 
 
 @pytest.mark.parametrize(

@@ -76,14 +76,15 @@ def check_supported(config: Mapping[str, Any], file: Path) -> None:
 
 def _family(config: Mapping[str, Any], file: Path) -> Family:
     model_type, remedy = config.get("model_type"), f"Use a base of type {', '.join(FAMILIES)}"
+    if not isinstance(model_type, str):
+        raise _refused(file, f"model_type {_unknown_type(config)}", remedy)
+    if model_type in REFUSED:
+        model = REFUSED[model_type]
+        raise _refused(
+            file, f"model_type is {model_type!r}, which is not trained here. {model}", model.remedy
+        )
     if model_type not in FAMILIES:
-        if model_type is None:
-            problem = "is missing"
-        elif model_type in REFUSED:
-            problem = f"is {model_type!r}, which is not trained here. {REFUSED[model_type]}"
-        else:
-            problem = f"is {model_type!r}, another model than is trained here"
-        raise _refused(file, f"model_type {problem}", remedy)
+        raise _refused(file, f"model_type {_unknown_type(config)}", remedy)
     family, architectures = FAMILIES[model_type], config.get("architectures")
     if architectures not in (None, [], [family.architecture]):
         raise _refused(
@@ -93,6 +94,17 @@ def _family(config: Mapping[str, Any], file: Path) -> Family:
             remedy,
         )
     return family
+
+
+def _unknown_type(config: Mapping[str, Any]) -> str:
+    model_type = config.get("model_type")
+    if model_type is None:
+        return "is missing"
+    if not isinstance(model_type, str):
+        return f"is {model_type!r}, which is no name"
+    if config.get("kv_lora_rank") is None:
+        return f"is {model_type!r}, another model than is trained here: its attention is not latent"
+    return f"is {model_type!r}, another model than is trained here"
 
 
 def _check_scoring(family: Family, config: Mapping[str, Any], file: Path) -> None:

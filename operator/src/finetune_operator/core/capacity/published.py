@@ -30,6 +30,8 @@ _KIMI_K2 = replace(
     num_nextn_predict_layers=0,
     max_position_embeddings=131_072,
 )
+# The same model with twice the context.
+_KIMI_K2_0905 = replace(_KIMI_K2, max_position_embeddings=262_144)
 _DEEPSEEK_V2 = Architecture(
     vocab_size=102_400,
     hidden_size=5120,
@@ -80,9 +82,19 @@ PUBLISHED = {
             ),
         ),
         (DEEPSEEK_V2_LITE, ("deepseek-ai/DeepSeek-V2-Lite", "deepseek-ai/DeepSeek-V2-Lite-Chat")),
-        (_DEEPSEEK_V2, ("deepseek-ai/DeepSeek-V2", "deepseek-ai/DeepSeek-V2-Chat")),
+        (
+            _DEEPSEEK_V2,
+            (
+                "deepseek-ai/DeepSeek-V2",
+                "deepseek-ai/DeepSeek-V2-Chat",
+                "deepseek-ai/DeepSeek-V2-Chat-0628",
+                "deepseek-ai/DeepSeek-V2.5",
+                "deepseek-ai/DeepSeek-V2.5-1210",
+            ),
+        ),
         (_MOONLIGHT, ("moonshotai/Moonlight-16B-A3B", "moonshotai/Moonlight-16B-A3B-Instruct")),
         (_KIMI_K2, ("moonshotai/Kimi-K2-Instruct", "moonshotai/Kimi-K2-Base")),
+        (_KIMI_K2_0905, ("moonshotai/Kimi-K2-Instruct-0905",)),
         (_GLM_4_7_FLASH, ("zai-org/GLM-4.7-Flash",)),
     )
     for repository in repositories

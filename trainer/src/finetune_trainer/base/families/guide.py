@@ -38,13 +38,16 @@ GLM-4.7-Flash: what it serves differs from what was trained by rounding.
 A tokenizer has to be there as `tokenizer.json`. Moonlight and Kimi-K2 are published with `tiktoken.model`
 alone: prepare refuses them until a `tokenizer.json` that gives the same tokens lies beside their weights.
 
-FP8 is read in blocks of 128x128. The routed experts of Kimi-K2-Thinking are in INT4, which is refused by
-name.
+FP8 is read in blocks of 128x128. The routed experts of Kimi-K2-Thinking are in INT4 (compressed-tensors,
+pack-quantized), which is refused by name, as are AWQ, GPTQ, NVFP4, MXFP4 and others.
 
 ## What is refused
 
-| `model_type` | why |
-|---|---|
+A model of the hub that is known by its repository is refused by `finetune validate`, `plan` and `run`, and
+by the API server, before anything is fetched; any other by prepare, before its weights are.
+
+| model | `model_type` | why | what to do |
+|---|---|---|---|
 """
 _END = """
 Any other `model_type` is refused too, and of those above every field of config.json that is not computed
@@ -56,7 +59,9 @@ def models_guide() -> str:
     """The page for people."""
     models = "".join(_model(family, model) for family in FAMILIES.values() for model in family.models)
     families = "".join(_family(family) for family in FAMILIES.values())
-    refused = "".join(f"| `{name}` | {reason} |\n" for name, reason in REFUSED.items())
+    refused = "".join(
+        f"| {model.name} | `{name}` | {model.reason} | {model.remedy} |\n" for name, model in REFUSED.items()
+    )
     return f"{_HEAD}{models}{_PROOF}{families}{_NOTES}{refused}{_END}"
 
 
