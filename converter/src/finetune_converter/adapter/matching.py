@@ -34,6 +34,14 @@ def match(
         check_tied(path, pair.a.name, f"{pair.module}.weight", base_config)
         for name, update in _updates_of(path, pair, config, shapes, below).items():
             _add(path, updates, name, update, shapes)
+    for name, entry in below.items():
+        module = name.rpartition(".")[0]
+        if (
+            name in shapes
+            and not config.targets.has_module(module)
+            and not config.targets.has_parameter(name)
+        ):
+            raise _not_targeted(path, entry.name, module)
     # The weight below an adapter that is not there is a weight all the same: PEFT loads it.
     for name, entry in {**keys.saved, **below}.items():
         check_tied(path, entry.name, name, base_config)
@@ -85,7 +93,7 @@ def _name_in_config(path: Path, pair: Pair, config: AdapterConfig) -> str:
     if config.targets.has_parameter(parameter):
         return parameter
     if not config.targets.has_module(pair.module):
-        raise _not_targeted(path, pair)
+        raise _not_targeted(path, pair.a.name, pair.module)
     if leaf in STACKED:
         raise Failure(
             f"{path}: tensor {pair.a.name!r}: PEFT 0.21 takes {leaf!r} in target_modules to mean routed "
@@ -105,7 +113,7 @@ def _scale_of_expert(path: Path, pair: Pair, expert: re.Match[str], config: Adap
     parameter = f"{expert['experts']}.{STACKED[leaf]}"
     stacked, halves = config.targets.stacked_modules(), config.halves(parameter)
     if leaf not in stacked and not config.targets.has_parameter(parameter):
-        raise _not_targeted(path, pair)
+        raise _not_targeted(path, pair.a.name, pair.module)
     if halves == 1 and STACKED[leaf] == GATE_UP and not config.targets.has_parameter(parameter):
         raise _differs(
             path, pair, f"PEFT stacks gate_proj and up_proj, and target_modules names {leaf!r} alone"
@@ -131,12 +139,12 @@ def _check_targeted(path: Path, pair: Pair, parameter: str, config: AdapterConfi
     """Of stacked experts: by the parameter's name, or by its modules', which PEFT takes to mean it."""
     named = {STACKED.get(leaf) for leaf in config.targets.stacked_modules()}
     if not config.targets.has_parameter(parameter) and parameter.rpartition(".")[2] not in named:
-        raise _not_targeted(path, pair)
+        raise _not_targeted(path, pair.a.name, pair.module)
 
 
-def _not_targeted(path: Path, pair: Pair) -> Failure:
+def _not_targeted(path: Path, key: str, module: str) -> Failure:
     return Failure(
-        f"{path}: tensor {pair.a.name!r}: adapter_config.json does not adapt {pair.module!r} "
+        f"{path}: tensor {key!r}: adapter_config.json does not adapt {module!r} "
         "(target_modules, target_parameters, exclude_modules, layers_to_transform, modules_to_save), so that "
         "PEFT leaves it out",
         Reason.ADAPTER_MISMATCH,

@@ -15,6 +15,8 @@ _SCALES = ("F32", "BF16", "F16", "F8_E8M0")
 _STACKED = re.compile(r".+\.experts\.(gate_up_proj|gate_proj|up_proj|down_proj)(\.weight)?")
 # Beside their weights, what other ways to quantise leave: the weights alone are not the model's.
 _FOREIGN = re.compile(r".+\.(qweight|qzeros|scales|g_idx|weight_packed|weight_scale(_2)?|input_scale|absmax)")
+# A model that was saved with PEFT's layers in it: which of its weights are the base's is then not known.
+_WRAPPED = re.compile(r"base_model\..+|.+\.(base_layer|modules_to_save|original_module|lora_[A-Za-z_]+)\..+")
 _FETCH = "Fetch the base again, config.json and weights together"
 
 
@@ -69,6 +71,12 @@ def _faults_of_names(base: ModelFolder) -> Iterator[tuple[str, str]]:
             yield (
                 f"tensor {name!r} holds all experts of a layer, and servers read one tensor an expert",
                 "Save it with save_pretrained of transformers 5, which writes one tensor an expert",
+            )
+        if _WRAPPED.fullmatch(name):
+            yield (
+                f"tensor {name!r} is of a model that was saved with PEFT's layers in it",
+                "Save the base without them: model.unload() before the training or, to go on from what was "
+                "trained, model.merge_and_unload(), and then save_pretrained",
             )
         if _FOREIGN.fullmatch(name):
             yield (

@@ -199,6 +199,30 @@ def test_stacked_experts(base: Path, adapter: Write) -> None:
     check_refused(base, adapter(), "holds all experts of a layer")
 
 
+def rename(old: str, new: str) -> Callable[[dict[str, torch.Tensor]], object]:
+    return lambda tensors: tensors.update({new: tensors.pop(old)})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(rename(f"{O_PROJ}.weight", f"{O_PROJ}.base_layer.weight"), id="base_layer"),
+        pytest.param(
+            rename(f"{O_PROJ}.weight", f"base_model.model.{O_PROJ}.base_layer.weight"), id="base_model"
+        ),
+        pytest.param(put(f"{O_PROJ}.lora_A.default.weight", torch.ones(4, 32)), id="lora_A"),
+        pytest.param(put(f"{O_PROJ}.lora_magnitude_vector.weight", torch.ones(1)), id="DoRA's"),
+        pytest.param(put(f"{O_PROJ}.modules_to_save.default.weight", torch.ones(1)), id="modules_to_save"),
+        pytest.param(put(f"{O_PROJ}.original_module.weight", torch.ones(1)), id="original_module"),
+    ],
+)
+def test_a_base_with_peft_s_layers_in_it(
+    base: Path, adapter: Write, change: Callable[[dict[str, torch.Tensor]], object]
+) -> None:
+    edit(base, change)
+    check_refused(base, adapter(), "saved with PEFT's layers in it")
+
+
 def check_refused(base: Path, adapter: Path, says: str) -> None:
     for dtype in (Dtype.BASE, Dtype.FLOAT8):
         with pytest.raises(Failure, match=says) as failure:
