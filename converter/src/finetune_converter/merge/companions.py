@@ -11,9 +11,8 @@ from finetune_converter.failure import Reason
 from finetune_converter.files.atomic import copy_file, write_json, write_text
 from finetune_converter.files.json_object import read_json_object
 from finetune_converter.model_files.companions import CODE, carried_files, left_out_files
+from finetune_converter.model_files.model_card import BASE_CARD, CARD
 from finetune_converter.model_files.model_folder import ModelFolder
-
-CARD, BASE_CARD = "README.md", "BASE_README.md"
 
 
 @dataclass(frozen=True, kw_only=True)

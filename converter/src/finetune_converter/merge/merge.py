@@ -18,7 +18,6 @@ from finetune_converter.marker import base_digests
 from finetune_converter.merge.base import check_base
 from finetune_converter.merge.companions import write_companions
 from finetune_converter.merge.job import MergeJob
-from finetune_converter.merge.model_card import model_card
 from finetune_converter.merge.plan import Carry, MergePlan, index_of, plan_merge
 from finetune_converter.merge.resume import (
     FOLDER,
@@ -30,7 +29,8 @@ from finetune_converter.merge.resume import (
 )
 from finetune_converter.merge.shard import ShardWriter
 from finetune_converter.model_files.duplicate import Method, cheapest_method
-from finetune_converter.model_files.manifest import Lineage, write_manifest
+from finetune_converter.model_files.manifest import Lineage, tool_version, write_manifest
+from finetune_converter.model_files.model_card import model_card
 from finetune_converter.model_files.model_folder import INDEX, SINGLE, ModelFolder, open_model_folder
 
 Advance = Callable[[int, int], None]
@@ -100,7 +100,7 @@ def merge(
             advance(len(done), len(names))
         if part:
             return False
-        for name in _write_beside(plan, base, model_card(lineage, plan.notes), job.out):
+        for name in _write_beside(plan, base, model_card(lineage, tool_version(), plan.notes), job.out):
             done[name] = digest_file(job.out / name)
     remove_strangers(job.out, done.keys())
     write_manifest(job.out, lineage, inputs, done)

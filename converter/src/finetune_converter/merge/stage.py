@@ -47,7 +47,7 @@ def merge_folders(
     job = MergeJob(base=base, adapter=adapter, out=partial, dtype=dtype)
     marker = base / MARKER
     lineage = Lineage(
-        base=str(base),
+        base=str(base.absolute()),
         base_revision=None,
         base_marker_sha256=sha256_of(marker),
         adapter_sha256=adapter_digest(adapter),

@@ -58,8 +58,8 @@ def merged_config(config: dict[str, Any], dtype: Dtype, block: BlockFormat) -> d
     if dtype is Dtype.BASE:
         return config
     merged = {name: value for name, value in config.items() if name != "quantization_config"}
-    name = "dtype" if "dtype" in config else "torch_dtype"
-    merged[name] = "float16" if dtype is Dtype.FLOAT16 else "bfloat16"
+    for name in [name for name in ("dtype", "torch_dtype") if name in config] or ["torch_dtype"]:
+        merged[name] = "float16" if dtype is Dtype.FLOAT16 else "bfloat16"
     if dtype is Dtype.FLOAT8:
         merged["quantization_config"] = config.get("quantization_config") or {
             "activation_scheme": "dynamic",

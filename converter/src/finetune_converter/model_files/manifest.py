@@ -33,11 +33,16 @@ class Lineage:
     """The first and the last logged step, as metrics.jsonl has them."""
 
 
+def tool_version() -> str:
+    """Of the converter that is installed."""
+    return version("finetune-converter")
+
+
 def write_manifest(folder: Path, lineage: Lineage, inputs: str, files: dict[str, FileDigest]) -> None:
     """Written last: a folder that has it is whole."""
     content = {
         "schemaVersion": 1,
-        "tool": {"name": "finetune-convert", "version": version("finetune-converter")},
+        "tool": {"name": "finetune-convert", "version": tool_version()},
         "inputs": inputs,
         "lineage": {
             "base": {

@@ -61,10 +61,10 @@ def signed_bundle(statement: bytes, key: ec.EllipticCurvePrivateKey) -> dict[str
     }
 
 
-def digests_of(bundle: Mapping[str, Any], key: ec.EllipticCurvePublicKey) -> dict[str, str]:
-    """The sha256 of each file that a bundle signed with `key` speaks of. Raises BundleError."""
+def digests_of(bundle: Mapping[str, Any], key: ec.EllipticCurvePublicKey | None) -> dict[str, str]:
+    """The sha256 of each file that a bundle signed with `key`, or any, speaks of. Raises BundleError."""
     try:
-        return _resources(json.loads(_verified(bundle, key)))
+        return _resources(json.loads(_payload(bundle, key)))
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise BundleError("is no signature in OpenSSF Model Signing's format") from error
 
@@ -75,20 +75,21 @@ def hint_of(key: ec.EllipticCurvePublicKey) -> str:
     return hashlib.sha256(pem).hexdigest()
 
 
-def _verified(bundle: Mapping[str, Any], key: ec.EllipticCurvePublicKey) -> bytes:
-    """The payload of a bundle. Raises BundleError, or what parsing raises."""
+def _payload(bundle: Mapping[str, Any], key: ec.EllipticCurvePublicKey | None) -> bytes:
+    """Of a bundle, and with `key` a verified one. Raises BundleError, or what parsing raises."""
     envelope = bundle["dsseEnvelope"]
     if bundle["mediaType"] != _BUNDLE or envelope["payloadType"] != _IN_TOTO:
         raise BundleError(f"is a {bundle['mediaType']!r:.100}, not a bundle of an in-toto statement")
     try:
         payload = base64.b64decode(envelope["payload"], validate=True)
         signature = base64.b64decode(envelope["signatures"][0]["sig"], validate=True)
-        key.verify(signature, _encoded(_IN_TOTO, payload), algorithm(key))
+        if key is not None:
+            key.verify(signature, _encoded(_IN_TOTO, payload), algorithm(key))
     except binascii.Error as error:
         raise BundleError("is cut off or changed: it is no base64") from error
     except InvalidSignature as error:
         named = (bundle.get("verificationMaterial") or {}).get("publicKey", {}).get("hint")
-        other = named and named != hint_of(key)
+        other = key is not None and named and named != hint_of(key)
         raise BundleError(
             "was made with another key" if other else "was changed since it was made"
         ) from error

@@ -46,10 +46,11 @@ def sign_folder(folder: Path, key: ec.EllipticCurvePrivateKey) -> Path:
     return folder / SIGNATURE
 
 
-def check_signature(folder: Path, key: ec.EllipticCurvePublicKey) -> None:
+def check_signature(folder: Path, key: ec.EllipticCurvePublicKey | None) -> None:
     """model.sig is of this key, and of the files in MANIFEST.json and no others.
 
-    The files themselves are `check_listing`'s. Raises Failure(VerificationFailed).
+    Without a key it only has to speak of these files: whose it is stays open. The files themselves are
+    `check_listing`'s. Raises Failure(VerificationFailed).
     """
     file = folder / SIGNATURE
     if not file.is_file():

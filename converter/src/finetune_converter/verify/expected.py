@@ -1,8 +1,10 @@
 """What every tensor of the merged model must be, said apart from the merge's plan: its type and its file."""
 
+import json
 import re
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from transformers.quantizers.quantizers_utils import should_convert_module
@@ -18,6 +20,15 @@ _LEAVES = (
 )  # fmt: skip
 # DeepSeek-V3 as it is published: of these modules the weights are FP8, and of no others.
 _PROJECTION = re.compile(rf"model\.layers\.\d+\.(self_attn|mlp)\.(.+\.)?({'|'.join(_LEAVES)})\.weight")
+FIELD = "quantization_config"
+_MADE_FLOAT8 = {
+    "quant_method": "fp8",
+    "fmt": "e4m3",
+    "activation_scheme": "dynamic",
+    "weight_block_size": [128, 128],
+}
+"""Of a base in bfloat16 that was exported in FP8: as DeepSeek-V3 is published."""
+_DTYPES = ("dtype", "torch_dtype")
 _FLOATS = ("F32", "F16", "BF16", FLOAT8)
 _ROUTER_BIAS = "e_score_correction_bias"
 """Stays as it is in every export: it decides between experts that are close."""
@@ -103,15 +114,32 @@ def check_config(base: Mapping[str, Any], merged: ModelFolder, dtype: str) -> No
     config, where = merged.config, merged.path / "config.json"
     if "auto_map" in config:
         raise failed(f"{where}: auto_map names code, and a merged folder holds none")
-    free = {"auto_map"} if dtype == "base" else {"auto_map", "quantization_config", "torch_dtype", "dtype"}
+    free = {"auto_map"} if dtype == "base" else {"auto_map", FIELD, *_DTYPES}
     for name in sorted((config.keys() | base.keys()) - free):
-        if config.get(name) != base.get(name):
-            raise failed(f"{where}: {name} is {config.get(name)!r}, not {base.get(name)!r}")
+        _check_field(where, name, config, base)
     if dtype != "base":
-        named = config.get("dtype", config.get("torch_dtype"))
-        if named != ("float16" if dtype == "float16" else "bfloat16"):
-            raise failed(f"{where}: dtype is {named!r}, and the weights are {dtype}")
+        _check_dtype(where, config, "float16" if dtype == "float16" else "bfloat16")
+        made = {FIELD: base.get(FIELD, _MADE_FLOAT8)} if dtype == "float8" else {}
+        _check_field(where, FIELD, config, made)
     _check_quantization(merged)
+
+
+def _check_field(where: Path, name: str, config: Mapping[str, Any], base: Mapping[str, Any]) -> None:
+    """Both say the same, in the same type: a loader takes its default for what is not there, not for null."""
+    if name not in base and name in config:
+        raise failed(f"{where}: {name} is {config[name]!r:.200}, and must not be there")
+    if name not in config and name in base:
+        raise failed(f"{where}: {name} is not there, and the base's is {base[name]!r:.200}")
+    if json.dumps(config.get(name), sort_keys=True) != json.dumps(base.get(name), sort_keys=True):
+        raise failed(f"{where}: {name} is {config[name]!r:.200}, not {base[name]!r:.200}")
+
+
+def _check_dtype(where: Path, config: Mapping[str, Any], dtype: str) -> None:
+    """Under both names, of which transformers 5 reads the first and others the second."""
+    named = {name: config[name] for name in _DTYPES if name in config}
+    for name, said in named.items() if named else {"dtype": None}.items():
+        if said != dtype:
+            raise failed(f"{where}: {name} is {said!r}, and the weights are {dtype}")
 
 
 def _check_quantization(merged: ModelFolder) -> None:

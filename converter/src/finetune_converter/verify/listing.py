@@ -7,6 +7,8 @@ from finetune_converter.files.digest import digest_file
 from finetune_converter.model_files.manifest import NAME, SIGNATURE, listed_files
 from finetune_converter.verify.gate import failed
 
+_OF_THE_FILE_SYSTEM = "lost+found"
+"""An empty folder that ext4 keeps at its root, where a model may lie."""
 _REMEDY = "Copy the folder again from where it was verified, or merge again"
 
 
@@ -33,3 +35,5 @@ def _files(folder: Path) -> Iterator[str]:
             yield path.relative_to(folder).as_posix()
         elif not path.is_dir():
             raise failed(f"{path}: is no plain file", _REMEDY)
+        elif path != folder / _OF_THE_FILE_SYSTEM and not any(path.iterdir()):
+            raise failed(f"{path}: is an empty folder, and {NAME} lists nothing in it", _REMEDY)

@@ -30,7 +30,13 @@ def verify_run(run_file: Path, root: Path) -> None:
     progress = Progress("verify")
     with serve_progress(progress):
         prompts = training_prompts(run.datasets, run.base, _vocabulary(run.base))
-        claim = Claim(base=run.base, adapter=run.adapter, merged=run.merging, dtype=str(run.dtype))
+        claim = Claim(
+            base=run.base,
+            adapter=run.adapter,
+            merged=run.merging,
+            dtype=str(run.dtype),
+            run=run.document,
+        )
         measured = _verify_or_reject(claim, prompts, progress)
     write_json(run.folder / "verification.json", measured)
     if key:

@@ -5,18 +5,20 @@ the reader of safetensors (pyproject.toml, [tool.importlinter]).
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from finetune_converter.model_files.manifest import read_manifest
+from finetune_converter.model_files.manifest import SIGNATURE, read_manifest
 from finetune_converter.model_files.model_folder import open_model_folder
+from finetune_converter.signing.model_signature import check_signature
 from finetune_converter.verify.architecture import check_shapes, read_config
 from finetune_converter.verify.companions import check_companions
-from finetune_converter.verify.description import check_index, check_lineage, check_metadata
+from finetune_converter.verify.description import check_index, check_metadata
 from finetune_converter.verify.expected import check_config, check_layout, expected_tensors
+from finetune_converter.verify.lineage import check_lineage
 from finetune_converter.verify.listing import check_listing
 from finetune_converter.verify.logits import compare_logits
 from finetune_converter.verify.measured import tensor_report
@@ -37,18 +39,22 @@ class Claim:
     adapter: Path
     merged: Path
     dtype: str
+    run: Mapping[str, Any] | None = None
+    """The run file; None for folders given one by one."""
 
 
 def verify(claim: Claim, prompts: list[list[int]], advance: Advance = lambda _d, _t: None) -> dict[str, Any]:
     """Check the claim; what was measured, for verification.json. Raises Failure."""
-    check_lineage(claim.adapter, claim.merged, claim.dtype)
+    check_lineage(claim.base, claim.adapter, claim.merged, claim.dtype, claim.run)
     with open_models(claim) as (models, config):
         tick = _Steps(advance, len(read_manifest(claim.merged)["files"]) + 2 * config.num_hidden_layers + 1)
         files = check_listing(claim.merged, tick)
         check_companions(claim.base, claim.adapter, models.merged)
+        if (claim.merged / SIGNATURE).exists():
+            check_signature(claim.merged, None)
         check_config(models.base.config, models.merged, claim.dtype)
         check_layout(models.expected, models.merged)
-        check_index(models.merged)
+        check_index(models.base, models.merged)
         check_metadata(models.base, models.merged)
         for module in sorted(models.adapter.lost):
             logger.warning(

@@ -1,12 +1,13 @@
 """The verify stage of a run signs what it has passed, before it publishes it."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from converter_run import prepared_run
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from small_deepseek import load_json
 
 from finetune_converter.failure import Failure
 from finetune_converter.merge.stage import merge_run
@@ -14,23 +15,11 @@ from finetune_converter.signing.model_signature import KEY_VARIABLE, check_signa
 from finetune_converter.verify.listing import check_listing
 from finetune_converter.verify.stage import verify_folders, verify_run
 
-RUN = Path(__file__).parents[3] / "golden/run/quickstart.json"
-
 
 def test_a_signed_run(
     base: Path, adapter: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    document = json.loads(RUN.read_text())
-    document["export"]["sign"] = True
-    file = tmp_path / "run.json"
-    file.write_text(json.dumps(document))
-    run, home = tmp_path / document["paths"]["run"], tmp_path / document["paths"]["base"]
-    run.mkdir(parents=True)
-    adapter().rename(run / "adapter")
-    (base / ".finetune-complete.json").write_text('{"files": {}}')
-    home.parent.mkdir()
-    base.rename(home)
-    (tmp_path / "datasets").mkdir()
+    file, run = prepared_run(tmp_path, base, adapter(), sign=True)
     merge_run(file, tmp_path)
     monkeypatch.delenv(KEY_VARIABLE, raising=False)
     with pytest.raises(Failure, match="MODEL_SIGNING_KEY"):
@@ -42,4 +31,9 @@ def test_a_signed_run(
     verify_run(file, tmp_path)
     check_signature(run / "merged", key.public_key())
     check_listing(run / "merged")
-    verify_folders(base=home, adapter=run / "adapter", merged=run / "merged", dtype="base")
+    verify_folders(
+        base=tmp_path / load_json(file)["paths"]["base"],
+        adapter=run / "adapter",
+        merged=run / "merged",
+        dtype="base",
+    )

@@ -2,17 +2,20 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from importlib.metadata import version
 from typing import Any
 
-from finetune_converter.merge.companions import BASE_CARD
 from finetune_converter.model_files.manifest import Lineage
 
+CARD, BASE_CARD = "README.md", "BASE_README.md"
 _HUB = "hf://"
+NOTE = "- "
 
 
-def model_card(lineage: Lineage, notes: Iterable[str] = ()) -> str:
-    """Front matter (huggingface.co/docs/hub/model-cards), a table of the lineage, and the notes."""
+def model_card(lineage: Lineage, tool: str, notes: Iterable[str] = ()) -> str:
+    """Front matter (huggingface.co/docs/hub/model-cards), a table of the lineage, and the notes.
+
+    tool: the version that merged.
+    """
     run = lineage.run or {}
     rows = [*_rows(lineage, run)]
     lines = [
@@ -21,13 +24,13 @@ def model_card(lineage: Lineage, notes: Iterable[str] = ()) -> str:
         "---",
         f"# {run.get('name', 'Merged model')}",
         "",
-        f"A LoRA adapter merged into its base by finetune-convert {version('finetune-converter')}.",
+        f"A LoRA adapter merged into its base by finetune-convert {tool}.",
         "MANIFEST.json holds the sha256 of every file and the whole configuration of the run.",
         "",
         "| | |",
         "|---|---|",
         *(f"| {name} | {_cell(value)} |" for name, value in rows),
-        *("", *(f"- {_cell(note)}" for note in notes)),
+        *("", *(f"{NOTE}{_cell(note)}" for note in notes)),
     ]
     return "\n".join(lines) + "\n"
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import yaml
 
-from finetune_converter.merge.model_card import model_card
 from finetune_converter.merge.stage import merge_run
 from finetune_converter.model_files.manifest import Lineage
+from finetune_converter.model_files.model_card import model_card
 
 RUN = Path(__file__).parents[3] / "golden/run/quickstart.json"
 
@@ -48,6 +48,6 @@ def test_front_matter_is_yaml() -> None:
         adapter_sha256="0" * 64,
         dtype="float8",
     )
-    _, front, text = model_card(lineage).split("---\n", 2)
+    _, front, text = model_card(lineage, "1.0").split("---\n", 2)
     assert yaml.safe_load(front)["base_model"] == "acme/model: #1"
     assert "| base | hf://acme/model: #1 at e8152;" in text
