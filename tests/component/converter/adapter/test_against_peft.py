@@ -1,7 +1,7 @@
 """Every setting of PEFT's LoraConfig: merged as PEFT merges it, in float32, or refused by name."""
 
+import dataclasses
 import warnings
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,9 @@ def check_equal(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) 
         torch.testing.assert_close(ours[name], tensor, rtol=1e-5, atol=1e-6, msg=name)
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(LoraConfig)])
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(LoraConfig)])
 def test_every_field_of_peft_is_known(name: str) -> None:
-    """Of the PEFT that is installed: what a later one adds is to be used, known to be harmless, or refused."""
+    """Of the PEFT that is installed: what a later one adds is to be used, known as harmless, or refused."""
     assert name in SETTINGS
 
 
