@@ -6,7 +6,7 @@ UV := $(ENVS)/uv/bin/uv
 BIN := $(CURDIR)/$(ENVS)/dev/bin
 DEMO := .demo
 
-.PHONY: demo test unit component programs controlplane kueue-program kueue images image-base \
+.PHONY: demo test unit component programs controlplane kueue-program kueue registry-program images image-base \
   chain cluster cluster-down lint format generate bench lock envs clean
 
 # --- environments: one a lock file, installed by hash -------------------------------------------------
@@ -76,8 +76,12 @@ unit: $(ENVS)/dev/.installed
 	$(BIN)/pytest -n 2 tests/unit
 
 # What needs torch, or starts processes; a file's tests stay together, for what they share.
-component: $(ENVS)/dev/.installed
+component: $(ENVS)/dev/.installed registry-program
 	$(BIN)/pytest -n 2 --dist loadfile tests/component
+
+# CNCF Distribution, which the converter pushes to: a minute, once a machine, into the user's cache.
+registry-program: $(ENVS)/dev/.installed
+	@$(BIN)/python tests/builders/distribution.py
 
 # etcd, a real API server and its controllers: minutes, once a machine, into the user's cache.
 programs: $(ENVS)/dev/.installed

@@ -148,6 +148,8 @@ def _fingerprint(tools: Path, packages: dict[str, str], ldflags: str) -> str:
     """Changes with any pinned version and with what is built, and how."""
     digest = hashlib.sha256((tools / "go.mod").read_bytes() + (tools / "go.sum").read_bytes())
     digest.update(repr((packages, ldflags)).encode())
+    for source in sorted(tools.glob("*.go")):
+        digest.update(source.read_bytes())
     return digest.hexdigest()[:12]
 
 

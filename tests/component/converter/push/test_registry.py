@@ -1,12 +1,8 @@
 """A push to a registry that others wrote: CNCF Distribution, with a login."""
 
 import json
-import shutil
-import socket
-import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from waiting import until
+from distribution import PASSWORD, USER, running_registry
 
 from finetune_converter.failure import Failure, Reason
 from finetune_converter.merge.stage import merge_folders
@@ -23,46 +19,14 @@ from finetune_converter.push.push import OciFormat, push_model
 from finetune_converter.signing.model_signature import check_signature, sign_folder
 from finetune_converter.verify.listing import check_listing
 
-PROGRAM = "docker-registry"
-USER, PASSWORD = "user", "pass"
-HTPASSWD = "user:$2b$05$abcdefghijklmnopqrstuuZFBUbfXoM8LFiPx8LYlO/sXZB/Cwk3K\n"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-
-pytestmark = pytest.mark.skipif(
-    shutil.which(PROGRAM) is None, reason=f"needs {PROGRAM}, of Debian's package of that name"
-)
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[str]:
     """A registry that only the user may read and write."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        host = f"127.0.0.1:{free.getsockname()[1]}"
-    (tmp_path / "htpasswd").write_text(HTPASSWD)
-    config = {
-        "version": 0.1,
-        "storage": {"filesystem": {"rootdirectory": str(tmp_path / "registry")}},
-        "http": {"addr": host},
-        "auth": {"htpasswd": {"realm": "models", "path": str(tmp_path / "htpasswd")}},
-    }
-    (tmp_path / "registry.yml").write_text(json.dumps(config))
-    with (tmp_path / "registry.log").open("wb") as log:
-        process = subprocess.Popen(
-            [PROGRAM, "serve", tmp_path / "registry.yml"], stdout=log, stderr=subprocess.STDOUT
-        )
-
-    def answers() -> bool:
-        assert process.poll() is None, (tmp_path / "registry.log").read_text()
-        with suppress(httpx.TransportError):
-            return httpx.get(f"http://{host}/v2/").status_code == 401
-        return False
-
-    try:
-        until("the registry's answer", answers)
+    with running_registry(tmp_path / "registry") as host:
         yield host
-    finally:
-        process.terminate()
-        process.wait()
 
 
 @pytest.fixture
