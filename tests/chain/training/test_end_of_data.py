@@ -1,5 +1,7 @@
 """A run whose data ends before its steps, with a validation loss on the way, tracked by other tools too."""
 
+import json
+
 import pytest
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -21,6 +23,8 @@ def test_run_ends_with_its_data_and_validates_at_checkpoints(run: TrainingRun) -
     best = min((2, 4, 5), key=losses.__getitem__)
     assert best == 2, losses
     assert run.checkpoints == [f"step-{best}", "step-5", "validation.json"]
+    chosen = json.loads((run.folder / "selection.json").read_text())
+    assert (chosen["step"], chosen["validationLoss"]) == (best, losses[best])
     assert _shared_with(run, best) > 0 == _shared_with(run, 5)
     assert _tensorboard_steps(run) == [1, 2, 3, 4, 5]
     assert list(run.folder.glob("tb/*/wandb/offline-run-*-default-faq-3f2a9c1b/*.wandb"))

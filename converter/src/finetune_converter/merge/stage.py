@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from finetune_converter.failure import Failure, Reason
 from finetune_converter.files.atomic import publish
 from finetune_converter.files.digest import digest_file
+from finetune_converter.files.json_object import read_record
 from finetune_converter.marker import MARKER, require_marker
 from finetune_converter.merge.job import MergeJob
 from finetune_converter.merge.merge import Part, adapter_digest, default_workers, merge
@@ -71,7 +73,8 @@ def _lineage(run: Run) -> Lineage:
         dtype=str(run.dtype),
         run={**run.document, "converter": version("finetune-converter")},
         dataset_sha256=_dataset_digest(run.datasets),
-        training=_first_and_last(run.folder / "metrics.jsonl"),
+        selection=read_record(run.folder / "selection.json") or None,
+        training=_first_and_exported(run.folder),
     )
 
 
@@ -88,12 +91,15 @@ def _dataset_digest(datasets: Sequence[Path]) -> str | None:
     return hashlib.sha256(json.dumps(listed).encode()).hexdigest() if listed else None
 
 
-def _first_and_last(metrics: Path) -> tuple[dict[str, Any], ...]:
-    """The logged steps that have a loss, first and last: how far training came."""
+def _first_and_exported(folder: Path) -> tuple[dict[str, Any], ...]:
+    """The logged steps that have a loss: the first, and the last up to the step that was exported."""
+    metrics = folder / "metrics.jsonl"
     if not metrics.is_file():
         return ()
+    exported = read_record(folder / "selection.json").get("step", math.inf)
     lines = (line for line in metrics.read_text(encoding="utf-8").splitlines() if line.startswith("{"))
-    steps = [record for line in lines if "loss" in (record := _parsed(line)) and "step" in record]
+    logged = [record for line in lines if "loss" in (record := _parsed(line)) and "step" in record]
+    steps = [record for record in logged if record["step"] <= exported]
     return tuple(steps[:1] + steps[1:][-1:])
 
 

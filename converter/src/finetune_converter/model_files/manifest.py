@@ -29,8 +29,10 @@ class Lineage:
     run: dict[str, Any] | None = None
     """The run file; None outside a run."""
     dataset_sha256: str | None = None
+    selection: dict[str, Any] | None = None
+    """The step that was exported, and why, as selection.json has it; None where nobody says."""
     training: tuple[dict[str, Any], ...] = ()
-    """The first and the last logged step, as metrics.jsonl has them."""
+    """The first logged step and the exported one, as metrics.jsonl has them."""
 
 
 def tool_version() -> str:
@@ -54,6 +56,7 @@ def write_manifest(folder: Path, lineage: Lineage, inputs: str, files: dict[str,
             "datasetSha256": lineage.dataset_sha256,
             "dtype": lineage.dtype,
             "run": lineage.run,
+            "selection": lineage.selection,
             "training": lineage.training,
         },
         "files": {name: asdict(digest) for name, digest in sorted(files.items())},

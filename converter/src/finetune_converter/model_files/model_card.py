@@ -59,6 +59,8 @@ def _rows(lineage: Lineage, run: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "step", f"{training['globalBatchSize']} sequences of {training['sequenceLength']} tokens"
     yield "learning rate", f"{training['learningRate']}, {training['schedule']}; seed {training['seed']}"
     yield "trained in", training["precision"]
+    if chosen := lineage.selection:
+        yield "exported step", f"{chosen['step']}: {chosen['why']}"
     for record in lineage.training:
         yield f"loss at step {record['step']}", f"{record['loss']:.4g}"
 

@@ -3,7 +3,9 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import pytest
 import yaml
 
 from finetune_converter.merge.stage import merge_run
@@ -13,7 +15,20 @@ from finetune_converter.model_files.model_card import model_card
 RUN = Path(__file__).parents[3] / "golden/run/quickstart.json"
 
 
-def test_of_a_run(base: Path, adapter: Callable[..., Path], tmp_path: Path) -> None:
+BEST = {"step": 2, "why": "the least validation loss", "validationLoss": 3.5}
+
+
+@pytest.mark.parametrize(
+    ("selection", "exported"),
+    [
+        pytest.param(BEST, 2, id="the best step"),
+        pytest.param(BEST | {"step": 3}, 2, id="a step that was not logged"),
+        pytest.param(None, 4, id="of a trainer that does not say"),
+    ],
+)
+def test_of_a_run(
+    base: Path, adapter: Callable[..., Path], tmp_path: Path, selection: dict[str, Any] | None, exported: int
+) -> None:
     document = json.loads(RUN.read_text())
     document["export"]["verify"] = False
     (tmp_path / "run.json").write_text(json.dumps(document))
@@ -28,16 +43,24 @@ def test_of_a_run(base: Path, adapter: Callable[..., Path], tmp_path: Path) -> N
     base.rename(tmp_path / document["paths"]["base"])
     steps = [{"step": step, "loss": 8.0 / step, "time": 0.0} for step in (1, 2, 4)]
     (run / "metrics.jsonl").write_text("".join(json.dumps(step) + "\n" for step in steps) + '{"step": 5, "lo')
+    if selection:
+        (run / "selection.json").write_text(json.dumps(selection))
     merge_run(tmp_path / "run.json", tmp_path)
     card = (run / "merged/README.md").read_text()
     assert (run / "merged/BASE_README.md").read_text() == "the base's card"
     manifest = json.loads((run / "merged/MANIFEST.json").read_text())
     assert {"README.md", "BASE_README.md"} <= manifest["files"].keys()
-    assert manifest["lineage"]["training"] == [steps[0], steps[2]]
+    assert manifest["lineage"]["training"] == [
+        steps[0],
+        next(step for step in steps if step["step"] == exported),
+    ]
+    assert manifest["lineage"]["selection"] == selection
     assert manifest["lineage"]["datasetSha256"] in card
     assert manifest["lineage"]["adapterSha256"] in card
     assert "| loss at step 1 | 8 |" in card
-    assert "| loss at step 4 | 2 |" in card
+    assert f"| loss at step {exported} | {8 / exported:g} |" in card
+    told = f"| exported step | {selection['step']}: {selection['why']} |" if selection else "exported step"
+    assert (told in card) is (selection is not None)
 
 
 def test_front_matter_is_yaml() -> None:

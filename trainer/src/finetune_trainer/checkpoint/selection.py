@@ -5,7 +5,7 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from finetune_trainer.checkpoint.files import saved_steps, sync
 
@@ -19,6 +19,8 @@ class Selection:
 
     step: int
     why: str
+    validation_loss: float | None = None
+    """Of that step; None where none was measured."""
 
     def __str__(self) -> str:
         return f"step {self.step:,}: {self.why}"
@@ -36,10 +38,15 @@ def choose(select: Select, losses: Mapping[int, float], saved: Collection[int]) 
         return None
     last, best = max(saved), best_step(losses, saved)
     if select == "last":
-        return Selection(step=last, why="the last one, as training.select says")
+        return _selection(last, "the last one, as training.select says", losses)
     if best is None:
-        return Selection(step=last, why="the last one, as no saved step has a finite validation loss")
-    return Selection(step=best, why=f"the least validation loss of the saved steps, {losses[best]:.4g}")
+        return _selection(last, "the last one, as no saved step has a finite validation loss", losses)
+    return _selection(best, f"the least validation loss of the saved steps, {losses[best]:.4g}", losses)
+
+
+def _selection(step: int, why: str, losses: Mapping[int, float]) -> Selection:
+    measured = losses.get(step, math.nan)
+    return Selection(step=step, why=why, validation_loss=measured if math.isfinite(measured) else None)
 
 
 def selection(folder: Path, select: Select) -> Selection | None:
@@ -58,9 +65,19 @@ def read_losses(folder: Path) -> dict[int, float]:
 def write_losses(folder: Path, losses: Mapping[int, float]) -> None:
     """Replace the file; a crash leaves the old one or the new one."""
     folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f".{LOSSES}.partial"
     told = {str(step): loss if math.isfinite(loss) else None for step, loss in sorted(losses.items())}
-    part.write_text(json.dumps(told, indent=2) + "\n")
+    _replace(folder / LOSSES, told)
+
+
+def write_selection(file: Path, selection: Selection) -> None:
+    """Write down what is exported, and why: the operator and the converter tell it on."""
+    told = {"step": selection.step, "why": selection.why, "validationLoss": selection.validation_loss}
+    _replace(file, told)
+
+
+def _replace(file: Path, content: Mapping[str, Any]) -> None:
+    part = file.with_name(f".{file.name}.partial")
+    part.write_text(json.dumps(content, indent=2) + "\n")
     sync(part)
-    part.replace(folder / LOSSES)
-    sync(folder)
+    part.replace(file)
+    sync(file.parent)

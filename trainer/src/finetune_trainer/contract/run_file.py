@@ -177,6 +177,11 @@ class RunFolders:
         return self.run / "adapter"
 
     @property
+    def selection(self) -> Path:
+        """Which checkpoint the adapter is, and why."""
+        return self.run / "selection.json"
+
+    @property
     def metrics(self) -> Path:
         return self.run / "metrics.jsonl"
 

@@ -14,6 +14,7 @@ from torchtitan.tools.logging import init_logger, logger
 
 from finetune_trainer.checkpoint.files import step_folder
 from finetune_trainer.checkpoint.peft_adapter import export_adapter
+from finetune_trainer.checkpoint.selection import write_selection
 from finetune_trainer.contract.failure import Failure, Stopped, failure_of, report
 from finetune_trainer.contract.progress import LoadProgress, Progress, TrainingProgress, serve_progress
 from finetune_trainer.contract.run_file import RunFile, RunFolders, load_run
@@ -154,6 +155,7 @@ def _export(run: RunFile, folders: RunFolders, trainer: LoRATrainer) -> None:
 
     def export() -> None:
         if dist.get_rank() == 0:
+            write_selection(folders.selection, chosen)
             export_adapter(
                 step_folder(folders.checkpoints, chosen.step),
                 folders.adapter,
