@@ -46,6 +46,14 @@ def claim_a_loss(folder: Path, _: Path) -> None:
     change_lineage(folder, training=[{"step": 1, "loss": 0.1}])
 
 
+def empty_the_manifest(folder: Path, _: Path) -> None:
+    (folder / "MANIFEST.json").write_text("{}")
+
+
+def drop_the_lineage(folder: Path, _: Path) -> None:
+    change_manifest(folder, lineage=None)
+
+
 def say_more_in_the_manifest(folder: Path, _: Path) -> None:
     change_manifest(folder, licence="MIT")
 

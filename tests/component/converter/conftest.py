@@ -55,6 +55,24 @@ def float8_base(base: Path) -> Path:
 
 
 @pytest.fixture
+def ue8m0_base(float8_base: Path) -> Path:
+    """FP8 whose scales are powers of two, as DeepSeek-V3.1 is published."""
+    for file in float8_base.glob("*.safetensors"):
+        stored = load_file(file)
+        for name in [n for n in stored if n.endswith("_scale_inv")]:
+            weight, exponent = name.removesuffix("_scale_inv"), torch.ceil(torch.log2(stored[name]))
+            factor = (stored[name] / torch.exp2(exponent)).repeat_interleave(128, 0).repeat_interleave(128, 1)
+            rows, columns = stored[weight].shape
+            stored[weight] = (stored[weight].float() * factor[:rows, :columns]).to(torch.float8_e4m3fn)
+            stored[name] = torch.exp2(exponent)
+        save_file(stored, file, {"format": "pt"})
+    config = load_json(float8_base / "config.json")
+    config["quantization_config"]["scale_fmt"] = "ue8m0"
+    write_json(float8_base / "config.json", config)
+    return float8_base
+
+
+@pytest.fixture
 def adapter(tmp_path: Path) -> Callable[..., Path]:
     """Write an adapter by PEFT; also the model that PEFT merges, in `adapter/../peft`."""
 

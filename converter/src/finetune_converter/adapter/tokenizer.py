@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from finetune_converter.adapter.vocabulary import added_tokens
+from finetune_converter.adapter.vocabulary import added_tokens, token_ids
 from finetune_converter.failure import Failure, Reason
-from finetune_converter.files.json_object import read_json_object
+from finetune_converter.files.json_object import read_json_object, read_record
 
 TEMPLATES = frozenset({"chat_template.jinja", "chat_template.json"})
 CONFIG = "tokenizer_config.json"
+_GENERATION = "generation_config.json"
 TOKENIZER = frozenset(
     {
         CONFIG,
@@ -43,6 +44,36 @@ def replaced_files(adapter: Path) -> frozenset[str]:
     )
     replaced = found | (TOKENIZER if found & _WHOLE else frozenset())
     return replaced | (TEMPLATES if has_template or found & _WHOLE else frozenset())
+
+
+def ends_otherwise(adapter: Path, base: Path) -> str | None:
+    """What to say of a tokenizer whose last token ends no generation of the base's; None if it does.
+
+    transformers stops at the ids of generation_config.json alone, or of config.json where there is none.
+    """
+    word = read_record(adapter / CONFIG).get("eos_token")
+    text = word.get("content") if isinstance(word, dict) else word
+    ids = token_ids(adapter) or token_ids(base)
+    if not isinstance(text, str) or text not in ids:
+        return None
+    name = _GENERATION if (base / _GENERATION).is_file() else "config.json"
+    ends = read_record(base / name).get("eos_token_id")
+    if ids[text] in (ends if isinstance(ends, list) else [ends]):
+        return None
+    return (
+        f"The adapter's tokenizer ends with {text!r}, id {ids[text]}, and {name}, which is the base's, with "
+        f"{ends}: add {ids[text]} to its eos_token_id where nothing else stops a generation."
+    )
+
+
+def not_taken(adapter: Path) -> list[str]:
+    """Names of what an adapter has of a tokenizer or of generation, and what is not taken from it."""
+    found = [file.name for file in adapter.glob("*.tiktoken") if file.name not in TOKENIZER]
+    templates = "additional_chat_templates"
+    return sorted(
+        [*found, *([f"{templates}/"] if (adapter / templates).is_dir() else [])]
+        + [name for name in (_GENERATION,) if (adapter / name).is_file()]
+    )
 
 
 def check_vocabulary(adapter: Path, known: int) -> None:

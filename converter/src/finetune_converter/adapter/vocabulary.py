@@ -48,17 +48,32 @@ def resized(
 
 def added_tokens(folder: Path, known: int) -> list[str]:
     """The tokens of a tokenizer's folder whose ids are `known` or above, in the order of their ids."""
-    listed = read_record(folder / "tokenizer.json").get("added_tokens") or []
-    found = {
-        token["content"]: token["id"]
-        for token in listed
-        if isinstance(token, dict)
-        and isinstance(token.get("id"), int)
-        and isinstance(token.get("content"), str)
-    }
-    found |= {
-        content: number
-        for content, number in read_record(folder / "added_tokens.json").items()
-        if isinstance(number, int)
-    }
+    found = token_ids(folder)
     return sorted((content for content, number in found.items() if number >= known), key=lambda c: found[c])
+
+
+def token_ids(folder: Path) -> dict[str, int]:
+    """Of every token that a tokenizer's folder names, wherever transformers writes them."""
+    tokenizer, config = (read_record(folder / name) for name in ("tokenizer.json", "tokenizer_config.json"))
+    model, decoder = tokenizer.get("model"), config.get("added_tokens_decoder")
+    listed = model.get("vocab") if isinstance(model, dict) else None
+    # A Unigram model lists its tokens, each with its score, in the order of their ids.
+    named: dict[Any, Any] = (
+        listed
+        if isinstance(listed, dict)
+        else {pair[0]: number for number, pair in enumerate(listed) if isinstance(pair, list) and pair}
+        if isinstance(listed, list)
+        else {}
+    )
+    named = {**named, **read_record(folder / "added_tokens.json")}
+    for number, token in decoder.items() if isinstance(decoder, dict) else ():
+        if number.isdecimal() and isinstance(token, dict):
+            named[token.get("content")] = int(number)
+    for token in tokenizer.get("added_tokens") or []:
+        if isinstance(token, dict):
+            named[token.get("content")] = token.get("id")
+    return {
+        content: number
+        for content, number in named.items()
+        if isinstance(content, str) and type(number) is int
+    }

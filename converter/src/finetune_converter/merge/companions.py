@@ -1,11 +1,18 @@
 """The files beside the weights: the base's, and the tokenizer and templates that the adapter brings."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from finetune_converter.adapter.tokenizer import CONFIG, check_vocabulary, replaced_files, tokenizer_files
+from finetune_converter.adapter.tokenizer import (
+    CONFIG,
+    check_vocabulary,
+    ends_otherwise,
+    not_taken,
+    replaced_files,
+    tokenizer_files,
+)
 from finetune_converter.adapter.vocabulary import EMBEDDINGS
 from finetune_converter.failure import Reason
 from finetune_converter.files.atomic import copy_file, write_json, write_text
@@ -42,7 +49,11 @@ def plan_companions(base: ModelFolder, adapter: Path) -> Companions:
     return Companions(
         copied={name: path for name, path in copied.items() if name not in rewritten},
         rewritten=rewritten,
-        notes=(*_of_tokenizer(base.path, adapter, taken, replaced), *_of_left_out(base, rewritten)),
+        notes=(
+            *_of_tokenizer(base.path, adapter, taken, replaced),
+            *_of_what_was_trained_with(base.path, adapter),
+            *_of_left_out(base, rewritten),
+        ),
     )
 
 
@@ -75,6 +86,14 @@ def _of_tokenizer(
         return ()
     without = f", without the base's {', '.join(dropped)}" if dropped else ""
     return (f"The tokenizer is the adapter's: {', '.join(sorted(taken))}{without}.",)
+
+
+def _of_what_was_trained_with(base: Path, adapter: Path) -> Iterator[str]:
+    """What the adapter has besides, and where its tokenizer and the base's generation contradict."""
+    if left := not_taken(adapter):
+        yield f"Not taken from the adapter: {', '.join(left)}."
+    if said := ends_otherwise(adapter, base):
+        yield said
 
 
 def _of_left_out(base: ModelFolder, rewritten: Mapping[str, Any]) -> tuple[str, ...]:

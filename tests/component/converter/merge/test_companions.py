@@ -116,12 +116,77 @@ def test_the_tokenizer_is_the_adapter_s(
     assert set(listed) == {file.name for file in folder.iterdir()} - {"MANIFEST.json"}
 
 
-def test_tokens_that_the_base_has_no_embeddings_for(base: Path, adapter: Write) -> None:
+ADDED = [{"id": 64 + n, "content": f"<|{n}|>"} for n in range(3)]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        pytest.param({"tokenizer__json": {"added_tokens": ADDED}}, id="tokenizer.json"),
+        pytest.param(
+            {"tokenizer__json": {"model": {"vocab": {"a": 3, "<|0|>": 64, "<|1|>": 65, "<|2|>": 66}}}},
+            id="BPE",
+        ),
+        pytest.param(
+            {
+                "tokenizer__json": {
+                    "model": {"vocab": [[f"{n}", 0.0] for n in range(64)] + [["<|0|>", 0.0]] * 1}
+                },
+                "added_tokens__json": {"<|1|>": 65, "<|2|>": 66},
+            },
+            id="Unigram and added_tokens.json",
+        ),
+        pytest.param(
+            {
+                "tokenizer_config__json": {
+                    "added_tokens_decoder": {str(t["id"]): {"content": t["content"]} for t in ADDED}
+                }
+            },
+            id="added_tokens_decoder",
+        ),
+    ],
+)
+def test_tokens_that_the_base_has_no_embeddings_for(
+    base: Path, adapter: Write, files: dict[str, object]
+) -> None:
     brought = adapter()
-    put(brought, tokenizer__json={"added_tokens": [{"id": 64 + n, "content": f"<|{n}|>"} for n in range(3)]})
+    put(brought, **files)
     with pytest.raises(Failure, match=r"adds '<\|0\|>' and 2 more tokens beyond the base's 64 embeddings"):
         merged(base, brought)
     assert not list(base.parent.glob("merged*"))
+
+
+@pytest.mark.parametrize(
+    ("eos", "ends", "said"),
+    [
+        pytest.param("<|im_end|>", 1, True, id="another"),
+        pytest.param({"content": "<|im_end|>", "special": True}, [1, 2], True, id="none of several"),
+        pytest.param("<|im_end|>", [1, 7], False, id="one of several"),
+        pytest.param("<|im_end|>", 7, False, id="the same"),
+        pytest.param("<|unknown|>", 1, False, id="no token of the tokenizer"),
+        pytest.param(None, 1, False, id="none"),
+    ],
+)
+def test_an_adapter_s_tokenizer_that_ends_otherwise_is_said(
+    base: Path, adapter: Write, eos: object, ends: object, said: bool
+) -> None:
+    """transformers stops at generation_config's ids alone: the answer would not end."""
+    brought = adapter()
+    put(base, generation_config__json={"eos_token_id": ends})
+    put(
+        brought,
+        tokenizer__json={**TOKENIZER, "added_tokens": [{"id": 7, "content": "<|im_end|>"}]},
+        tokenizer_config__json={"eos_token": eos},
+    )
+    assert ("id 7, and generation_config.json" in card(merged(base, brought))) == said
+
+
+def test_what_is_not_taken_from_the_adapter_is_said(base: Path, adapter: Write) -> None:
+    brought = adapter()
+    (brought / "additional_chat_templates").mkdir()
+    put(brought, vocab__tiktoken="IQ== 0\n", generation_config__json={"eos_token_id": 7}, README__md="# Mine")
+    said = "Not taken from the adapter: additional_chat_templates/, generation_config.json, vocab.tiktoken."
+    assert said in card(merged(base, brought))
 
 
 def test_a_cache_snapshot_becomes_files(base: Path, adapter: Write) -> None:

@@ -40,6 +40,8 @@ def check_caught(base: Path, adapter: Path, dtype: Dtype, corrupt: Corrupt, says
         pytest.param(changed.claim_a_run, "lineage.base.uri", id="a run claimed"),
         pytest.param(changed.claim_a_dataset, "lineage.datasetSha256", id="a dataset claimed"),
         pytest.param(changed.claim_a_loss, "lineage.training", id="a loss claimed"),
+        pytest.param(changed.empty_the_manifest, "schemaVersion is None", id="a manifest of nothing"),
+        pytest.param(changed.drop_the_lineage, "lineage is None, not an object", id="no lineage"),
         pytest.param(changed.say_more_in_the_manifest, "licence is unknown", id="a key of the manifest"),
         pytest.param(changed.claim_another_tool, "README.md", id="another version of the tool"),
         pytest.param(changed.license_the_card, "README.md", id="another licence in the card"),

@@ -1,16 +1,12 @@
 """The gate: a merge that is not base + adapter is not published."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import changed_files as files
 import changed_tensors as tensors
 import pytest
-import torch
 from changed_tensors import O_PROJ
-from safetensors.torch import load_file, save_file
-from small_deepseek import load_json
 
 from finetune_converter.failure import Failure
 from finetune_converter.merge.stage import merge_folders
@@ -95,24 +91,6 @@ def test_catches(base: Path, adapter: Callable[..., Path], corrupt: Corrupt, say
         verify_folders(base=base, adapter=folder, merged=out, dtype=Dtype.BASE)
     assert says in str(caught.value)
     assert caught.value.exit_code == 3
-
-
-@pytest.fixture
-def ue8m0_base(float8_base: Path) -> Path:
-    """FP8 whose scales are powers of two, as DeepSeek-V3.1 is published."""
-    for file in float8_base.glob("*.safetensors"):
-        stored = load_file(file)
-        for name in [n for n in stored if n.endswith("_scale_inv")]:
-            weight, exponent = name.removesuffix("_scale_inv"), torch.ceil(torch.log2(stored[name]))
-            factor = (stored[name] / torch.exp2(exponent)).repeat_interleave(128, 0).repeat_interleave(128, 1)
-            rows, columns = stored[weight].shape
-            stored[weight] = (stored[weight].float() * factor[:rows, :columns]).to(torch.float8_e4m3fn)
-            stored[name] = torch.exp2(exponent)
-        save_file(stored, file, {"format": "pt"})
-    config = load_json(float8_base / "config.json")
-    config["quantization_config"]["scale_fmt"] = "ue8m0"
-    (float8_base / "config.json").write_text(json.dumps(config))
-    return float8_base
 
 
 def test_catches_a_scale_that_is_no_power_of_two(ue8m0_base: Path, adapter: Callable[..., Path]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from changed_descriptions import leave_an_empty_folder
 from changed_files import add_an_unlisted_file, climb_out, empty_the_manifest, link_a_weight_file
 from changed_tensors import flip_a_byte, truncate_a_file
 from click.testing import CliRunner
@@ -34,8 +35,17 @@ def cut_the_manifest(folder: Path, _: Path) -> None:
     file.write_text(file.read_text()[:-20])
 
 
+def empty_the_whole_manifest(folder: Path, _: Path) -> None:
+    (folder / "MANIFEST.json").write_text("{}")
+
+
 def leave(_folder: Path, _base: Path) -> None:
     """Change nothing."""
+
+
+def test_the_file_system_s_own_folder_is_no_change(merged: Path) -> None:
+    (merged / "lost+found").mkdir()
+    assert CliRunner().invoke(cli.convert, ["check", str(merged)]).exit_code == 0
 
 
 @pytest.mark.parametrize(
@@ -49,6 +59,10 @@ def leave(_folder: Path, _base: Path) -> None:
         pytest.param(link_a_weight_file, "is a link", id="a link"),
         pytest.param(climb_out, "is not the name of a file", id="a path outside"),
         pytest.param(empty_the_manifest, "lists no files", id="an empty manifest"),
+        pytest.param(
+            empty_the_whole_manifest, "MANIFEST.json: it lists no files", id="a manifest of nothing"
+        ),
+        pytest.param(leave_an_empty_folder, "assets: is an empty folder", id="an empty folder"),
         pytest.param(lose_the_manifest, "MANIFEST.json: no such file", id="no manifest"),
         pytest.param(cut_the_manifest, "MANIFEST.json: not JSON", id="a cut manifest"),
     ],
