@@ -54,26 +54,30 @@ def test_the_operator_killed_at_a_hundred_random_instants(
         kubeconfig=operator.credentials.kubeconfig("operator"),
         log=folder / "forked.log",
     )
-    ends = []
+    names = [f"killed-{number}" for number in range(JOBS)]
+    unplayed = set(names)
     with operator.paused(), forked:
         forked.start()
-        for number in range(JOBS):
-            name = f"killed-{number}"
-            create(parents, name)
-            played = False
+        for name in names:
+            create(parents, name)  # while those before it go on: a kill meets lives at several points
             for _ in range(KILLS // JOBS):
                 time.sleep(instants.uniform(0.0, 1.0))
                 forked.kill()
                 forked.start()
-                run = seen_run_of(parents, name)
-                if run and not played:
-                    play_training(pods, name, run)
-                    played = True
-            if not played:
-                play_training(pods, name, run_of(parents, name))
-            ends.append(finish(parents, name))
+                unplayed -= _played(parents, pods, unplayed)
+        for name in unplayed:
+            play_training(pods, name, run_of(parents, name))
+        ends = [finish(parents, name) for name in names]
     assert ends == [undisturbed] * JOBS
     assert made.twice == {}
+
+
+def _played(parents: Parents, pods: Pods, names: set[str]) -> set[str]:
+    """Play the training of those that have a run by now; return which they are."""
+    runs = {name: run for name in names if (run := seen_run_of(parents, name))}
+    for name, run in runs.items():
+        play_training(pods, name, run)
+    return set(runs)
 
 
 def until_one_leads(api: client.ApiClient, replicas: list[Replica]) -> Replica:
