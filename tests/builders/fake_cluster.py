@@ -90,7 +90,11 @@ class FakeCluster:
         phase = ("Failed" if code else "Succeeded") if seen else "Running"
         conditions = [{"type": "DisruptionTarget", "status": "True"}] if disrupted else []
         state = {"terminated": ended} if seen else {"running": {}}
-        status = {"phase": phase, "containerStatuses": [{"state": state}], "conditions": conditions}
+        status = {
+            "phase": phase,
+            "containerStatuses": [{"name": "main", "state": state}],
+            "conditions": conditions,
+        }
         metadata = {"name": "pod", "namespace": job["metadata"]["namespace"]}
         job["pods"] = [{"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": status}]
 

@@ -32,6 +32,9 @@ OUT_OF_HOST_MEMORY = "OutOfHostMemory"
 EVICTED = "Evicted"
 """The kubelet ended the pod, as its node had too little memory, disk or process ids."""
 
+OTHER_CONTAINER_FAILED = "OtherContainerFailed"
+"""A container that was injected, or that podOverrides adds, failed the pod."""
+
 DEFAULT_REASONS = {
     ExitCode.CONFIGURATION: "ConfigurationInvalid",
     ExitCode.DATA: "DataInvalid",
@@ -56,11 +59,13 @@ class Termination:
     finished_at: datetime | None = None
     said_by_kubelet: bool = False
     """A cause, though the exit code is that of any kill."""
+    ours: bool = True
+    """Whether the exit code is one of the contract's."""
 
     @property
     def is_final(self) -> bool:
         """True when a retry cannot help."""
-        return self.exit_code in FINAL
+        return self.ours and self.exit_code in FINAL
 
     @property
     def sentence(self) -> str:
@@ -123,6 +128,21 @@ def not_run(reason: str, message: str) -> Termination:
         message=f"Its node says {reason}: {message.strip()}".rstrip(": "),
         remedy="It is tried again, maybe on another node; if the node is ill, cordon it",
         said_by_kubelet=True,
+    )
+
+
+def other_container_failed(name: str, exit_code: int, log: str, finished_at: datetime | None) -> Termination:
+    """Return the end of a pod by a container of others: its exit code means what its makers say."""
+    last = log.strip().splitlines()[-1:]
+    said = f"exit code {exit_code}" + "".join(f": {line}" for line in last)
+    return Termination(
+        exit_code=exit_code,
+        reason=OTHER_CONTAINER_FAILED,
+        message=f"The container {name}, which is not the operator's, failed its pod with {said}",
+        remedy="Mend it where it comes from: podOverrides, or the webhook that injects it",
+        finished_at=finished_at,
+        said_by_kubelet=True,
+        ours=False,
     )
 
 

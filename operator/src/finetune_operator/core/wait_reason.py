@@ -36,12 +36,23 @@ class WaitReason(StrEnum):
     CREATING = "ContainerCreating"
     NODE_LOST = "NodeLost"
     NOT_ENDING = "NotEnding"
+    SIDECAR = "SidecarGoesOn"
+    OTHER_CONTAINER = "OtherContainerNotRunning"
     EVICTED = "Evicted"
 
     @property
     def is_before_start(self) -> bool:
         """Whether what waits so has not begun."""
-        return self not in (WaitReason.NODE_LOST, WaitReason.NOT_ENDING, WaitReason.EVICTED)
+        return self not in _HAS_BEGUN
+
+
+_HAS_BEGUN = (
+    WaitReason.NODE_LOST,
+    WaitReason.NOT_ENDING,
+    WaitReason.SIDECAR,
+    WaitReason.OTHER_CONTAINER,
+    WaitReason.EVICTED,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,6 +184,15 @@ MESSAGES = {
         remedy="Its node or its storage hangs: delete the node, or taint it "
         "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute; only where it is off for sure, "
         "`kubectl delete pod --force`",
+    ),
+    WaitReason.SIDECAR: Advice(
+        what="the work of pod {name} is done, and containers that are not the operator's go on: {text}",
+        remedy="Have them injected as native sidecars, or not at all: for Istio "
+        "the label sidecar.istio.io/inject: 'false' in podOverrides.labels",
+    ),
+    WaitReason.OTHER_CONTAINER: Advice(
+        what="a container of pod {name} that is not the operator's does not run: {text}",
+        remedy="Mend it where it comes from: podOverrides, or the webhook that injects it",
     ),
     WaitReason.EVICTED: Advice(
         what="pod {name} was evicted: {text}",

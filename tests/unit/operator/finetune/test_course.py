@@ -37,7 +37,7 @@ def evicted() -> ObservedJob:
         reason="Evicted",
         message="The node was low on resource: memory. ",
         conditions=[{"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"}],
-        containerStatuses=[{"state": {"terminated": {"exitCode": 137, "message": ""}}}],
+        containerStatuses=[{"name": "main", "state": {"terminated": {"exitCode": 137, "message": ""}}}],
     )
     return seen(Stage.TRAIN, state=JobState.FAILED, pods=(pod,), stopped_by_disruption=True)
 

@@ -43,7 +43,7 @@ def late(wait: Wait) -> Any:
 LOST = pod(
     phase="Running",
     conditions=[{"type": "Ready", "status": "False", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
-    containerStatuses=[{"ready": True, "state": {"running": {}}}],
+    containerStatuses=[{"name": "main", "ready": True, "state": {"running": {}}}],
 )
 
 

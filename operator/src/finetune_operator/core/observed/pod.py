@@ -1,6 +1,6 @@
 """Pods: how its containers ended, where it is reached; and, by waiting_pod.py, why one waits."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
@@ -8,16 +8,16 @@ from typing import Self
 from finetune_operator.core.conditions import condition_of, time_of, true_condition_of
 from finetune_operator.core.labels import POD_INDEX
 from finetune_operator.core.objects import Manifest, Owner
+from finetune_operator.core.observed.container import (
+    failures,
+    failures_of_others,
+    is_ours,
+    result_of,
+    statuses_of,
+)
 from finetune_operator.core.observed.object import ObservedObject, common_fields, wakes_nobody
 from finetune_operator.core.observed.waiting_pod import delay_of_pod, wait_of_pod
-from finetune_operator.core.termination import (
-    EVICTED,
-    Termination,
-    evicted,
-    killed_for_memory,
-    not_run,
-    parse_termination,
-)
+from finetune_operator.core.termination import EVICTED, Termination, evicted, not_run
 from finetune_operator.core.waiting import Wait, first_of
 
 
@@ -41,11 +41,12 @@ class ObservedPod(ObservedObject):
     disrupted: bool = False
     """The node was drained or shut down, or the pod preempted; not its own fault."""
     restarts: int = 0
-    """Of all containers together."""
+    """Of our containers together."""
     result: str = ""
-    """What a container told when it ended with 0: its termination message."""
+    """What our container told when it ended with 0: its termination message."""
     ends: tuple[Termination, ...] = ()
-    """Containers that have failed and are not started again, and what the kubelet did to the pod."""
+    """Our containers that have failed and are not started again, or another that failed the pod, and what
+    the kubelet did to it."""
     ends_before: tuple[Termination, ...] = ()
     """The last failure of each container that was started again."""
 
@@ -77,10 +78,7 @@ class ObservedPod(ObservedObject):
 def observe_pod(obj: Manifest) -> ObservedPod:
     """Return a pod."""
     status = obj.get("status", {})
-    containers: list[Manifest] = [
-        *(status.get("initContainerStatuses") or []),
-        *(status.get("containerStatuses") or []),
-    ]
+    ours = [container for container in statuses_of(status) if is_ours(container)]
     return ObservedPod(
         **common_fields(obj),
         phase=status.get("phase", ""),
@@ -90,10 +88,10 @@ def observe_pod(obj: Manifest) -> ObservedPod:
         waiting=wait_of_pod(obj),
         delayed=delay_of_pod(obj),
         disrupted=_is_disrupted(status),
-        restarts=sum(container.get("restartCount", 0) for container in containers),
-        result=_result(containers),
-        ends=_ends(status, containers),
-        ends_before=tuple(_failures(containers, "lastState")),
+        restarts=sum(container.get("restartCount", 0) for container in ours),
+        result=result_of(ours),
+        ends=_ends(obj, ours),
+        ends_before=tuple(failures(ours, "lastState")),
     )
 
 
@@ -113,29 +111,18 @@ def _is_disrupted(status: Manifest) -> bool:
     return is_target or status.get("reason") == "NodeShutdown"
 
 
-def _ends(status: Manifest, containers: list[Manifest]) -> tuple[Termination, ...]:
-    """Return how a pod ended: what the kubelet says of the whole pod is the cause of its containers' ends."""
-    failures = tuple(_failures(containers, "state"))
+def _ends(obj: Manifest, ours: list[Manifest]) -> tuple[Termination, ...]:
+    """Return how a pod ended: what the kubelet says of the whole pod is the cause of its containers' ends.
+
+    Containers that are not ours are asked only where ours did not fail it.
+    """
+    status = obj.get("status", {})
+    has_failed = status.get("phase") == "Failed"
+    ends = tuple(failures(ours, "state")) or (tuple(failures_of_others(obj)) if has_failed else ())
     reason, message = status.get("reason", ""), status.get("message", "")
     if reason == "Evicted":
         moment = condition_of(status, "DisruptionTarget").get("lastTransitionTime")
         return (evicted(message, time_of(moment)),)
-    if status.get("phase") == "Failed" and reason and not failures:
+    if has_failed and reason and not ends:
         return (not_run(reason, message),)
-    return failures
-
-
-def _result(containers: Iterable[Manifest]) -> str:
-    ends = (container.get("state", {}).get("terminated") or {"exitCode": 1} for container in containers)
-    return next((end["message"] for end in ends if end["exitCode"] == 0 and end.get("message")), "")
-
-
-def _failures(containers: Iterable[Manifest], state: str) -> Iterator[Termination]:
-    for container in containers:
-        end = container.get(state, {}).get("terminated")
-        if end and end["exitCode"] != 0:
-            moment = time_of(end.get("finishedAt"))
-            if end.get("reason") == "OOMKilled":
-                yield killed_for_memory(moment)
-            else:
-                yield parse_termination(end["exitCode"], end.get("message", ""), moment)
+    return ends

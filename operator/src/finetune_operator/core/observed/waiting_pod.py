@@ -1,9 +1,8 @@
 """Why a pod waits: what is said at once, and what every pod goes through and few for long."""
 
-from collections.abc import Iterator
-
 from finetune_operator.core.conditions import condition_of, time_of
 from finetune_operator.core.objects import Manifest
+from finetune_operator.core.observed.container import is_ours, statuses_of
 from finetune_operator.core.wait_reason import WaitReason
 from finetune_operator.core.waiting import Wait, container_waits, unscheduled
 
@@ -18,7 +17,7 @@ def wait_of_pod(obj: Manifest) -> Wait | None:
         case "Pending":
             return _unscheduled(name, status) or _container_waits(name, status)
         case "Running":
-            return _lost(name, status)
+            return _lost(name, status) or _others(obj)
         case "Failed" if status.get("reason") == "Evicted":
             since = condition_of(status, "DisruptionTarget").get("lastTransitionTime")
             text = status.get("message", "").strip()
@@ -54,7 +53,7 @@ def _unscheduled(name: str, status: Manifest) -> Wait | None:
 
 
 def _container_waits(name: str, status: Manifest) -> Wait | None:
-    for container in _containers(status):
+    for container in statuses_of(status):
         state = container.get("state", {}).get("waiting") or {}
         if state.get("reason") and state["reason"] not in _PASSING:
             text = ": ".join(part for part in (state["reason"], state.get("message")) if part)
@@ -69,7 +68,7 @@ def _lost(name: str, status: Manifest) -> Wait | None:
     gives a reason (ContainersNotReady, ReadinessGatesNotReady).
     https://kubernetes.io/docs/concepts/architecture/nodes/#node-status
     """
-    ready, containers = condition_of(status, "Ready"), list(_containers(status))
+    ready, containers = condition_of(status, "Ready"), list(statuses_of(status))
     if ready.get("status") != "False" or ready.get("reason"):
         return None
     if not containers or not all(container.get("ready") for container in containers):
@@ -77,6 +76,24 @@ def _lost(name: str, status: Manifest) -> Wait | None:
     return Wait(reason=WaitReason.NODE_LOST, name=name, since=time_of(ready.get("lastTransitionTime")))
 
 
-def _containers(status: Manifest) -> Iterator[Manifest]:
-    yield from status.get("initContainerStatuses") or ()
-    yield from status.get("containerStatuses") or ()
+def _others(obj: Manifest) -> Wait | None:
+    """Return the wait of a pod that a container holds up which is not ours: beside a Job's, or a server's.
+
+    A pod has ended once all its containers have, but for native sidecars.
+    """
+    name, status = obj["metadata"]["name"], obj["status"]
+    main = [each for each in status.get("containerStatuses") or () if is_ours(each)]
+    ends = [end for each in main if (end := each.get("state", {}).get("terminated"))]
+    if main and len(ends) == len(main):
+        others = [each for each in status["containerStatuses"] if "running" in each.get("state", {})]
+        text = ", ".join(each["name"] for each in others)
+        since = time_of(ends[0].get("finishedAt"))
+        return Wait(reason=WaitReason.SIDECAR, name=name, text=text, since=since) if others else None
+    if obj.get("spec", {}).get("restartPolicy") == "Never":
+        return None  # ours runs, whatever else does
+    for each in statuses_of(status):
+        state = each.get("state", {}).get("waiting") or {}
+        if not is_ours(each) and state.get("reason") not in (None, *_PASSING):
+            text = f"{each['name']}, {state['reason']}"
+            return Wait(reason=WaitReason.OTHER_CONTAINER, name=name, text=text)
+    return None

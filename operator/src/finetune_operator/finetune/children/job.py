@@ -10,7 +10,7 @@ from finetune_operator.core.capacity.architecture import Architecture
 from finetune_operator.core.capacity.host import CONVERSION, PREPARATION, HostNeeds, training_needs
 from finetune_operator.core.capacity.node import has_whole_gpus
 from finetune_operator.core.config import Config
-from finetune_operator.core.labels import ATTEMPT, QUEUE_NAME, RUN, selector_labels
+from finetune_operator.core.labels import ATTEMPT, MAIN, QUEUE_NAME, RUN, selector_labels
 from finetune_operator.core.objects import Manifest, without_empty
 from finetune_operator.core.pod import (
     COMPLETION_INDEX,
@@ -32,8 +32,6 @@ from finetune_operator.finetune.fits import training_process_bytes
 from finetune_operator.finetune.progress import PROGRESS_PORT
 from finetune_operator.finetune.rendezvous import RENDEZVOUS_PORT, gpu_env, rendezvous_env
 from finetune_operator.finetune.stages import TRAITS, Stage
-
-CONTAINER = "main"
 
 # Seconds from SIGTERM to SIGKILL: training finishes its step and saves; the others only stop.
 _TRAIN_GRACE_SECONDS, _GRACE_SECONDS = 300, 30
@@ -90,7 +88,7 @@ def _failure_rules() -> list[Manifest]:
         {"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
         {
             "action": "FailJob",
-            "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": [int(c) for c in FINAL]},
+            "onExitCodes": {"containerName": MAIN, "operator": "In", "values": [int(c) for c in FINAL]},
         },
     ]
 
@@ -121,7 +119,7 @@ def _container(job: FineTuneJob, names: Names, attempt: Attempt, config: Config)
     rendezvous = rendezvous_env(workers, names.job(stage, attempt.number), names.service) if trains else ()
     on_gpu = gpu_env() if trains and workers.gpus else ()
     return ContainerSpec(
-        name=CONTAINER,
+        name=MAIN,
         image=getattr(config.images, traits.image),
         image_pull_policy=config.image_pull_policy,
         command=traits.command,

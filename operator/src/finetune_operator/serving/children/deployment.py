@@ -5,6 +5,7 @@ from itertools import starmap
 from finetune_operator.api.deployment import ModelDeployment
 from finetune_operator.core.capacity.host import serving_needs
 from finetune_operator.core.config import Config
+from finetune_operator.core.labels import SERVER
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.pod import (
     VOLUME_ROOT,
@@ -76,7 +77,7 @@ def _container(deployment: ModelDeployment, model: ServedModel, config: Config) 
     spec = deployment.spec
     gpus = spec.gpus_per_replica
     return ContainerSpec(
-        name="server",
+        name=SERVER,
         image=config.images.server,
         image_pull_policy=config.image_pull_policy,
         command=_COMMAND,

@@ -3,6 +3,7 @@
 from finetune_operator.api.deployment import ModelDeployment
 from finetune_operator.core.capacity.host import CONVERSION
 from finetune_operator.core.config import Config
+from finetune_operator.core.labels import SIGNATURE
 from finetune_operator.core.pod import VOLUME_ROOT, ContainerSpec, claim_mount, env_from_config_map
 from finetune_operator.serving.model import ServedModel
 
@@ -18,7 +19,7 @@ def signature_check(
         return ()
     return (
         ContainerSpec(
-            name="signature",
+            name=SIGNATURE,
             image=config.images.converter,
             image_pull_policy=config.image_pull_policy,
             command=("finetune-convert", "check"),

@@ -31,7 +31,7 @@ def pod(code: int, conditions: tuple[str, ...] = ()) -> ObservedPod:
     terminated = {"exitCode": code, "message": "m", "finishedAt": END}
     return observing.pod(
         conditions=[{"type": name, "status": "True"} for name in conditions],
-        containerStatuses=[{"state": {"terminated": terminated}}],
+        containerStatuses=[{"name": "main", "state": {"terminated": terminated}}],
     )
 
 

@@ -19,7 +19,12 @@ def pending(**status: Any) -> dict[str, Any]:
 
 
 def container(reason: str, message: str = "") -> list[dict[str, Any]]:
-    return [{"state": {"waiting": {"reason": reason, **({"message": message} if message else {})}}}]
+    return [
+        {
+            "name": "main",
+            "state": {"waiting": {"reason": reason, **({"message": message} if message else {})}},
+        }
+    ]
 
 
 def condition(type_: str, status: str, reason: str = "", message: str = "") -> dict[str, Any]:
@@ -34,7 +39,7 @@ def wait(reason: WaitReason, text: str = "", since: str | None = SINCE) -> Wait:
 
 UNSCHEDULABLE = [condition("PodScheduled", "False", "Unschedulable", "0/5 nodes are available")]
 NOT_READY = [condition("Ready", "False")]
-UP = [{"ready": True, "state": {"running": {}}}]
+UP = [{"name": "main", "ready": True, "state": {"running": {}}}]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +85,13 @@ UP = [{"ready": True, "state": {"running": {}}}]
             id="the node does not answer",
         ),
         pytest.param(
-            [{"phase": "Running", "conditions": NOT_READY, "containerStatuses": [{"ready": False}]}],
+            [
+                {
+                    "phase": "Running",
+                    "conditions": NOT_READY,
+                    "containerStatuses": [{"name": "main", "ready": False}],
+                }
+            ],
             None,
             id="a server that is not ready yet",
         ),
@@ -165,7 +176,10 @@ def test_a_container_that_the_kernel_killed_is_the_cause_though_its_peers_ended_
     def ended(code: int, reason: str, second: int) -> dict[str, Any]:
         moment = f"2026-01-01T00:00:{second:02}Z"
         terminated = {"exitCode": code, "reason": reason, "message": "", "finishedAt": moment}
-        return {"phase": "Failed", "containerStatuses": [{"state": {"terminated": terminated}}]}
+        return {
+            "phase": "Failed",
+            "containerStatuses": [{"name": "main", "state": {"terminated": terminated}}],
+        }
 
     pods = [observing.pod(**ended(11, "Error", 1)), observing.pod(**ended(137, "OOMKilled", 2))]
     cause = cause_of(tuple(end for pod in pods for end in pod.ends))
