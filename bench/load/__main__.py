@@ -106,14 +106,12 @@ def _measure(
     loads = Loads(plane=plane, api=api, log=log, contender=ours)
     _train(loads, options, report)
     if not options.only_ours:
-        operator.pause()
-        with report.surviving("TrainJob"):
+        with operator.paused(), report.surviving("TrainJob"):
             report.add("TrainJob", "versions", kubeflow.versions)
             theirs, processes = train_job(plane, kubectl)
             _train(Loads(plane=plane, api=api, log=log, contender=theirs), options, report)
             for process in processes:
                 process.stop()
-        operator.resume()
         until("the operator", lambda: operator.process)
     report.add(ours.kind, "idle", lambda: loads.idle(options.idle_jobs, options.idle_seconds))
     operator.stop()

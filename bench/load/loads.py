@@ -11,7 +11,7 @@ from audit import AuditedControlPlane, AuditLog
 from cluster.pods import Pods, succeed
 from contenders import CLAIM, NODES, Contender
 from kubernetes import client
-from latency import latencies, request_counts, running_pods
+from latency import is_of_work, latencies, request_counts, running_pods
 from usage import usages, used
 from waiting import until
 
@@ -74,7 +74,9 @@ class Loads:
         self._until_phase(namespace, "Suspended", jobs - half)
         mark, settled = self.log.mark(), self._usages()
         time.sleep(seconds)
-        idle = request_counts(self.contender, self.log.since(mark), 1)
+        requests = self.log.since(mark)
+        idle = request_counts(self.contender, requests, 1)
+        leases = sum(r.resource == "leases" and r.user in self.contender.users for r in requests)
         return {
             "complete": half,
             "suspended": jobs - half,
@@ -82,6 +84,7 @@ class Loads:
             "seconds": seconds,
             "requestsPerMinute": round(idle["perJob"] * 60 / seconds, 2),
             "each": idle["each"],
+            "leaseRequestsPerMinute": round(leases * 60 / seconds, 2),
             "processes": used(settled, self._usages()),
         }
 
@@ -158,10 +161,10 @@ class Loads:
         return list(listed["items"])
 
     def _until_quiet(self) -> None:
-        """Until the controllers have asked nothing for a while."""
+        """Until the controllers have asked nothing of their work for a while."""
 
         def count() -> int:
-            return sum(request.user in self.contender.users for request in self.log.read())
+            return sum(is_of_work(self.contender, request) for request in self.log.read())
 
         before = -1
         while before != (now := count()):
