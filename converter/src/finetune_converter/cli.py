@@ -1,4 +1,4 @@
-"""`finetune-convert`: merge, verify, check, sign, push, from-dcp, debug-assets."""
+"""`finetune-convert`: merge, verify, check, check-adapters, sign, push, from-dcp, debug-assets."""
 
 import logging
 import re
@@ -109,6 +109,17 @@ def check(folder: Path, public_key: Path | None, signed: bool) -> None:
         check_signature(folder, key_of_the_server())
     said = f", signed with the key of {public_key or '$MODEL_PUBLIC_KEY'}" if public_key or signed else ""
     click.echo(f"{folder}: its {check_listing(folder)} files are those of MANIFEST.json{said}")
+
+
+@convert.command()
+@click.argument("adapters", nargs=-1, required=True, type=_FOLDER)
+def check_adapters(adapters: tuple[Path, ...]) -> None:
+    """Check that vLLM applies all of these adapters, in PEFT format, where it serves them unmerged."""
+    from finetune_converter.adapter.served import check_served
+
+    for adapter in adapters:
+        check_served(adapter)
+        click.echo(f"{adapter}: is served as it was trained")
 
 
 @convert.command()

@@ -12,7 +12,7 @@ from finetune_operator.api.rules import Rule
 SERVED_ATTENTION = "served_attention"
 # vLLM's MLAAttention takes W_UK and W_UV out of kv_b_proj's weight once, when it is loaded, and its prefill
 # calls the layer as it was before LoRA wrapped it: no LoRA is ever applied there (vllm issue 48974, open;
-# read in vLLM 0.32, mla_attention.py, process_weights_after_loading).
+# read in vLLM 0.32 and 0.33.0, mla_attention.py, process_weights_after_loading).
 _UNSERVED = ("attention", "kv_b_proj", "wkv_b")
 
 

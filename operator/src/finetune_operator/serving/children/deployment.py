@@ -18,6 +18,7 @@ from finetune_operator.core.pod import (
     env_var,
     port,
 )
+from finetune_operator.serving.children.adapter_check import adapter_check
 from finetune_operator.serving.children.cache import cache_env, cache_mounts, cache_volumes
 from finetune_operator.serving.children.names import child_metadata, selector
 from finetune_operator.serving.children.signature import signature_check
@@ -50,7 +51,7 @@ def desired_deployment(deployment: ModelDeployment, model: ServedModel, config: 
     spec = deployment.spec
     pod = PodSpec(
         container=_container(deployment, model, config),
-        init=signature_check(deployment, model, config),
+        init=(*signature_check(deployment, model, config), *adapter_check(model, config)),
         labels=selector(deployment),
         volumes=(
             claim_volume(model.claim, read_only=True),
