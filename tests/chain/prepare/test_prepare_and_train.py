@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -35,7 +36,9 @@ class Container:
             "checkpoint": {"interval": 10, "keep": 2},
         }
         self.document["dataset"]["validationShare"] = 0.1
-        self.document["dataset"]["sources"][0]["format"] = "text"
+        sources = self.document["dataset"]["sources"]
+        sources[0]["format"] = "text"
+        sources.append({**sources[0], "uri": "datasets/more.jsonl", "path": "datasets/more.jsonl"})
         self.write()
         self.run = self.root / self.document["paths"]["run"]
         self.port = free_port()
@@ -73,9 +76,11 @@ class Container:
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return {}
 
+    def metrics(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.run / "metrics.jsonl").read_text().splitlines()]
+
     def logged_steps(self) -> list[int]:
-        lines = [json.loads(line) for line in (self.run / "metrics.jsonl").read_text().splitlines()]
-        return [line["step"] for line in lines if "loss" in line]
+        return [line["step"] for line in self.metrics() if "loss" in line]
 
 
 def free_port() -> int:
@@ -92,6 +97,7 @@ def container(tmp_path):
     dataset.parent.mkdir(parents=True)
     texts = [" ".join(f"t{(line * 31 + word * 7) % 4000}" for word in range(20)) for line in range(40)]
     dataset.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    shutil.copy(dataset, dataset.with_name("more.jsonl"))
     yield container
     container.stop()
 
@@ -114,7 +120,7 @@ def test_prepare_then_train_stopped_and_resumed(container):
     code, error = finish(container.start("prepare"))
     assert code == 0, error
     report = json.loads((container.run / "data-report.json").read_text())
-    assert (report["lines"], report["validationDocuments"]) == (40, 4)
+    assert (report["lines"], report["validationDocuments"]) == (80, 8)
 
     training = container.start("train")
     told = wait_for_step(container, training, 3)
@@ -138,3 +144,17 @@ def test_prepare_then_train_stopped_and_resumed(container):
     report = (container.run / "report.html").read_text()
     assert "stopped by SIGTERM" not in report
     assert report.count("<svg") == 5
+    _check_validation(container, last=steps)
+
+
+def _check_validation(container, *, last):
+    """Each source has its loss, and the pod tells at its end which step the adapter is."""
+    names = {source["uri"] for source in container.document["dataset"]["sources"]}
+    validated = [line for line in container.metrics() if "validationLoss" in line]
+    assert [line["step"] for line in validated if line["step"] in (0, last)] == [0, last]
+    for line in validated:
+        losses = line["validationLossBySource"]
+        assert losses.keys() == names
+        assert min(losses.values()) <= line["validationLoss"] <= max(losses.values())
+    told = json.loads(container.log.read_text())["selection"]
+    assert (told["step"], told["validationLoss"]) == (last, validated[-1]["validationLoss"])

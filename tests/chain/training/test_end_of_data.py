@@ -14,20 +14,32 @@ def test_run_ends_with_its_data_and_validates_at_checkpoints(run: TrainingRun) -
     tracking = {"metrics.enable_tensorboard": True, "metrics.enable_wandb": True}
     # One checkpoint is kept, so that the best one lives by being the best.
     run.having({"training.checkpoint.keep": 1, "training.select": "best"})
+    run.having({"training.validation": {"interval": 1}, "training.checkpoint.interval": 4})
     # Warming up to far too much: the first checkpoint is the best by a wide margin.
     run.having({"training.learningRate": 0.1, "training.warmupSteps": 9})
     run.having({"training.overrides": tracking}).execute("--sequences", "22", "--validate")
-    assert [step["step"] for step in run.steps] == [1, 2, 3, 4, 5]
-    assert [step["step"] for step in run.steps if "validationLoss" in step] == [1, 2, 4, 5]
-    losses = {int(step["step"]): step["validationLoss"] for step in run.steps if "validationLoss" in step}
-    best = min((2, 4, 5), key=losses.__getitem__)
-    assert best == 2, losses
+    assert [step["step"] for step in run.steps] == [0, 1, 2, 3, 4, 5]
+    losses = {int(step["step"]): step["validationLoss"] for step in run.steps}
+    best = min((1, 2, 3, 4, 5), key=losses.__getitem__)
+    assert best < 3, losses
     assert run.checkpoints == [f"step-{best}", "step-5", "validation.json"]
     chosen = json.loads((run.folder / "selection.json").read_text())
     assert (chosen["step"], chosen["validationLoss"]) == (best, losses[best])
+    assert (chosen["firstValidationLoss"], chosen["stoppedEarly"]) == (losses[0], False)
     assert _shared_with(run, best) > 0 == _shared_with(run, 5)
     assert _tensorboard_steps(run) == [1, 2, 3, 4, 5]
     assert list(run.folder.glob("tb/*/wandb/offline-run-*-default-faq-3f2a9c1b/*.wandb"))
+
+
+def test_training_ends_with_its_patience_and_goes_on_from_there(run: TrainingRun) -> None:
+    run.having({"training.learningRate": 0.1, "training.warmupSteps": 9, "training.select": "best"})
+    run.having({"training.validation": {"interval": 1, "patience": 2}}).execute("--validate")
+    losses = {int(step["step"]): step["validationLoss"] for step in run.steps}
+    best, last = min(losses, key=losses.__getitem__), max(losses)
+    assert (last - best, last < 10) == (2, True), losses
+    chosen = json.loads((run.folder / "selection.json").read_text())
+    assert (chosen["step"], chosen["stoppedEarly"]) == (best, True)
+    assert f"stopped at step {last}" in chosen["why"]
 
 
 def _shared_with(run: TrainingRun, step: int) -> int:

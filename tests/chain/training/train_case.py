@@ -30,6 +30,8 @@ def record_steps(trainer: LoRATrainer, file: Path) -> None:
 
     def record(step: StepRecord | ValidationRecord) -> None:
         if isinstance(step, ValidationRecord):
+            if step.step == 0:
+                steps.append({"step": 0})
             steps[-1]["validationLoss"] = step.loss
         else:
             told = {"step": step.step, "loss": step.loss, "gradNorm": step.grad_norm}

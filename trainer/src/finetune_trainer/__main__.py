@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from finetune_trainer.contract.failure import Stopped, failure_of, report
+from finetune_trainer.contract.failure import Stopped, failure_of, report, tell
 from finetune_trainer.contract.run_file import RunFile, RunFolders, load_run
 from finetune_trainer.prepare.ready import require_prepared
 from finetune_trainer.report import write_report
@@ -54,6 +54,8 @@ def _train(run: RunFile, run_file: Path, folders: RunFolders) -> None:
         if not folders.adapter.exists():
             require_prepared(folders)
             launch(run, run_file, folders.root)
+        if writes_report and folders.selection.is_file():
+            tell({"selection": json.loads(folders.selection.read_text(encoding="utf-8"))})
     except BaseException as error:
         failure = str(failure_of(error))
         raise

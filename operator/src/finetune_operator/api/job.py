@@ -92,6 +92,13 @@ class FineTuneJobSpec(ApiModel):
             remedy="set dataset.validationShare, such as 0.05, or select to last",
             field="training.select",
         ),
+        Rule(
+            rule="self.dataset.validationShare > 0.0"
+            " || (!has(self.training.validation.interval) && !has(self.training.validation.patience))",
+            problem="nothing is held out to validate on",
+            remedy="set dataset.validationShare, such as 0.05, or remove validation",
+            field="training.validation",
+        ),
         # torchtitan's ParallelDims: the expert degree is taken from data, context and tensor.
         Rule(
             rule=f"({_WORLD_SIZE} / self.training.parallelism.pipeline)"

@@ -94,6 +94,16 @@ class RunCheckpoint(ApiModel):
     """How many of the newest stay."""
 
 
+class RunValidation(ApiModel):
+    """When the validation loss is measured, and what ends training early."""
+
+    interval: Count | None = None
+    """Steps between validations; null: with each checkpoint."""
+
+    patience: Count | None = None
+    """Training ends after so many validations in a row that are no better; null: at its last step."""
+
+
 class RunParallelism(ApiModel):
     """Degrees of parallelism."""
 
@@ -166,6 +176,9 @@ class RunTraining(ApiModel):
 
     select: Select
     """Which checkpoint becomes the adapter."""
+
+    validation: RunValidation
+    """When the validation loss is measured, and what ends training early."""
 
     parallelism: RunParallelism
     """How the workers divide the model and the data."""

@@ -70,6 +70,25 @@ class ProgressStatus(ApiModel):
     """Bytes to fetch or to load in all."""
 
 
+class SelectionStatus(ApiModel):
+    """Which step the adapter is, as the trainer tells it at its end."""
+
+    step: int
+    """The step that is exported."""
+
+    why: Annotated[str, Field(max_length=1024)]
+    """Why it is this one."""
+
+    validation_loss: float | None = None
+    """Its loss on the data held out."""
+
+    first_validation_loss: float | None = None
+    """The loss before training."""
+
+    stopped_early: bool | None = None
+    """Whether training ended before its last step, as training.validation.patience says."""
+
+
 class FineTuneJobStatus(ApiModel):
     """What a job is doing. Everything in it can be computed again; nothing in it decides anything."""
 
@@ -96,6 +115,9 @@ class FineTuneJobStatus(ApiModel):
 
     progress: ProgressStatus | None = None
     """How far the stage that runs has come."""
+
+    selection: SelectionStatus | None = None
+    """Which step the adapter is, and why."""
 
     adapter_path: str | None = None
     """The adapter's folder in the volume, in PEFT format."""

@@ -32,6 +32,7 @@ DECIDED_ELSEWHERE = {
     "lr_scheduler.decay_type": "training.schedule",
     "checkpoint.interval": "training.checkpoint.interval",
     "checkpoint.keep_latest_k": "training.checkpoint.keep",
+    "validator.freq": "training.validation.interval",
     "debug.seed": "training.seed",
     "parallelism.data_parallel_shard_degree": "training.parallelism.data",
     "parallelism.tensor_parallel_degree": "training.parallelism.tensor",
@@ -49,6 +50,19 @@ class CheckpointSpec(ApiModel):
 
     keep: Annotated[int, Field(ge=1, le=1000)] = 3
     """How many of the newest checkpoints stay."""
+
+
+class ValidationSpec(ApiModel):
+    """When the loss on dataset.validationShare is measured, besides before training and after the last step;
+    and what ends training early."""
+
+    interval: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    """Steps between two validations. Default: checkpoint.interval. With select: best each of these steps is
+    saved as well, so that it can be the best."""
+
+    patience: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Training ends after so many validations in a row that found no loss below the least before them; the
+    one before training counts. Default: never."""
 
 
 class TrainingSpec(ApiModel):
@@ -111,8 +125,11 @@ class TrainingSpec(ApiModel):
 
     select: Select = "last"
     """Which checkpoint becomes the adapter, and so the model. last: the last step's. best: the one with the
-    least loss on dataset.validationShare, which is measured at each checkpoint and after the last step;
-    it is kept beside the newest ones, so there is space needed for one more."""
+    least loss on dataset.validationShare; it is kept beside the newest ones, so there is space needed for
+    one more."""
+
+    validation: ValidationSpec = Field(default_factory=ValidationSpec)
+    """When the loss on dataset.validationShare is measured, and what ends training early."""
 
     parallelism: ParallelismSpec = Field(default_factory=ParallelismSpec)
     """How the workers divide the model and the data."""

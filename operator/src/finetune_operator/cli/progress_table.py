@@ -12,7 +12,7 @@ def progress_table(parents: list[Manifest]) -> Table:
     table = Table(box=None, pad_edge=False)
     for column in ("KIND", "NAME", "PHASE"):
         table.add_column(column)
-    for column in ("STEP", "LOSS", "TOKENS/S", "ETA"):
+    for column in ("STEP", "LOSS", "VALIDATION", "TOKENS/S", "ETA"):
         table.add_column(column, justify="right")
     table.add_column("ENDPOINT")
     for parent in parents:
@@ -27,13 +27,15 @@ def progress_table(parents: list[Manifest]) -> Table:
     return table
 
 
-def progress_cells(progress: Manifest) -> tuple[str, str, str, str]:
-    """Return step, loss, tokens a second and time left, each as text; empty where unknown."""
+def progress_cells(progress: Manifest) -> tuple[str, str, str, str, str]:
+    """Return step, losses, tokens a second and time left, each as text; empty where unknown."""
     step, total = progress.get("step"), progress.get("totalSteps")
+    validation = progress.get("validationLoss")
     loss, rate, eta = progress.get("loss"), progress.get("tokensPerSecond"), progress.get("etaSeconds")
     return (
         _gigabytes(progress) if step is None else f"{step}/{total}" if total else str(step),
         "" if loss is None else f"{loss:.4f}",
+        "" if validation is None else f"{validation:.4f}",
         "" if rate is None else f"{rate:,.0f}",
         "" if eta is None else str(timedelta(seconds=round(eta))),
     )
@@ -50,7 +52,7 @@ def progress_line(parent: Manifest) -> str:
     progress = parent.get("status", {}).get("progress")
     if not progress:
         return ""
-    labels = ("step", "loss", "tokens/s", "ETA")
+    labels = ("step", "loss", "validation loss", "tokens/s", "ETA")
     cells = zip(labels, progress_cells(progress), strict=True)
     facts = ", ".join(f"{label} {cell}" for label, cell in cells if cell)
     stage = progress.get("stage", "")

@@ -21,6 +21,7 @@ from finetune_operator.api.run_file import (
     RunPush,
     RunSource,
     RunTraining,
+    RunValidation,
     RunWorkers,
     TorchDevice,
 )
@@ -153,6 +154,9 @@ def _training(spec: FineTuneJobSpec) -> RunTraining:
         recompute=training.recompute,
         checkpoint=RunCheckpoint(interval=training.checkpoint.interval, keep=training.checkpoint.keep),
         select=training.select,
+        validation=RunValidation(
+            interval=training.validation.interval, patience=training.validation.patience
+        ),
         parallelism=RunParallelism(
             data=degrees.data,
             tensor=degrees.tensor,

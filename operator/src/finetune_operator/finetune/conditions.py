@@ -3,17 +3,18 @@
 from finetune_operator.core.conditions import Condition, Status
 from finetune_operator.finetune.course import BackingOff, Complete, Course, Failed, Running, Step, Suspended
 from finetune_operator.finetune.reasons import MESSAGES, JobReason
+from finetune_operator.finetune.selection import Selected
 from finetune_operator.finetune.stages import TRAITS, Stage
 
 
-def conditions_of(course: Course, step: Step) -> list[Condition]:
+def conditions_of(course: Course, step: Step, selected: Selected | None = None) -> list[Condition]:
     """Return the conditions of the stages, then Complete, Failed, and kstatus' Reconciling and Stalled.
 
     Each of these four says its own: what goes on, why it failed, what is left, whether a person is needed.
     """
     return [
         *(
-            _stage_condition(stage, name, course, step)
+            _stage_condition(stage, name, course, step, selected)
             for stage in Stage
             # Of a push that nobody asked for there is nothing to say.
             if (name := TRAITS[stage].condition) and (stage is not Stage.PUSH or stage in course.stages)
@@ -38,7 +39,9 @@ def job_phase(step: Step) -> str:
             return str(_reason_of(step))
 
 
-def _stage_condition(stage: Stage, name: str, course: Course, step: Step) -> Condition:
+def _stage_condition(
+    stage: Stage, name: str, course: Course, step: Step, selected: Selected | None
+) -> Condition:
     if stage not in course.stages:
         field = "export.verify is false" if Stage.MERGE in course.stages else "export.adapterOnly is true"
         return _condition(name, "False", JobReason.SKIPPED, MESSAGES[JobReason.SKIPPED].format(field=field))
@@ -47,7 +50,7 @@ def _stage_condition(stage: Stage, name: str, course: Course, step: Step) -> Con
             type=name,
             status="True",
             reason=JobReason.DONE,
-            message=TRAITS[stage].done,
+            message=_done(stage, selected),
             since=done.finished_at,
         )
     if isinstance(step, Complete) or step.stage != stage:
@@ -55,6 +58,11 @@ def _stage_condition(stage: Stage, name: str, course: Course, step: Step) -> Con
         message = MESSAGES[JobReason.PENDING].format(stage=before)
         return _condition(name, "False", JobReason.PENDING, message)
     return _condition(name, "False", _reason_of(step), _message_of(step))
+
+
+def _done(stage: Stage, selected: Selected | None) -> str:
+    told = f"; {selected.sentence}" if stage is Stage.TRAIN and selected else ""
+    return f"{TRAITS[stage].done}{told}"
 
 
 def _complete_condition(course: Course, step: Step) -> Condition:

@@ -11,6 +11,7 @@ from finetune_operator.core.observed.job import JobState, ObservedJob
 from finetune_operator.core.wait_reason import WaitReason
 from finetune_operator.core.waiting import Wait, first_of
 from finetune_operator.finetune.reasons import JobReason
+from finetune_operator.finetune.selection import Selected, read_selection
 from finetune_operator.finetune.stages import Stage
 
 
@@ -85,6 +86,13 @@ class Course:
         prepared = self.success(Stage.PREPARE)
         results = (read_architecture(pod.result) for pod in prepared.pods) if prepared else ()
         return next((architecture for architecture in results if architecture), None)
+
+    @property
+    def selected(self) -> Selected | None:
+        """The step that training exported, as it told at its end; None once its pods are gone."""
+        trained = self.success(Stage.TRAIN)
+        results = (read_selection(pod.result) for pod in trained.pods) if trained else ()
+        return next((selected for selected in results if selected), None)
 
     @property
     def failures(self) -> list[ObservedJob]:

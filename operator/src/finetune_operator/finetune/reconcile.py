@@ -25,7 +25,7 @@ from finetune_operator.finetune.course import BackingOff, Complete, Course, Fail
 from finetune_operator.finetune.fits import fits_of
 from finetune_operator.finetune.observed import Observed
 from finetune_operator.finetune.stages import Stage, stages_of
-from finetune_operator.finetune.status import build_status, previous_status
+from finetune_operator.finetune.status import build_status, previous_status, selected_step
 
 
 def reconcile(job: FineTuneJob, observed: Observed, now: datetime, config: Config) -> Plan:
@@ -43,7 +43,7 @@ def reconcile(job: FineTuneJob, observed: Observed, now: datetime, config: Confi
     expires_at = _expires_at(job, step)
     if expires_at is not None and now >= expires_at:
         return Plan(status=previous_status(job), delete=(owner_of(job).ref,))
-    conditions = [fits, *conditions_of(course, step)]
+    conditions = [fits, *conditions_of(course, step, selected_step(job, run_file.run, course))]
     return Plan(
         status=build_status(job, run_file, course, step, conditions, observed, now),
         apply=changed_children(

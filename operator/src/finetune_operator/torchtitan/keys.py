@@ -128,7 +128,10 @@ NO_COUNTERPART: Mapping[str, tuple[tuple[Any, ...], str]] = {
     "parallelism.expert_tensor_parallel_degree": ((1,), "a routed expert is whole on its process"),
     "training.enable_cpu_offload": ((False,), "nothing is offloaded to the host: see docs/guides/fits.md"),
     "model.converters": (([],), "a base in FP8: training.frozenDtype and training.frozenArithmetic: float8"),
-    "validator.enable": ((False,), "give dataset.validationShare: the loss is measured at each checkpoint"),
+    "validator.enable": (
+        (False,),
+        "give dataset.validationShare; training.validation says how often the loss is measured",
+    ),
     "model.print_after_conversion": ((True, False), ""),
     "activation_checkpoint.selective_ac_option": (
         ("op", "2"),

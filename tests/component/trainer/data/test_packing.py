@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from finetune_trainer.contract.failure import ConfigurationError, DataError
 from finetune_trainer.data.document import Document
-from finetune_trainer.data.loader import PackedDataLoader, pack_sequence
+from finetune_trainer.data.loader import PackedDataLoader, held_out_parts, pack_sequence
 from finetune_trainer.data.packing import Members, Packing, SequenceOrder, best_fit, pack, sequences_of
 from finetune_trainer.data.store import TokenStore, split
 
@@ -260,6 +260,27 @@ def test_every_epoch_has_every_document_once_in_an_order_of_its_own(store_file):
 )
 def test_epochs_take_sequences(epochs, sequences, taken):
     assert sequences_of(epochs, sequences) == taken
+
+
+def test_a_source_of_several_can_be_loaded_alone(tmp_path):
+    store = TokenStore.write(documents(23), tmp_path)
+    numbers = torch.arange(len(store))
+    sources = [
+        Members(documents=numbers[:10], trained_tokens=10, name="a"),
+        Members(documents=numbers[10:], trained_tokens=13, name="b"),
+    ]
+    pack(tmp_path / "validation", lengths=store.lengths(), sources=sources, sequence_length=LENGTH, seed=1)
+    whole = PackedDataLoader.Config(dataset_path=str(tmp_path), part="validation")
+    assert [part.name for part in held_out_parts(whole)] == ["a", "b"]
+    loaded = [
+        {
+            token
+            for row in rows(loader(tmp_path, part="validation", infinite=False, shuffle=False, source=source))
+            for token in row
+        }
+        for source in (0, 1)
+    ]
+    assert [tokens - {EosOnly.eos_id} for tokens in loaded] == [set(range(10, 20)), set(range(20, 33))]
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,8 @@ def written(tmp_path, document):
         folders.run.mkdir(parents=True, exist_ok=True)
         lines = [step_line(step) for step in range(1, steps + 1)]
         lines += [
-            {"step": step, "validationLoss": 3 - step / 100, "time": 2e9} for step in range(40, 201, 40)
+            {"step": step, "validationLoss": 3 - step / 100, "time": 2e9, **by_source(step)}
+            for step in range(40, 201, 40)
         ]
         folders.metrics.write_text(
             "".join(json.dumps(line) + "\n" for line in lines[: 2 * steps]) + '{"step": 2'
@@ -72,6 +73,10 @@ def written(tmp_path, document):
         return Page(folders.report.read_text()) if folders.report.exists() else None
 
     return write
+
+
+def by_source(step: int) -> dict[str, dict[str, float]]:
+    return {"validationLossBySource": {"faq": 2 - step / 100, "chats": 4 - step / 100}}
 
 
 def step_line(step: int) -> dict[str, float]:
@@ -87,7 +92,8 @@ def test_a_report_has_curves_data_lineage_and_configuration(written):
     for text in ("1,234", "dropped.promptTooLong", "hf://a/b, revision " + "c" * 40, "training.learningRate"):
         assert text in page.texts
     assert "1 (step 200)" in page.texts  # the best validation loss
-    assert page.tags.count("polyline") == 6
+    assert page.tags.count("polyline") == 8
+    assert {"validation, faq", "validation, chats"} <= set(page.texts)
 
 
 @pytest.mark.parametrize(

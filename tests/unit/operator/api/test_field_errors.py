@@ -221,6 +221,12 @@ def test_names_wrong_fields(job: Build, spec: dict[str, Any], errors: list[str])
             id="request-over-limit",
         ),
         pytest.param(steps(select="best"), ["spec.training.select"], id="best-of-nothing-held-out"),
+        pytest.param(
+            steps(validation={"patience": 3}), ["spec.training.validation"], id="patience-for-nothing"
+        ),
+        pytest.param(
+            steps(validation={"interval": 5}), ["spec.training.validation"], id="interval-of-nothing"
+        ),
         pytest.param({"storage": {}}, ["spec.storage"], id="neither-claim-nor-size"),
         pytest.param({"storage": {"claimName": "a", "size": "1Gi"}}, ["spec.storage"], id="claim-and-size"),
         pytest.param(

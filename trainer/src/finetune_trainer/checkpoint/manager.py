@@ -27,6 +27,7 @@ from finetune_trainer.checkpoint.selection import (
     Select,
     Selection,
     best_step,
+    has_stalled,
     read_losses,
     selection,
     write_losses,
@@ -57,6 +58,12 @@ class LoRACheckpointManager(BaseCheckpointManager):
         select: Select = "last"
         """Which one becomes the adapter; the best one is kept as well."""
 
+        validation_interval: int | None = None
+        """Steps between validations; where the best one is selected, each of these steps is saved as well."""
+
+        patience: int | None = None
+        """See checkpoint/selection.py."""
+
     def __init__(
         self,
         config: Config,
@@ -84,7 +91,7 @@ class LoRACheckpointManager(BaseCheckpointManager):
         """The newest step that is durable."""
         self._last_snapshot: int | None = None
         self.validation_losses: dict[int, float] = {}
-        """Of the steps with a checkpoint; the same on all ranks."""
+        """By step, 0 before training; the same on all ranks."""
         self.writer = CheckpointWriter(self.folder, keep=config.keep, on_saved=self._saved, best=self._best)
         self.listeners = CheckpointListeners()
         self.on_base_read: OnRead = lambda _done, _total: None
@@ -142,8 +149,8 @@ class LoRACheckpointManager(BaseCheckpointManager):
 
     def _save(self, curr_step: int, last_step: bool = False) -> bool:
         """Take a snapshot and go on; only the last one is waited for."""
-        due = last_step or curr_step % self.config.interval == 0
-        saves = due and curr_step != self._last_snapshot and not self.config.load_only
+        saves = (last_step or self._is_due(curr_step)) and curr_step != self._last_snapshot
+        saves = saves and not self.config.load_only
         if saves:
             start = time.perf_counter()
             self.writer.start(self._snapshot(curr_step))
@@ -152,6 +159,10 @@ class LoRACheckpointManager(BaseCheckpointManager):
         if last_step:
             self.writer.wait()
         return saves
+
+    def _is_due(self, step: int) -> bool:
+        validated = self.config.validation_interval if self.config.select == "best" else None
+        return step % self.config.interval == 0 or (validated is not None and step % validated == 0)
 
     def _snapshot(self, step: int) -> Snapshot:
         """What this rank adds; the ranks do not talk, so the step stands for the copies alone."""
@@ -175,8 +186,6 @@ class LoRACheckpointManager(BaseCheckpointManager):
 
         Raises StorageError, on every rank, if the volume refuses.
         """
-        if step != self._last_snapshot:
-            return
         self.validation_losses = {**self.validation_losses, step: loss}
         first = dist.get_rank() == 0
 
@@ -186,12 +195,16 @@ class LoRACheckpointManager(BaseCheckpointManager):
 
         write_together(write, self.folder / LOSSES)
 
+    def has_stalled(self) -> bool:
+        """Whether training ends here, as no validation has been better for too long; alike on all ranks."""
+        return has_stalled(self.validation_losses, self.config.patience)
+
     def selection(self) -> Selection:
         """The checkpoint that becomes the adapter, the same on all ranks. Raises CheckpointError where it
         is no longer whole."""
 
         def choose() -> Selection:
-            chosen = selection(self.folder, self.config.select)
+            chosen = selection(self.folder, self.config.select, self.config.patience)
             if chosen is None:
                 raise CheckpointError(f"{self.folder} has no checkpoint", remedy="Run the job again")
             files.verify(files.step_folder(self.folder, chosen.step))

@@ -21,6 +21,10 @@ class Selection:
     why: str
     validation_loss: float | None = None
     """Of that step; None where none was measured."""
+    first_validation_loss: float | None = None
+    """Before training; None where none was measured."""
+    stopped_early: bool = False
+    """Whether training ended before its last step, as training.validation.patience says."""
 
     def __str__(self) -> str:
         return f"step {self.step:,}: {self.why}"
@@ -32,26 +36,66 @@ def best_step(losses: Mapping[int, float], saved: Collection[int]) -> int | None
     return min(measured, key=lambda step: (measured[step], step), default=None)
 
 
-def choose(select: Select, losses: Mapping[int, float], saved: Collection[int]) -> Selection | None:
+def waited(losses: Mapping[int, float]) -> int:
+    """How many validations there were since the one with the least loss; one that is not finite is left out.
+
+    The first validation is before training: a run that only gets worse than its base has waited as well.
+    """
+    steps = sorted(step for step, loss in losses.items() if math.isfinite(loss))
+    best = best_step(losses, steps)
+    return 0 if best is None else len(steps) - 1 - steps.index(best)
+
+
+def has_stalled(losses: Mapping[int, float], patience: int | None) -> bool:
+    """Whether training ends for want of a better validation loss."""
+    return patience is not None and waited(losses) >= patience
+
+
+def choose(
+    select: Select, losses: Mapping[int, float], saved: Collection[int], *, patience: int | None = None
+) -> Selection | None:
     """What `select` comes to; None where nothing is saved."""
     if not saved:
         return None
     last, best = max(saved), best_step(losses, saved)
-    if select == "last":
-        return _selection(last, "the last one, as training.select says", losses)
-    if best is None:
-        return _selection(last, "the last one, as no saved step has a finite validation loss", losses)
-    return _selection(best, f"the least validation loss of the saved steps, {losses[best]:.4g}", losses)
+    stopped = has_stalled(losses, patience)
+    step, why = last, "the last one, as training.select says"
+    if select == "best" and best is None:
+        why = "the last one, as no saved step has a finite validation loss"
+    elif select == "best" and best is not None:
+        step, why = best, f"the least validation loss of the saved steps, {losses[best]:.4g}"
+    return Selection(
+        step=step,
+        why=why + _against_the_first(losses, step) + (_stopped(losses) if stopped else ""),
+        validation_loss=_measured(losses, step),
+        first_validation_loss=_measured(losses, 0),
+        stopped_early=stopped,
+    )
 
 
-def _selection(step: int, why: str, losses: Mapping[int, float]) -> Selection:
-    measured = losses.get(step, math.nan)
-    return Selection(step=step, why=why, validation_loss=measured if math.isfinite(measured) else None)
-
-
-def selection(folder: Path, select: Select) -> Selection | None:
+def selection(folder: Path, select: Select, patience: int | None = None) -> Selection | None:
     """What `select` comes to among the checkpoints in `folder`."""
-    return choose(select, read_losses(folder), saved_steps(folder))
+    return choose(select, read_losses(folder), saved_steps(folder), patience=patience)
+
+
+def _measured(losses: Mapping[int, float], step: int) -> float | None:
+    loss = losses.get(step, math.nan)
+    return loss if math.isfinite(loss) else None
+
+
+def _against_the_first(losses: Mapping[int, float], step: int) -> str:
+    """What training did to the validation loss; nothing where that is not known."""
+    first, then = _measured(losses, 0), _measured(losses, step)
+    if first is None or then is None:
+        return ""
+    return (
+        f", {first:.4g} before training" if then < first else f", no better than {first:.4g} before training"
+    )
+
+
+def _stopped(losses: Mapping[int, float]) -> str:
+    count = waited(losses)
+    return f"; stopped at step {max(losses):,}, as the last {count} validations found none that is less"
 
 
 def read_losses(folder: Path) -> dict[int, float]:
@@ -71,8 +115,16 @@ def write_losses(folder: Path, losses: Mapping[int, float]) -> None:
 
 def write_selection(file: Path, selection: Selection) -> None:
     """Write down what is exported, and why: the operator and the converter tell it on."""
-    told = {"step": selection.step, "why": selection.why, "validationLoss": selection.validation_loss}
-    _replace(file, told)
+    _replace(
+        file,
+        {
+            "step": selection.step,
+            "why": selection.why,
+            "validationLoss": selection.validation_loss,
+            "firstValidationLoss": selection.first_validation_loss,
+            "stoppedEarly": selection.stopped_early,
+        },
+    )
 
 
 def _replace(file: Path, content: Mapping[str, Any]) -> None:

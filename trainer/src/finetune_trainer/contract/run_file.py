@@ -1,14 +1,13 @@
 """The run file (contract/README.md): what to fine-tune, from what, on which machines, into which folders."""
 
 import json
-import types
-import typing
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal
 
 from finetune_trainer.contract.failure import ConfigurationError, Reason
+from finetune_trainer.contract.typed_json import read_object
 
 SCHEMA_VERSION = 1
 
@@ -52,6 +51,20 @@ class Dataset:
     validation_share: float
     """Share of each source's documents, 0 to 1, kept out of training."""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """A name for each source, no two alike: its URI, with its split where another split has it too."""
+        uris = [source.uri for source in self.sources]
+        splits = [f"{source.uri}, split {source.split}" for source in self.sources]
+        return tuple(
+            uri
+            if uris.count(uri) == 1
+            else split
+            if splits.count(split) == 1
+            else f"{split}, sources[{number}]"
+            for number, (uri, split) in enumerate(zip(uris, splits, strict=True))
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Lora:
@@ -68,6 +81,14 @@ class Checkpoint:
     interval: int
     """Steps between checkpoints."""
     keep: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validation:
+    interval: int | None = None
+    """Steps between validations. None: with each checkpoint."""
+    patience: int | None = None
+    """Training ends after so many validations in a row without a new least loss. None: at its last step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,9 +126,14 @@ class Training:
     checkpoint: Checkpoint
     select: Literal["best", "last"]
     """Which checkpoint becomes the adapter."""
+    validation: Validation = field(default_factory=Validation)
     parallelism: Parallelism
     overrides: Mapping[str, Any]
     """Fields of torchtitan's `Trainer.Config` by dotted path."""
+
+    @property
+    def validation_interval(self) -> int:
+        return self.validation.interval or self.checkpoint.interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,9 +244,9 @@ def load_run(path: Path) -> RunFile:
     version = document.get("schemaVersion") if isinstance(document, dict) else None
     if version != SCHEMA_VERSION:
         raise _invalid(f"{path}: schemaVersion is {version!r}, this trainer reads {SCHEMA_VERSION}")
-    run = typing.cast(RunFile, _read(RunFile, document, ""))
-    for field in fields(run.paths):
-        _check_path(f"paths.{field.name}", getattr(run.paths, field.name))
+    run: RunFile = read_object(RunFile, document, _invalid)
+    for folder in fields(run.paths):
+        _check_path(f"paths.{folder.name}", getattr(run.paths, folder.name))
     for number, source in enumerate(run.dataset.sources):
         _check_path(f"dataset.sources[{number}].path", source.path)
     if not run.dataset.sources:
@@ -234,58 +260,6 @@ def _check_path(where: str, value: str) -> None:
     path = PurePosixPath(value)
     if path.is_absolute() or ".." in path.parts or not path.parts:
         raise _invalid(f"{where}: {value!r} is not a path inside the volume")
-
-
-def _read(expected: Any, value: Any, where: str) -> Any:
-    """`value` as the type `expected`; `where` is its dotted path in the file."""
-    if is_dataclass(expected):
-        return _read_object(typing.cast(type, expected), value, where)
-    origin = get_origin(expected)
-    if origin is Literal:
-        if value in get_args(expected):
-            return value
-        raise _invalid(f"{where}: {value!r} is not one of {', '.join(get_args(expected))}")
-    if origin in (types.UnionType, typing.Union):  # X | None; with a Literal it is the other
-        (inner,) = (member for member in get_args(expected) if member is not types.NoneType)
-        return None if value is None else _read(inner, value, where)
-    if origin is tuple and isinstance(value, list):
-        return tuple(_read(get_args(expected)[0], item, f"{where}[{i}]") for i, item in enumerate(value))
-    if origin is Mapping and isinstance(value, dict):
-        return types.MappingProxyType(value)
-    return _read_scalar(expected, value, where)
-
-
-def _read_scalar(expected: Any, value: Any, where: str) -> Any:
-    if expected is float and type(value) is int:
-        return float(value)
-    if isinstance(expected, type) and type(value) is expected:  # bool is an int to isinstance
-        return value
-    name = {str: "a string", int: "an integer", float: "a number", bool: "true or false"}.get(
-        expected, "a list"
-    )
-    raise _invalid(f"{where}: {value!r} is not {'an object' if get_origin(expected) is Mapping else name}")
-
-
-def _read_object(expected: type, value: Any, where: str) -> Any:
-    if not isinstance(value, dict):
-        raise _invalid(f"{where}: {value!r} is not an object")
-    hints = typing.get_type_hints(expected)
-    names = {_camel_case(field.name): field.name for field in fields(expected)}
-    optional = {_camel_case(field.name) for field in fields(expected) if field.default is not MISSING}
-    prefix = f"{where}." if where else ""
-    if unknown := sorted(value.keys() - names.keys()):
-        raise _invalid(f"{prefix}{unknown[0]}: unknown field")
-    if missing := [key for key in names if key not in value and key not in optional]:
-        raise _invalid(f"{prefix}{missing[0]}: missing")
-    given = {
-        name: _read(hints[name], value[key], prefix + key) for key, name in names.items() if key in value
-    }
-    return expected(**given)
-
-
-def _camel_case(name: str) -> str:
-    head, *tail = name.split("_")
-    return head + "".join(word.capitalize() for word in tail)
 
 
 def _invalid(message: str) -> ConfigurationError:

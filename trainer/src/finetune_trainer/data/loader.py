@@ -11,6 +11,7 @@ from torchtitan.components.loss import IGNORE_INDEX
 from torchtitan.components.tokenizer import BaseTokenizer
 
 from finetune_trainer.contract.failure import ConfigurationError
+from finetune_trainer.data.mixture import Part
 from finetune_trainer.data.packing import Packing, SequenceOrder, sequences_of
 from finetune_trainer.data.store import TokenStore
 
@@ -30,6 +31,8 @@ class PackedDataLoader(BaseDataLoader):
         seed: int = 0
         shuffle: bool = True
         part: Literal["training", "validation"] = "training"
+        source: int | None = None
+        """Only the sequences of the part's source of this number. None: of all of them."""
         epochs: float | None = None
         """After that many epochs sequences train nothing: they fill up the last step. None: without end."""
         infinite: bool = True
@@ -48,6 +51,8 @@ class PackedDataLoader(BaseDataLoader):
     ) -> None:
         folder = Path(config.dataset_path or "")
         self._store, packing = TokenStore.load(folder), Packing.load(folder / config.part)
+        if config.source is not None:
+            packing = packing.of_source(config.source)
         if packing.sequence_length > seq_len:
             raise ConfigurationError(
                 f"training.overrides: the data is packed for more than seq_len {seq_len}",
@@ -90,6 +95,11 @@ class PackedDataLoader(BaseDataLoader):
 
     def _documents(self, index: int) -> list[int]:
         return [] if self._end is not None and index >= self._end else self._order[index]
+
+
+def held_out_parts(config: PackedDataLoader.Config) -> tuple[Part, ...]:
+    """The sources that `config` loads documents of. Raises DataError if they are not there or not whole."""
+    return Packing.load(Path(config.dataset_path or "") / config.part).parts
 
 
 def pack_sequence(

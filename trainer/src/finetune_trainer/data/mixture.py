@@ -15,6 +15,8 @@ class Part:
     """Of these sequences, what the loss counts."""
     share: float | None
     """Of the tokens that the loss counts, beside the other parts'. None: in proportion to its size."""
+    name: str = ""
+    """What people know the source by."""
 
     @property
     def weight(self) -> Fraction:

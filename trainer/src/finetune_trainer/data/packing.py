@@ -5,7 +5,7 @@ A sequence holds documents of one source. Which source's is next, mixture.py say
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,12 @@ class Packing:
     def __len__(self) -> int:
         return len(self.starts) - 1
 
+    def of_source(self, number: int) -> "Packing":
+        """Only the sequences of the part of this number."""
+        first = sum(part.sequences for part in self.parts[:number])
+        part = self.parts[number]
+        return replace(self, starts=self.starts[first : first + part.sequences + 1], parts=(part,))
+
     def sequence(self, index: int) -> list[int]:
         documents: list[int] = self.documents[self.starts[index] : self.starts[index + 1]].tolist()
         return documents
@@ -61,6 +67,7 @@ class Members:
     trained_tokens: int = 0
     """What the loss counts of them; it matters beside other sources only."""
     share: float | None = None
+    name: str = ""
 
 
 def pack(
@@ -86,7 +93,12 @@ def pack(
             for documents in _packed(source.documents, lengths, sequence_length, seed, window):
                 table.append("starts", [table.append("documents", documents)])
                 sequences += 1
-            part = Part(sequences=sequences, trained_tokens=source.trained_tokens, share=source.share)
+            part = Part(
+                sequences=sequences,
+                trained_tokens=source.trained_tokens,
+                share=source.share,
+                name=source.name,
+            )
             facts["parts"].append(asdict(part))
     return Packing.load(folder)
 

@@ -95,12 +95,12 @@ def _pack(
     documents: how many of the store's are of each source.
     """
     training, validation, first, seed = [], [], 0, run.training.seed
-    for source, count in zip(run.dataset.sources, documents, strict=True):
+    for name, source, count in zip(run.dataset.names, run.dataset.sources, documents, strict=True):
         numbers, held_out = split(count, run.dataset.validation_share, seed)
         learned = store.learned(first, first + count)
-        training.append(_members(numbers, first, learned, source.share))
+        training.append(_members(name, numbers, first, learned, source.share))
         if len(held_out):
-            validation.append(_members(held_out, first, learned, None))
+            validation.append(_members(name, held_out, first, learned, None))
         first += count
     lengths, length = store.lengths(), run.training.sequence_length
     shutil.rmtree(folders.tokens / "validation", ignore_errors=True)
@@ -112,8 +112,11 @@ def _pack(
     return packing, sum(len(members.documents) for members in validation)
 
 
-def _members(numbers: torch.Tensor, first: int, learned: torch.Tensor, share: float | None) -> Members:
-    return Members(documents=numbers + first, trained_tokens=int(learned[numbers].sum()), share=share)
+def _members(
+    name: str, numbers: torch.Tensor, first: int, learned: torch.Tensor, share: float | None
+) -> Members:
+    trained = int(learned[numbers].sum())
+    return Members(documents=numbers + first, trained_tokens=trained, share=share, name=name)
 
 
 def _sources(

@@ -28,6 +28,13 @@ class Metrics:
             (float(line["step"]), float(line[key])) for line in self.lines if line.get(key) is not None
         )
 
+    def curves(self, key: str) -> Iterator[tuple[str, tuple[Point, ...]]]:
+        """The curves of `key`, which holds a value by name, each with its name."""
+        objects = [(line["step"], line[key]) for line in self.lines if isinstance(line.get(key), dict)]
+        for name in dict.fromkeys(name for _, values in objects for name in values):
+            told = ((step, values.get(name)) for step, values in objects)
+            yield name, tuple((float(step), float(value)) for step, value in told if value is not None)
+
     def values(self, key: str) -> list[float]:
         return [value for _, value in self.curve(key)]
 

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from finetune_trainer.checkpoint.selection import selection
 from finetune_trainer.contract.run_file import RunFile, RunFolders
 from finetune_trainer.report import chart
-from finetune_trainer.report.curves import Metrics
+from finetune_trainer.report.curves import Metrics, Point
 from finetune_trainer.report.lineage import lineage, read_json
 
 logger = logging.getLogger(__name__)
@@ -64,7 +64,13 @@ def render(run: RunFile, run_file: Path, folders: RunFolders, metrics: Metrics, 
 
 def _charts(metrics: Metrics) -> Iterator[chart.Chart | None]:
     curve = metrics.curve
-    yield chart.draw_chart("Loss", {"training": curve("loss"), "validation": curve("validationLoss")})
+    by_source = {f"validation, {name}": points for name, points in metrics.curves("validationLossBySource")}
+    losses: dict[str, Sequence[Point]] = {
+        "training": curve("loss"),
+        "validation": curve("validationLoss"),
+        **by_source,
+    }
+    yield chart.draw_chart("Loss", losses)
     yield chart.draw_chart("Learning rate", {"learning rate": curve("learningRate")})
     yield chart.draw_chart("Gradient norm", {"before clipping": curve("gradNorm")})
     yield chart.draw_chart("Tokens a second, all processes", {"tokens/s": curve("tokensPerSecond")})
@@ -90,7 +96,7 @@ def _summary(metrics: Metrics) -> dict[str, str]:
 
 def _exported(run: RunFile, folders: RunFolders, failure: str | None) -> dict[str, str]:
     """The step that became the adapter, and why; nothing of a run that has none yet."""
-    chosen = selection(folders.checkpoints, run.training.select)
+    chosen = selection(folders.checkpoints, run.training.select, run.training.validation.patience)
     return {"exported step": str(chosen).removeprefix("step ")} if chosen and failure is None else {}
 
 

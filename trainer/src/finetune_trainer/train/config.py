@@ -9,7 +9,6 @@ from typing import Any, Literal, TypeVar
 from torchtitan.components.dataloader import BaseDataLoader
 from torchtitan.components.loss import ChunkedLossWrapper, CrossEntropyLoss
 from torchtitan.components.optimizer import LRSchedulersContainer, OptimizersContainer, ParamGroupConfig
-from torchtitan.components.validate import Validator
 from torchtitan.config import CompileConfig, DebugConfig, TrainingConfig
 from torchtitan.models.common.config_utils import decoder_vocab_size
 from torchtitan.protocols.model_spec import ModelSpec
@@ -33,6 +32,7 @@ from finetune_trainer.train.parallelism import batch_sizes, check_parallelism, p
 from finetune_trainer.train.preflight import Preflight
 from finetune_trainer.train.timeouts import comm_config
 from finetune_trainer.train.trainer import LoRATrainer
+from finetune_trainer.train.validation import HeldOutValidator
 
 # "constant" decays in none of the steps; the others decay, to 0, in all steps after the warm-up.
 SCHEDULES: dict[str, dict[str, Any]] = {
@@ -155,6 +155,8 @@ def _configure(run: RunFile, folders: RunFolders, spec: ModelSpec, data: Data) -
             interval=run.training.checkpoint.interval,
             keep=run.training.checkpoint.keep,
             select=run.training.select,
+            validation_interval=run.training.validation_interval if data.validation else None,
+            patience=run.training.validation.patience,
             initial_load_path=str(folders.base),
         ),
         activation_checkpoint=RECOMPUTE[recompute],
@@ -194,12 +196,11 @@ def _training(run: RunFile, steps: int) -> TrainingConfig:
     )
 
 
-def _validator(run: RunFile, data: Data) -> Validator.Config:
-    """Measure the validation loss whenever a checkpoint is due: it is what tells checkpoints apart."""
+def _validator(run: RunFile, data: Data) -> HeldOutValidator.Config:
     if data.validation is None:
-        return Validator.Config()
-    return Validator.Config(
-        enable=True, freq=run.training.checkpoint.interval, steps=-1, dataloader=data.validation
+        return HeldOutValidator.Config()
+    return HeldOutValidator.Config(
+        enable=True, freq=run.training.validation_interval, steps=-1, dataloader=data.validation
     )
 
 

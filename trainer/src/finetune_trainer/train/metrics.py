@@ -2,8 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,12 @@ class StepRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationRecord:
-    """The loss on the documents that were kept out of training."""
+    """The loss on the documents that were kept out of training; step 0 is before training."""
 
     step: int
     loss: float
+    by_source: Mapping[str, float] = field(default_factory=dict)
+    """Of each source's documents, where there are several sources."""
 
 
 class ProgressMetrics(MetricsProcessor):
@@ -57,7 +59,7 @@ class ProgressMetrics(MetricsProcessor):
         grad_norm: float,
         extra_metrics: dict[str, Any] | None = None,
     ) -> None:
-        global_avg_loss = self._known_loss(global_avg_loss)
+        global_avg_loss = self.known_loss(global_avg_loss)
         load = expert_load(self.model_parts, self.parallel_dims)
         self._tell(
             StepRecord(
@@ -72,17 +74,25 @@ class ProgressMetrics(MetricsProcessor):
         told = (extra_metrics or {}) | ({"experts/load": load} if load else {})
         super().log(step, global_avg_loss, global_max_loss, grad_norm, told)
 
-    def log_validation(self, loss: float, step: int, extra_metrics: dict[str, Any] | None = None) -> None:
-        loss = self._known_loss(loss)
+    def log_validation(
+        self,
+        loss: float,
+        step: int,
+        extra_metrics: dict[str, Any] | None = None,
+        by_source: Mapping[str, float] | None = None,
+    ) -> None:
+        """Losses as `known_loss` has them."""
+        by_source = by_source or {}
         self.on_validation(step, loss)
-        self._tell(ValidationRecord(step=step, loss=loss))
-        super().log_validation(loss, step, extra_metrics)
+        self._tell(ValidationRecord(step=step, loss=loss, by_source=by_source))
+        told = {f"validation_metrics/loss/{name}": value for name, value in by_source.items()}
+        super().log_validation(loss, step, (extra_metrics or {}) | told)
 
     def _tell(self, record: StepRecord | ValidationRecord) -> None:
         for recorder in self.recorders:
             recorder(record)
 
-    def _known_loss(self, loss: float) -> float:
+    def known_loss(self, loss: float) -> float:
         """Only a pipeline's last stage has the loss; torchtitan logs -1, or less, on the others."""
         return greatest(loss) if self.parallel_dims.pp_enabled else loss
 

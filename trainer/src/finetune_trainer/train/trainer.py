@@ -59,7 +59,7 @@ class LoRATrainer(Trainer):
         if not super().should_continue_training():
             return False
         self.stopped = any_rank(self.stop_requested)
-        return not self.stopped
+        return not self.stopped and not self.checkpointer.has_stalled()
 
     def train_step(self, data_iterator: Iterator[Any]) -> None:
         """Raises ConfigurationError, and leaves the adapters as they are, where the step is not finite."""
@@ -77,12 +77,15 @@ class LoRATrainer(Trainer):
         return loss
 
     def restore(self) -> None:
-        """Load the base and the newest checkpoint. `train` does it otherwise."""
+        """Load the base and the newest checkpoint, once. `train` does it otherwise."""
         self.checkpointer.load(step=self.config.checkpoint.load_step)
 
     def train(self) -> None:
-        """Train to the last step, the end of the data or a requested stop, and save where that was."""
+        """Train to the last step, the end of the data or of patience, or a requested stop; save there."""
         self.metrics_processor.on_validation = self.checkpointer.record_validation
+        self.restore()
+        if self.config.validator.enable and self.step == 0:
+            self.validator.validate(self.model_parts, 0)
         super().train()
         self.checkpointer.save(self.step, last_step=True)
         if self.config.validator.enable and self._last_is_unmeasured():

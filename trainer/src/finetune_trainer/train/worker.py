@@ -137,7 +137,7 @@ def _reported_progress(trainer: LoRATrainer, folders: RunFolders, told: _Told) -
 
 def _record(progress: TrainingProgress, record: StepRecord | ValidationRecord) -> None:
     if isinstance(record, ValidationRecord):
-        progress.record_validation(record.step, record.loss)
+        progress.record_validation(record.step, record.loss, record.by_source)
         return
     progress.record_step(
         record.step,

@@ -126,13 +126,14 @@ def test_metrics_have_one_line_a_step(tmp_path):
     progress = TrainingProgress(total_steps=3, metrics=file)
     for step in (1, 2):
         record(progress, step)
-    progress.record_validation(2, 1.0)
+    progress.record_validation(2, 1.0, {"a": 0.5, "b": float("nan")})
     progress.close()
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 2]
     names = {"step", "loss", "gradNorm", "learningRate", "tokensPerSecond", "peakMemoryBytes", "time"}
     assert set(lines[0]) == names
-    assert set(lines[2]) == {"step", "validationLoss", "time"}
+    assert set(lines[2]) == {"step", "validationLoss", "validationLossBySource", "time"}
+    assert lines[2]["validationLossBySource"] == {"a": 0.5, "b": None}
 
 
 @pytest.mark.parametrize(
@@ -144,6 +145,7 @@ def test_metrics_have_one_line_a_step(tmp_path):
         pytest.param('{"step": 1}\n{"step": 2}', 5, [1], id="newline-cut-off"),
         pytest.param('{"step": 1}\nnonsense\n{"step": 2}\n', 5, [1, 2], id="damaged-line"),
         pytest.param("", 0, [], id="empty"),
+        pytest.param('{"step": 0}\n', 0, [], id="validated-before-training-and-begun-anew"),
     ],
 )
 def test_a_resumed_run_repeats_no_line(tmp_path, content, resumed, kept):

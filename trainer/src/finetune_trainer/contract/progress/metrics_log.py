@@ -22,7 +22,8 @@ class MetricsLog:
     def __init__(self, file: Path, *, resumed_step: int) -> None:
         self._file = file
         file.parent.mkdir(parents=True, exist_ok=True)
-        _forget_after(file, resumed_step)
+        # Step 0 is a validation before training: a run that begins anew measures it anew.
+        _forget_after(file, resumed_step or -1)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="metrics")
 
     def append(self, values: Mapping[str, Any]) -> None:

@@ -3,12 +3,13 @@
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from finetune_trainer.contract.progress.memory import peak_memory
 from finetune_trainer.contract.progress.metrics_log import MetricsLog
-from finetune_trainer.contract.progress.snapshot import Progress
+from finetune_trainer.contract.progress.snapshot import Progress, finite
 
 # Steps that the remaining time is estimated from.
 RECENT = 20
@@ -60,10 +61,19 @@ class TrainingProgress:
             }
         )
 
-    def record_validation(self, step: int, loss: float) -> None:
+    def record_validation(self, step: int, loss: float, by_source: Mapping[str, float] | None = None) -> None:
+        """The held-out documents' loss; by_source where there are several sources."""
         with self._lock:
             self._progress = replace(self._progress, validation_loss=loss)
-        self._log.append({"step": step, "validation_loss": loss, "time": time.time()})
+        sources = {name: finite(value) for name, value in (by_source or {}).items()} or None
+        self._log.append(
+            {
+                "step": step,
+                "validation_loss": loss,
+                "validation_loss_by_source": sources,
+                "time": time.time(),
+            }
+        )
 
     def record_checkpoint(self, name: str, skipped: tuple[str, ...] = ()) -> None:
         """A checkpoint is durable, or was resumed from after the unreadable ones in `skipped`.
