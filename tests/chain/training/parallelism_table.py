@@ -21,19 +21,25 @@ PARALLELISMS: dict[str, dict[str, int]] = {
     "tensor and expert": {"tensor": 2, "expert": 2},
     "pipeline": {"pipeline": 2},
 }
+COPIES: dict[str, dict[str, int]] = {
+    "copies": {"replicate": 2},
+    "copies and expert": {"replicate": 2, "expert": 2},
+}
+"""Two, each sharded over two processes."""
 ONE_PROCESS = "one process"
 FLOAT8_GROUP = "float8"
 FLOAT8: dict[str, Any] = {"lora.targets": list(TARGETS), "training.frozenDtype": "float8"}
 FLOAT8_PRODUCTS: dict[str, Any] = {**FLOAT8, "training.frozenArithmetic": "float8"}
 # Tensor parallelism cuts the blocks of so small a model: what is cut is dequantised, and rounds otherwise.
 WHOLE_BLOCKS = ("fsdp", "expert", "pipeline")
+FROZEN_IN_FLOAT8 = (*PARALLELISMS, "copies and expert")
 DROPOUT: dict[str, Any] = {"lora.targets": list(TARGETS), "lora.dropout": 0.2}
 STEPS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A run on two processes, or on one without `parallelism`; `after` names the one it goes on from."""
+    """A run on several processes, or on one without `parallelism`; `after` names the one it goes on from."""
 
     settings: Mapping[str, Any]
     parallelism: str | None = None
@@ -42,13 +48,15 @@ class Case:
 
     @property
     def all_settings(self) -> dict[str, Any]:
-        degrees = PARALLELISMS[self.parallelism] if self.parallelism else {}
+        degrees = {**PARALLELISMS, **COPIES}[self.parallelism] if self.parallelism else {}
+        processes = 2 * degrees.get("replicate", 1) if self.parallelism else 1
         return {
             "training.steps": self.steps,
             "training.warmupSteps": 0,
             "training.schedule": "constant",
             "training.checkpoint.interval": STEPS,
-            "workers.processesPerNode": 2 if self.parallelism else 1,
+            "workers.processesPerNode": processes,
+            "training.microBatchSize": 1 if processes > 2 else 2,
             **{f"training.parallelism.{axis}": degree for axis, degree in degrees.items()},
             **self.settings,
         }
@@ -69,8 +77,10 @@ def cases() -> dict[str, Case]:
         found[f"{target}, {ONE_PROCESS}"] = Case(settings=settings)
         for parallelism in PARALLELISMS:
             found[f"{target}, {parallelism}"] = Case(settings=settings, parallelism=parallelism)
+    for copies in COPIES:
+        found[f"experts, {copies}"] = Case(settings={"lora.targets": ["experts"]}, parallelism=copies)
     found[f"float8, {ONE_PROCESS}"] = Case(settings=FLOAT8, steps=STEPS + 1)
-    for name in PARALLELISMS:
+    for name in FROZEN_IN_FLOAT8:
         found[f"float8, {name}"] = Case(settings=FLOAT8, parallelism=name)
         found[f"float8, after {name}"] = Case(settings=FLOAT8, steps=STEPS + 1, after=f"float8, {name}")
     # One step: adapters that then differ in the last bit round some rows otherwise, by a part in a thousand.

@@ -1,7 +1,16 @@
-"""One process against two: the same losses and gradient norms, whatever is trained and however divided."""
+"""One process against several: the same losses and gradient norms, whatever is trained, however divided."""
 
 import pytest
-from parallelism_table import ONE_PROCESS, PARALLELISMS, TARGETS, WHOLE_BLOCKS, Result, run_table
+from parallelism_table import (
+    COPIES,
+    FROZEN_IN_FLOAT8,
+    ONE_PROCESS,
+    PARALLELISMS,
+    TARGETS,
+    WHOLE_BLOCKS,
+    Result,
+    run_table,
+)
 from training_run import assert_same_curve
 
 pytestmark = pytest.mark.chain
@@ -16,22 +25,25 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Table:
 
 @pytest.mark.parametrize("parallelism", PARALLELISMS)
 @pytest.mark.parametrize("targets", TARGETS)
-def test_two_processes_train_as_one(table: Table, targets: str, parallelism: str) -> None:
+def test_processes_train_as_one(table: Table, targets: str, parallelism: str) -> None:
     together, alone = table[f"{targets}, {parallelism}"], table[f"{targets}, {ONE_PROCESS}"]
     assert_same_curve(together.steps, alone.steps)
 
 
-@pytest.mark.parametrize("parallelism", PARALLELISMS)
-def test_two_processes_freeze_in_float8_as_one_and_one_goes_on_from_them(
-    table: Table, parallelism: str
-) -> None:
+@pytest.mark.parametrize("copies", COPIES)
+def test_copies_train_as_one(table: Table, copies: str) -> None:
+    assert_same_curve(table[f"experts, {copies}"].steps, table[f"experts, {ONE_PROCESS}"].steps)
+
+
+@pytest.mark.parametrize("parallelism", FROZEN_IN_FLOAT8)
+def test_processes_freeze_in_float8_as_one_and_one_goes_on_from_them(table: Table, parallelism: str) -> None:
     alone = table[f"float8, {ONE_PROCESS}"]
     assert_same_curve(table[f"float8, {parallelism}"].steps, alone.steps[:-1])
     assert_same_curve(table[f"float8, after {parallelism}"].steps, alone.steps[-1:])
 
 
 @pytest.mark.parametrize("parallelism", WHOLE_BLOCKS)
-def test_two_processes_multiply_in_float8_as_one(table: Table, parallelism: str) -> None:
+def test_processes_multiply_in_float8_as_one(table: Table, parallelism: str) -> None:
     together, alone = table[f"float8 products, {parallelism}"], table[f"float8 products, {ONE_PROCESS}"]
     assert_same_curve(together.steps, alone.steps)
     assert alone.steps != table[f"float8, {ONE_PROCESS}"].steps[:1]

@@ -23,6 +23,7 @@ _MODEL_PROCESSES = (
     "(self.training.parallelism.tensor * self.training.parallelism.pipeline"
     " * self.training.parallelism.context)"
 )
+_COPY_PROCESSES = f"({_MODEL_PROCESSES} * self.training.parallelism.replicate)"
 _WORLD_SIZE = (
     "(self.workers.nodes * (has(self.workers.processesPerNode) ? self.workers.processesPerNode"
     " : (has(self.workers.gpusPerNode) ? self.workers.gpusPerNode : 1)))"
@@ -73,16 +74,16 @@ class FineTuneJobSpec(ApiModel):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            rule=f"{_WORLD_SIZE} % {_MODEL_PROCESSES} == 0",
-            problem="tensor x pipeline x context does not divide the number of processes, "
+            rule=f"{_WORLD_SIZE} % {_COPY_PROCESSES} == 0",
+            problem="replicate x tensor x pipeline x context does not divide the number of processes, "
             "nodes x processes of a node",
             remedy="change a degree, or workers",
             field="training.parallelism",
         ),
         Rule(
-            rule=f"!has(self.training.parallelism.data) || {_WORLD_SIZE} % {_MODEL_PROCESSES} != 0"
-            f" || self.training.parallelism.data == {_DATA_DEGREE}",
-            problem="data x tensor x pipeline x context is not the number of processes",
+            rule=f"!has(self.training.parallelism.data) || {_WORLD_SIZE} % {_COPY_PROCESSES} != 0"
+            f" || self.training.parallelism.data * self.training.parallelism.replicate == {_DATA_DEGREE}",
+            problem="replicate x data x tensor x pipeline x context is not the number of processes",
             remedy="leave data out, and it is what the others leave",
             field="training.parallelism.data",
         ),
@@ -101,10 +102,10 @@ class FineTuneJobSpec(ApiModel):
         ),
         # torchtitan's ParallelDims: the expert degree is taken from data, context and tensor.
         Rule(
-            rule=f"({_WORLD_SIZE} / self.training.parallelism.pipeline)"
-            " % self.training.parallelism.expert == 0",
+            rule=f"({_WORLD_SIZE} / (self.training.parallelism.pipeline"
+            " * self.training.parallelism.replicate)) % self.training.parallelism.expert == 0",
             problem="the expert degree does not divide data x context x tensor",
-            remedy="change it, or workers",
+            remedy="change it, replicate, or workers",
             field="training.parallelism.expert",
         ),
         Rule(

@@ -10,16 +10,20 @@ Degree = Annotated[int, Field(ge=1, le=65536)]
 
 
 class ParallelismSpec(ApiModel):
-    """Degrees of parallelism. data x tensor x pipeline x context is the number of processes."""
+    """Degrees of parallelism. replicate x data x tensor x pipeline x context is the number of processes."""
 
     data: Degree | None = None
     """Data-parallel degree; parameters are sharded over it (FSDP). Default: what the others leave."""
+
+    replicate: Degree = 1
+    """Whole copies of the base, each sharded over its own processes (HSDP). As many as there are nodes: only
+    adapters' gradients then travel between nodes, and each node has to hold the base."""
 
     tensor: Degree = 1
     """Tensor-parallel degree."""
 
     expert: Degree = 1
-    """Expert-parallel degree; it takes its processes from data, context and tensor."""
+    """Expert-parallel degree; it takes its processes from data, context and tensor, within a copy."""
 
     pipeline: Degree = 1
     """Pipeline-parallel degree."""
@@ -33,5 +37,5 @@ class ParallelismSpec(ApiModel):
         return self.tensor * self.pipeline * self.context
 
     def data_degree(self, world_size: int) -> int:
-        """Return the data-parallel degree for that many processes."""
-        return self.data or world_size // self.model_degree
+        """Return how many micro-batches that many processes work on at once: replicate x data."""
+        return world_size // self.model_degree

@@ -110,11 +110,14 @@ class RunParallelism(ApiModel):
     data: Count | None = None
     """Data-parallel degree, over which parameters are sharded (FSDP); null: what the others leave."""
 
+    replicate: Count
+    """Whole copies of the base, each sharded over its own processes (HSDP)."""
+
     tensor: Count
     """Tensor-parallel degree."""
 
     expert: Count
-    """Expert-parallel degree, of the processes of data, context and tensor."""
+    """Expert-parallel degree, of the processes of data, context and tensor in a copy."""
 
     pipeline: Count
     """Pipeline-parallel degree."""

@@ -35,6 +35,7 @@ DECIDED_ELSEWHERE = {
     "validator.freq": "training.validation.interval",
     "debug.seed": "training.seed",
     "parallelism.data_parallel_shard_degree": "training.parallelism.data",
+    "parallelism.data_parallel_replicate_degree": "training.parallelism.replicate",
     "parallelism.tensor_parallel_degree": "training.parallelism.tensor",
     "parallelism.expert_parallel_degree": "training.parallelism.expert",
     "parallelism.pipeline_parallel_degree": "training.parallelism.pipeline",

@@ -159,6 +159,7 @@ def _training(spec: FineTuneJobSpec) -> RunTraining:
         ),
         parallelism=RunParallelism(
             data=degrees.data,
+            replicate=degrees.replicate,
             tensor=degrees.tensor,
             expert=degrees.expert,
             pipeline=degrees.pipeline,

@@ -90,6 +90,7 @@ def _trained(spec: FineTuneJobSpec, model: Architecture) -> Training:
         model=model,
         layout=Layout(
             processes=workers.world_size,
+            replicate=degrees.replicate,
             tensor=degrees.tensor,
             expert=degrees.expert,
             pipeline=degrees.pipeline,
@@ -174,6 +175,7 @@ def _training_changes(spec: FineTuneJobSpec, most_gpus: int) -> Sequence[Change]
         Change(path="training.recompute", values=["selective", "full"]),
         Change(path="training.frozenDtype", values=["float8"]),
         Change(path="training.microBatchSize", values=halvings(training.micro_batch_size)),
+        Change(path="training.parallelism.replicate", values=halvings(degrees.replicate)),
         Change(path="training.parallelism.expert", values=doublings(degrees.expert, workers.world_size)),
         Change(path="training.parallelism.tensor", values=doublings(degrees.tensor, most_gpus)),
         Change(path="workers.gpusPerNode", values=doublings(workers.gpus, most_gpus)),

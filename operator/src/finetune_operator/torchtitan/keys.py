@@ -53,6 +53,7 @@ FIELDS = {
     "checkpoint.keep_latest_k": "training.checkpoint.keep",
     "checkpoint.export_dtype": "export.dtype",
     "parallelism.data_parallel_shard_degree": "training.parallelism.data",
+    "parallelism.data_parallel_replicate_degree": "training.parallelism.replicate",
     "parallelism.tensor_parallel_degree": "training.parallelism.tensor",
     "parallelism.expert_parallel_degree": "training.parallelism.expert",
     "parallelism.pipeline_parallel_degree": "training.parallelism.pipeline",
@@ -67,6 +68,7 @@ FIELDS = {
 OMITTED: Mapping[str, tuple[Any, ...]] = {
     "training.global_batch_size": (-1,),
     "parallelism.data_parallel_shard_degree": (-1,),
+    "parallelism.data_parallel_replicate_degree": (1,),
     "parallelism.tensor_parallel_degree": (1,),
     "parallelism.expert_parallel_degree": (1,),
     "parallelism.pipeline_parallel_degree": (1,),
@@ -121,10 +123,6 @@ NO_COUNTERPART: Mapping[str, tuple[tuple[Any, ...], str]] = {
     "optimizer.beta1": ((0.9,), "AdamW's betas are 0.9 and 0.999"),
     "optimizer.beta2": ((0.999,), "AdamW's betas are 0.9 and 0.999"),
     "optimizer.eps": ((1e-8,), "AdamW's epsilon is 1e-8"),
-    "parallelism.data_parallel_replicate_degree": (
-        (1,),
-        "parameters are sharded over all replicas (no HSDP)",
-    ),
     "parallelism.expert_tensor_parallel_degree": ((1,), "a routed expert is whole on its process"),
     "training.enable_cpu_offload": ((False,), "nothing is offloaded to the host: see docs/guides/fits.md"),
     "model.converters": (([],), "a base in FP8: training.frozenDtype and training.frozenArithmetic: float8"),

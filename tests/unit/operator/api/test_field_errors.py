@@ -180,6 +180,17 @@ def test_names_wrong_fields(job: Build, spec: dict[str, Any], errors: list[str])
         ),
         pytest.param(parallel(1, 6, tensor=4), ["spec.training.parallelism"], id="degrees-over-processes"),
         pytest.param(parallel(1, 8, data=4), ["spec.training.parallelism.data"], id="data-is-not-the-rest"),
+        pytest.param(parallel(2, 8, replicate=3), ["spec.training.parallelism"], id="copies-over-processes"),
+        pytest.param(
+            parallel(2, 8, replicate=2, data=16),
+            ["spec.training.parallelism.data"],
+            id="data-counts-no-copies",
+        ),
+        pytest.param(
+            parallel(2, 8, replicate=2, expert=16),
+            ["spec.training.parallelism.expert"],
+            id="expert-over-copies",
+        ),
         pytest.param(
             parallel(1, 8, pipeline=2, expert=8),
             ["spec.training.parallelism.expert"],

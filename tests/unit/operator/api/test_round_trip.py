@@ -29,7 +29,8 @@ recipe = st.fixed_dictionaries(
         "globalBatchSize": st.sampled_from([8, 16, 64]),
         "checkpoint": st.fixed_dictionaries({}, optional={"keep": st.integers(1, 9)}),
         "parallelism": st.fixed_dictionaries(
-            {}, optional={"tensor": degree, "expert": degree, "pipeline": degree, "context": degree}
+            {},
+            optional=dict.fromkeys(("replicate", "tensor", "expert", "pipeline", "context"), degree),
         ),
         "overrides": st.dictionaries(
             st.from_regex(r"\A[a-z]{1,8}\.[a-z_]{1,8}\Z").filter(

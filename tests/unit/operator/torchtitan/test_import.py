@@ -93,6 +93,12 @@ def test_older_spellings() -> None:
             "[parallelism]\ndata_parallel_shard_degree = 8", "training.parallelism.data", 8, id="FSDP"
         ),
         pytest.param(
+            "[parallelism]\ndata_parallel_replicate_degree = 2",
+            "training.parallelism.replicate",
+            2,
+            id="HSDP",
+        ),
+        pytest.param(
             "[parallelism]\npipeline_parallel_degree = 2", "training.parallelism.pipeline", 2, id="PP"
         ),
         pytest.param(
@@ -133,7 +139,6 @@ def test_of_a_key(tmp_path: Path, lines: str, path: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("lines", "says"),
     [
-        ("[parallelism]\ndata_parallel_replicate_degree = 2", "data_parallel_replicate_degree: 2 has no"),
         ("[parallelism]\nexpert_tensor_parallel_degree = 2", "expert_tensor_parallel_degree: 2 has no"),
         ("[optimizer]\nname = 'Muon'", "optimizer.name: 'Muon' has no counterpart: AdamW"),
         ("[optimizer]\nbeta2 = 0.95", "optimizer.beta2: 0.95 has no counterpart"),

@@ -95,6 +95,8 @@ class Validation:
 class Parallelism:
     data: int | None
     """None: all processes that the other degrees leave."""
+    replicate: int
+    """Whole copies of the base, each sharded over its own processes (HSDP)."""
     tensor: int
     expert: int
     pipeline: int

@@ -18,7 +18,8 @@ def data_parallel_degree(run: RunFile) -> int:
 def parallelism_config(run: RunFile) -> ParallelismConfig:
     asked = run.training.parallelism
     return ParallelismConfig(
-        data_parallel_shard_degree=data_parallel_degree(run),
+        data_parallel_replicate_degree=asked.replicate,
+        data_parallel_shard_degree=data_parallel_degree(run) // asked.replicate,
         tensor_parallel_degree=asked.tensor,
         expert_parallel_degree=asked.expert,
         pipeline_parallel_degree=asked.pipeline,
@@ -51,10 +52,11 @@ def check_parallelism(run: RunFile, model: DeepSeekV3Model.Config) -> None:
 
 def _check_processes(run: RunFile) -> None:
     asked, processes = run.training.parallelism, run.workers.world_size
-    divided = asked.tensor * asked.pipeline * asked.context
+    divided = asked.replicate * asked.tensor * asked.pipeline * asked.context
     if processes % divided:
         raise _wrong(
-            "tensor", f"tensor x pipeline x context = {divided} does not divide {processes} processes"
+            "replicate" if asked.replicate > 1 else "tensor",
+            f"replicate x tensor x pipeline x context = {divided} does not divide {processes} processes",
         )
     data = processes // divided
     if asked.data not in (None, data):

@@ -26,7 +26,8 @@ PASSES = 4
 def comm_config(run: RunFile, model: DeepSeekV3Model.Config) -> CommConfig:
     """torchtitan's settings for the processes of `run`."""
     step = slowest_work(run, model)
-    read = base_bytes(run, model) / run.workers.world_size / SLOWEST_READ
+    copies = run.training.parallelism.replicate
+    read = copies * base_bytes(run, model) / run.workers.world_size / SLOWEST_READ
     on_cpu = run.workers.device == "cpu"
     return CommConfig(
         init_timeout_seconds=int(SECONDS_TO_COMPILE + step + read),
@@ -60,7 +61,7 @@ def flops_a_token(model: DeepSeekV3Model.Config, length: int) -> float:
 
 
 def base_bytes(run: RunFile, model: DeepSeekV3Model.Config) -> float:
-    """What all ranks read together."""
+    """What the ranks of a copy read together."""
     linear = sum(
         config.in_features * config.out_features for _, config, _, _ in model.traverse(Linear.Config)
     )

@@ -34,9 +34,13 @@ OVERHEAD_BYTES = 4_000_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """How processes divide model and data; data parallelism is what the other degrees leave (FSDP)."""
+    """How processes divide model and data; data parallelism is what the other degrees leave (FSDP).
+
+    replicate: whole copies of the base, each divided over its own processes (HSDP).
+    """
 
     processes: int
+    replicate: int = 1
     tensor: int = 1
     expert: int = 1
     pipeline: int = 1
@@ -45,12 +49,12 @@ class Layout:
     @property
     def shards(self) -> int:
         """Processes that FSDP divides a weight over, beside tensor parallelism."""
-        return max(1, self.processes // (self.tensor * self.pipeline))
+        return max(1, self.processes // (self.replicate * self.tensor * self.pipeline))
 
     @property
     def replicas(self) -> int:
         """Different micro-batches in work at once."""
-        return max(1, self.shards // self.context)
+        return max(1, self.replicate * self.shards // self.context)
 
     @property
     def expert_shards(self) -> int:

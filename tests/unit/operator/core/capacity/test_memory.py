@@ -94,6 +94,11 @@ def test_training_on_two_gpus_is_near_what_was_measured(
         ),
         pytest.param({"frozen": "float8"}, [21_035, 3_289, 48, 939, 3_758, 3_179], id="a frozen base in FP8"),
         pytest.param(
+            {"layout": Layout(processes=32, replicate=4, expert=8), "frozen": "float8"},
+            [84_143, 3_289, 194, 939, 3_758, 3_179],
+            id="a copy in each node, in FP8",
+        ),
+        pytest.param(
             {"layout": Layout(processes=32, expert=8, tensor=8)},
             [42_389, 5_813, 388, 469, 397],
             id="tensor parallelism",
