@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from finetune_operator.core.capacity.adapters import adapter_parameters
 from finetune_operator.core.capacity.architecture import FLAVORS
 from finetune_operator.core.capacity.training import Layout, Training, training_memory
 
@@ -18,7 +19,10 @@ GOLDEN = Path(__file__).parents[2] / "golden/run/671b.json"
 MODEL = FLAVORS["671B_lora"]
 LAYERS, MOE_LAYERS, EXPERTS, DEGREE = 61, 58, 256, 8
 HIDDEN, EXPERT_HIDDEN, TOP_K, LENGTH = 7168, 2048, 8, 4096
-NODE = {"workers": {"nodes": 1}, "training": {"frozenDtype": "float8", "frozenArithmetic": "float8"}}
+FLOAT8 = {"frozenDtype": "float8", "frozenArithmetic": "float8"}
+NODE = {"workers": {"nodes": 1}, "training": FLOAT8}
+DEGREES = {"data": None, "replicate": 4, "tensor": 1, "expert": 8, "pipeline": 1, "context": 1}
+COPIES = {"training": {**FLOAT8, "parallelism": DEGREES}}
 
 
 def trace(folder: Path, rank: int, changes: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -33,12 +37,12 @@ def trace(folder: Path, rank: int, changes: dict[str, dict[str, Any]]) -> dict[s
     return told
 
 
-def planned(processes: int, frozen: str) -> dict[str, int]:
+def planned(processes: int, copies: int, frozen: str) -> dict[str, int]:
     """What Fits says of the example, without what it adds for CUDA."""
     return training_memory(
         Training(
             model=MODEL,
-            layout=Layout(processes=processes, expert=DEGREE),
+            layout=Layout(processes=processes, replicate=copies, expert=DEGREE),
             frozen=frozen,
             compute="bfloat16",
             targets=["attention"],
@@ -52,25 +56,27 @@ def planned(processes: int, frozen: str) -> dict[str, int]:
 
 
 @pytest.mark.parametrize(
-    ("rank", "nodes", "changes", "frozen", "experts"),
+    ("rank", "nodes", "copies", "changes", "frozen", "experts"),
     [
-        pytest.param(13, 4, {}, "bfloat16", range(168, 176), id="rank 13 of 32"),
-        pytest.param(2, 1, NODE, "float8", range(64, 96), id="rank 2 of one node in FP8"),
+        pytest.param(13, 4, 1, {}, "bfloat16", range(168, 176), id="rank 13 of 32"),
+        pytest.param(2, 1, 1, NODE, "float8", range(64, 96), id="rank 2 of one node in FP8"),
+        pytest.param(10, 4, 4, COPIES, "float8", range(64, 96), id="rank 10 of 4 copies in FP8"),
     ],
 )
 def test_a_rank_of_the_example(
-    tmp_path: Path, rank: int, nodes: int, changes: dict[str, Any], frozen: str, experts: range
+    tmp_path: Path, rank: int, nodes: int, copies: int, changes: dict[str, Any], frozen: str, experts: range
 ) -> None:
-    told, processes = trace(tmp_path, rank, changes), nodes * DEGREE
+    told, processes = trace(tmp_path, rank, changes), nodes * DEGREE // copies
     assert told["layers"] == LAYERS
     _check_parameters(told["parameters"], processes)
     assert told["planned"]["experts"] == list(experts)  # of this rank's node, then of its part of them
-    plan = planned(processes, frozen)
+    plan = planned(nodes * DEGREE, copies, frozen)
     base = next(size for name, size in plan.items() if name.startswith("frozen base"))
     assert told["planned"]["bytes"] == pytest.approx(base, rel=0.01)
     assert told["loadedBytes"] == pytest.approx(base, rel=0.01)
     assert told["peakBytes"] == pytest.approx(sum(plan.values()), rel=0.1)
     _check_collectives(told["collectives"], processes, frozen)
+    _check_what_copies_send(told["collectives"], copies)
 
 
 def _check_parameters(parameters: dict[str, Any], processes: int) -> None:
@@ -98,3 +104,11 @@ def _check_collectives(collectives: dict[str, Any], processes: int, frozen: str)
     assert collectives["alltoall"]["calls"] == MOE_LAYERS * (6 + 2)
     sent = TOP_K * LENGTH * HIDDEN * 2
     assert collectives["alltoall"]["bytes"] == pytest.approx(MOE_LAYERS * 6 * sent, rel=0.01)
+
+
+def _check_what_copies_send(collectives: dict[str, Any], copies: int) -> None:
+    """Between nodes: a GPU's eighth of the adapters' gradients, in float32, and nothing else of size."""
+    adapters = LAYERS * adapter_parameters(MODEL, ["attention"], 16, experts=True)
+    gradients = 4 * adapters // DEGREE if copies > 1 else 0
+    sent = collectives.get("allreduce", {"bytes": 0})["bytes"]
+    assert sent == pytest.approx(gradients, abs=1e4)
