@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import resource
 import socket
 import traceback
 from pathlib import Path
@@ -98,6 +99,33 @@ def _diverge(folder: Path, rank: int) -> None:
     writer.close()
 
 
+LAYERS, LAYER_BYTES = 16, 2**24
+
+
+def _save_large(folder: Path, _rank: int) -> None:
+    """Layers of experts' adapters, a quarter on each rank: what putting them together takes is bounded."""
+    mesh = init_device_mesh("cpu", (RANKS,))
+    rows = LAYER_BYTES // 1024 // 4
+    layers = {
+        f"layer-{layer}.safetensors": copy_shards(
+            [TrainedParameter("w", DTensor.from_local(torch.ones(rows // RANKS, 1024), mesh, [Shard(0)]), {})]
+        )
+        for layer in range(LAYERS)
+    }
+    writer = CheckpointWriter(folder, keep=1, on_saved=lambda _step: None)
+    before = _peak_bytes()
+    writer.start(Snapshot(step=1, layers=layers, random_state={}, data_position=None, state={}))
+    writer.wait()
+    taken = _peak_bytes() - before
+    # What it writes: as tensors and as safetensors' bytes, or as the pages of the file that it reads back.
+    assert taken < 6 * LAYER_BYTES  # all that the others hold is twice that
+    writer.close()
+
+
+def _peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 def _full(_path: Path) -> None:
     raise OSError(28, "full")
 
@@ -144,6 +172,11 @@ def test_checkpoint_of_four_ranks_is_whole_and_read_back(tmp_path: Path) -> None
         "dataloader": [{"sequences": 8}] * 4,
     }
     together(_restore, tmp_path)
+
+
+def test_memory_for_a_checkpoint_is_that_of_a_few_layers(tmp_path: Path) -> None:
+    together(_save_large, tmp_path)
+    assert len(list((tmp_path / "step-1").glob("layer-*"))) == LAYERS
 
 
 def test_volume_that_is_full_for_one_rank_fails_all_and_publishes_nothing(tmp_path: Path) -> None:

@@ -113,14 +113,15 @@ class CheckpointWriter:
         checksums: dict[str, str] = {}
         failure: Exception | None = None
         for name in exchange.files():
-            tensors = exchange.whole(name)
-            if failure is not None:
-                continue  # The others still want to send their parts.
+            tensors = exchange.whole(name)  # after a failure too: the others still want to send their parts
             try:
-                write_tensors(tensors, staging / name)
-                checksums[name] = _finish(staging / name)
+                if failure is None:
+                    write_tensors(tensors, staging / name)
+                    tensors.clear()  # before the file is read back
+                    checksums[name] = _finish(staging / name)
             except Exception as error:
                 failure = error
+            tensors.clear()
         exchange.wait()
         if failure is not None:
             raise failure
