@@ -27,8 +27,12 @@ def enclosing_blocks(part: tuple[slice, ...]) -> tuple[slice, ...]:
 
 
 def dequantize(weight: torch.Tensor, scales: torch.Tensor, part: tuple[slice, ...]) -> torch.Tensor:
-    """float32 values of `weight` (rows, columns), `part` of a whole tensor, by the scales of its blocks."""
+    """float32 values of `weight` (rows, columns), `part` of a whole tensor, by the scales of its blocks.
+
+    On the device that both are on.
+    """
     rows, columns = (torch.arange(piece.start, piece.stop) // BLOCK - piece.start // BLOCK for piece in part)
+    columns = columns.to(scales.device)
     values = weight.float()
     # Band by band of rows, in place: a scale for every value would be as large as the values.
     bands = torch.split(values, torch.bincount(rows).tolist())

@@ -23,6 +23,7 @@ SINGLE_FILE = "model.safetensors"
 FLOAT8 = "F8_E4M3"
 DTYPES = ("BF16", "F16", "F32", FLOAT8)
 """safetensors' names of the types that are read."""
+_HOST = torch.device("cpu")
 
 
 class BaseTensors:
@@ -61,13 +62,12 @@ class BaseTensors:
         if self.is_float8(name):
             self._check_scale(name, shape)
 
-    def read(self, name: str, part: tuple[slice, ...]) -> torch.Tensor:
-        """`part` of tensor `name`, in the file's dtype; FP8 blocks come dequantised, in float32."""
+    def read(self, name: str, part: tuple[slice, ...], device: torch.device = _HOST) -> torch.Tensor:
+        """`part` of tensor `name`, in the file's dtype; FP8 comes in float32, dequantised on `device`."""
         if not self.is_float8(name):
             return self._read(name, part)
-        blocks = enclosing_blocks(part)
-        scales = self._read(name + SCALE_SUFFIX, blocks)
-        return dequantize(self._read(name, part), scales, part)
+        scales = self._read(name + SCALE_SUFFIX, enclosing_blocks(part))
+        return dequantize(self._read(name, part).to(device), scales.to(device), part)
 
     def read_float8(self, name: str, part: tuple[slice, slice], device: torch.device) -> torch.Tensor:
         """`part` of tensor `name` in FP8: the file's, or quantised from the whole blocks around it."""

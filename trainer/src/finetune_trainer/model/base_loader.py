@@ -125,7 +125,7 @@ def _load(read: Read, tensors: BaseTensors) -> None:
         values = tensors.read_float8(read.hf_name, _of_matrix(read.part), read.target.device)
         read.target.view(torch.uint8).copy_(values.view(torch.uint8))
     else:
-        read.target.copy_(tensors.read(read.hf_name, read.part))
+        read.target.copy_(tensors.read(read.hf_name, read.part, read.target.device))
 
 
 def _of_matrix(part: tuple[slice, ...]) -> tuple[slice, slice]:
