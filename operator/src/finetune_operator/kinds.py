@@ -1,7 +1,7 @@
 """Both kinds, as whoever runs them treats them, on a cluster or on one machine."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from finetune_operator.api.base import RULES_OBEYED
@@ -65,12 +65,12 @@ def context_of(parent: ObservedParent) -> dict[str, str] | None:
 
 
 def _suspended(parent: ObservedParent) -> ObservedParent:
-    spec = parent.spec or {}
-    return replace(parent, spec={**spec, "scheduling": {**spec.get("scheduling", {}), "suspend": True}})
+    scheduling = (parent.spec or {}).get("scheduling", {})
+    return parent.with_spec(scheduling={**scheduling, "suspend": True})
 
 
 def _scaled_to_zero(parent: ObservedParent) -> ObservedParent:
-    return replace(parent, spec={**(parent.spec or {}), "replicas": 0})
+    return parent.with_spec(replicas=0)
 
 
 KINDS = {

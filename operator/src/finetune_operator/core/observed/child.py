@@ -6,6 +6,7 @@ from typing import Any
 from finetune_operator.core.conditions import time_of
 from finetune_operator.core.digest import spec_hash_of
 from finetune_operator.core.objects import Manifest
+from finetune_operator.core.observed.kept import keep, kept
 from finetune_operator.core.observed.object import ObservedObject, common_fields, wakes_nobody
 from finetune_operator.core.wait_reason import WaitReason
 from finetune_operator.core.waiting import Wait
@@ -21,10 +22,15 @@ class ObservedChild(ObservedObject):
     labels: dict[str, str] = field(default_factory=dict)
     spec_hash: str = ""
     """Of what we applied, by our own annotation."""
-    spec: Manifest | None = None
-    """The whole of it where it is compared with what we want, in case somebody changed it; otherwise None."""
+    spec_text: str = ""
+    """The whole spec where it is compared with what we want, in case somebody changed it; otherwise empty."""
     phase: str = wakes_nobody("")
     """status.phase: of a claim whether it is bound, for the metrics."""
+
+    @property
+    def spec(self) -> Manifest | None:
+        """The whole spec where it is kept, otherwise None."""
+        return kept(self.spec_text) if self.spec_text else None
 
 
 def child_fields(obj: Manifest) -> dict[str, Any]:
@@ -33,9 +39,14 @@ def child_fields(obj: Manifest) -> dict[str, Any]:
         **common_fields(obj),
         "labels": obj["metadata"].get("labels", {}),
         "spec_hash": spec_hash_of(obj),
-        "spec": obj.get("spec") if obj["kind"] in _COMPARED_WITH_WHAT_WE_WANT else None,
+        "spec_text": spec_text_of(obj) if obj["kind"] in _COMPARED_WITH_WHAT_WE_WANT else "",
         "phase": obj.get("status", {}).get("phase", ""),
     }
+
+
+def spec_text_of(obj: Manifest) -> str:
+    """Return the whole spec as it is kept; empty where there is none."""
+    return keep(obj["spec"]) if "spec" in obj else ""
 
 
 def observe_child(obj: Manifest) -> ObservedChild:

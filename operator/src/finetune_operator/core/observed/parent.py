@@ -1,10 +1,11 @@
 """FineTuneJobs and ModelDeployments: kept whole, as what they want and what was said of them."""
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from finetune_operator.core.objects import Manifest
-from finetune_operator.core.observed.child import ObservedChild, child_fields
+from finetune_operator.core.observed.child import ObservedChild, child_fields, spec_text_of
+from finetune_operator.core.observed.kept import keep, kept
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -12,7 +13,12 @@ class ObservedParent(ObservedChild):
     """An object of ours. A ModelDeployment may be the child of a FineTuneJob too."""
 
     generation: int = 1
-    status: Manifest = field(default_factory=dict)
+    status_text: str = "{}"
+
+    @property
+    def status(self) -> Manifest:
+        """What was said of it."""
+        return kept(self.status_text)
 
     @property
     def manifest(self) -> Manifest:
@@ -36,9 +42,13 @@ class ObservedParent(ObservedChild):
         conditions: list[dict[str, Any]] = self.status.get("conditions", [])
         return conditions
 
+    def with_spec(self, **fields: Any) -> Self:
+        """Return it with other values of fields of its spec."""
+        return replace(self, spec_text=keep({**(self.spec or {}), **fields}))
+
 
 def observe_parent(obj: Manifest) -> ObservedParent:
     """Return an object of ours."""
-    fields = {**child_fields(obj), "spec": obj.get("spec")}
-    status = obj.get("status", {})
-    return ObservedParent(**fields, generation=obj["metadata"].get("generation", 1), status=status)
+    fields = {**child_fields(obj), "spec_text": spec_text_of(obj)}
+    status = keep(obj.get("status", {}))
+    return ObservedParent(**fields, generation=obj["metadata"].get("generation", 1), status_text=status)
