@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from finetune_trainer.model.base_loader import load_base
-from finetune_trainer.model.converter import with_adapters
+from finetune_trainer.model.converter import LoRAConverter
 from finetune_trainer.model.flavors import build_model_config
 from finetune_trainer.model.lora.names import is_adapter
 from finetune_trainer.model.lora.settings import LoRASettings
@@ -26,7 +26,11 @@ def adapter_on_base(base: Path, adapter: Path) -> Logits:
     config = build_model_config("tiny_lora", device="cpu")
     tensors = load_file(adapter / "adapter_model.safetensors")
     targets = sorted({name.split(".")[-3] for name in tensors})
-    config = with_adapters(config, _settings(written), targets, "float32")
+    config = (
+        LoRAConverter.Config(lora=_settings(written), targets=tuple(targets), base_dtype="float32")
+        .build()
+        .convert(config)
+    )
     model = config.build().eval()
     load_base([model], config, base)
     _load_adapter(model, CheckpointNames.of(config), tensors)

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
 from finetune_trainer.model.base_loader import frozen_tensors
-from finetune_trainer.model.converter import with_adapters
+from finetune_trainer.model.converter import LoRAConverter
 from finetune_trainer.model.flavors import build_model_config
 from finetune_trainer.model.lora.settings import LoRASettings
 from finetune_trainer.model.names import CheckpointNames
@@ -66,7 +66,13 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     config = build_model_config("deepseek_aghilora", device="cuda")
-    config = with_adapters(config, LoRASettings(rank=16, alpha=32.0), ["attention"], "bfloat16")
+    config = (
+        LoRAConverter.Config(
+            lora=LoRASettings(rank=16, alpha=32.0), targets=("attention",), base_dtype="bfloat16"
+        )
+        .build()
+        .convert(config)
+    )
     names = CheckpointNames.of(config)
     with torch.device("meta"):
         model = config.build()

@@ -16,7 +16,7 @@ import torch
 
 from finetune_trainer.base.float8 import SCALE_SUFFIX
 from finetune_trainer.model.base_loader import frozen_tensors
-from finetune_trainer.model.converter import with_adapters
+from finetune_trainer.model.converter import LoRAConverter
 from finetune_trainer.model.flavors import FLAVORS, build_model_config
 from finetune_trainer.model.frozen.settings import FrozenSettings
 from finetune_trainer.model.lora.settings import LoRASettings
@@ -58,9 +58,13 @@ def main(folder: Path, like: Path, flavor: str, layers: int) -> None:
 def _files(flavor: str) -> dict[str, Tensors]:
     """The checkpoint's tensors: a file a layer, and one for what is before and after them."""
     config = build_model_config(flavor, device="cuda")
-    config = with_adapters(
-        config, LoRASettings(rank=16, alpha=32.0), ["attention"], "bfloat16", FrozenSettings(dtype="float8")
+    converter = LoRAConverter.Config(
+        lora=LoRASettings(rank=16, alpha=32.0),
+        targets=("attention",),
+        base_dtype="bfloat16",
+        frozen=FrozenSettings(dtype="float8"),
     )
+    config = converter.build().convert(config)
     names = CheckpointNames.of(config)
     with torch.device("meta"):
         model = config.build()

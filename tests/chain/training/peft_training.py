@@ -9,7 +9,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from synthetic_data import sequence
 from transformers import DeepseekV3ForCausalLM
 
-from finetune_trainer.model.converter import with_adapters
+from finetune_trainer.model.converter import LoRAConverter
 from finetune_trainer.model.flavors import build_model_config
 from finetune_trainer.model.lora.initialize import initialize_adapters
 from finetune_trainer.model.lora.settings import LoRASettings
@@ -79,7 +79,11 @@ def _peft_model(base: Path, seed: int, dtype: torch.dtype) -> PeftModel:
 def _first_values(seed: int) -> dict[str, torch.Tensor]:
     """The trainer's first values of the adapters, by PEFT's names while it trains."""
     config = build_model_config("tiny_lora", device="cpu")
-    config = with_adapters(config, SETTINGS, ["attention"], "float32")
+    config = (
+        LoRAConverter.Config(lora=SETTINGS, targets=("attention",), base_dtype="float32")
+        .build()
+        .convert(config)
+    )
     model, names = config.build(), CheckpointNames.of(config)
     initialize_adapters(model, seed=seed)
     values = {}

@@ -1,7 +1,7 @@
 import pytest
 from torchtitan.distributed import utils as dist_utils
 
-from finetune_trainer.model.converter import with_adapters
+from finetune_trainer.model.converter import LoRAConverter
 from finetune_trainer.model.flavors import build_model_config
 from finetune_trainer.model.frozen_base import FrozenBaseModel
 from finetune_trainer.model.lora.settings import LoRASettings
@@ -17,6 +17,9 @@ def plain_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def tiny() -> FrozenBaseModel.Config:
-    settings = LoRASettings(rank=16, alpha=32.0)
-    model = build_model_config("tiny_lora", device="cpu")
-    return with_adapters(model, settings, ["attention", "mlp", "experts"], "float32")
+    converter = LoRAConverter.Config(
+        lora=LoRASettings(rank=16, alpha=32.0),
+        targets=("attention", "mlp", "experts"),
+        base_dtype="float32",
+    )
+    return converter.build().convert(build_model_config("tiny_lora", device="cpu"))

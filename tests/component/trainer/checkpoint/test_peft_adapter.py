@@ -12,7 +12,7 @@ from torch import nn
 from finetune_trainer.checkpoint.peft_adapter import export_adapter
 from finetune_trainer.checkpoint.tensors import layer_file, write_tensors
 from finetune_trainer.model.base_loader import load_base
-from finetune_trainer.model.converter import with_adapters
+from finetune_trainer.model.converter import LoRAConverter
 from finetune_trainer.model.flavors import build_model_config
 from finetune_trainer.model.frozen_base import FrozenBaseModel
 from finetune_trainer.model.lora.names import is_adapter
@@ -52,7 +52,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_peft_computes_the_same_logits(
     base: Path, tmp_path: Path, targets: list[str], settings: LoRASettings
 ) -> None:
-    config = with_adapters(build_model_config("tiny_lora", device="cpu"), settings, targets, "float32")
+    converter = LoRAConverter.Config(lora=settings, targets=tuple(targets), base_dtype="float32")
+    config = converter.build().convert(build_model_config("tiny_lora", device="cpu"))
     model = config.build()
     model.init_weights()
     load_base([model], config, base)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from finetune_trainer.base.float8 import quantize
 from finetune_trainer.contract.failure import DataError
 from finetune_trainer.model.base_loader import frozen_tensors, load_base
-from finetune_trainer.model.converter import with_adapters
+from finetune_trainer.model.converter import LoRAConverter
 from finetune_trainer.model.flavors import build_model_config
 from finetune_trainer.model.frozen.settings import FrozenSettings
 from finetune_trainer.model.frozen_base import FrozenBaseModel
@@ -22,13 +22,13 @@ MODULE = "model.layers.1.self_attn.kv_a_proj_with_mqa.weight"
 
 
 def _model(base_dtype: str, *, float8: bool = False) -> FrozenBaseModel:
-    config = with_adapters(
-        build_model_config("tiny_lora", device="cpu"),
-        LoRASettings(rank=8, alpha=8.0),
-        ["attention"],
-        "bfloat16" if base_dtype == "bfloat16" else "float32",
-        FrozenSettings(dtype="float8" if float8 else "precision"),
+    converter = LoRAConverter.Config(
+        lora=LoRASettings(rank=8, alpha=8.0),
+        targets=("attention",),
+        base_dtype="bfloat16" if base_dtype == "bfloat16" else "float32",
+        frozen=FrozenSettings(dtype="float8" if float8 else "precision"),
     )
+    config = converter.build().convert(build_model_config("tiny_lora", device="cpu"))
     model: FrozenBaseModel = config.build()
     return model
 

@@ -3,7 +3,7 @@ import torch
 from torchtitan.models.common import RMSNorm
 
 from finetune_trainer.contract.failure import ConfigurationError
-from finetune_trainer.model.converter import with_adapters
+from finetune_trainer.model.converter import LoRAConverter
 from finetune_trainer.model.flavors import FLAVORS, build_model_config
 from finetune_trainer.model.lora.names import is_adapter
 
@@ -26,7 +26,12 @@ def test_flavors_have_the_size_of_the_published_models(
     assert len(config.layers) == layers
     assert sum(layer.moe is None for layer in config.layers) == dense
     with torch.device("meta"):
-        model = with_adapters(config, FLAVORS[flavor].lora, ["attention"], "bfloat16").build()
+        model = (
+            LoRAConverter.Config(lora=FLAVORS[flavor].lora, targets=("attention",), base_dtype="bfloat16")
+            .build()
+            .convert(config)
+            .build()
+        )
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
     assert sum(size for name, size in sizes.items() if not is_adapter(name)) == base_parameters
     assert sum(size for name, size in sizes.items() if is_adapter(name)) == attention_adapters

@@ -10,7 +10,7 @@ import torch
 
 from finetune_trainer.base.tensors import BaseTensors
 from finetune_trainer.model.base_loader import check_tensor, frozen_tensors, planned_reads
-from finetune_trainer.model.converter import with_adapters
+from finetune_trainer.model.converter import LoRAConverter
 from finetune_trainer.model.flavors import build_model_config
 from finetune_trainer.model.frozen.settings import FrozenSettings
 from finetune_trainer.model.frozen_base import FrozenBaseModel
@@ -87,13 +87,13 @@ def write_sparse(folder: Path) -> set[str]:
 @pytest.mark.parametrize("float8", [pytest.param(False, id="bfloat16"), pytest.param(True, id="float8")])
 def test_every_tensor_is_read_once(tmp_path: Path, float8: bool) -> None:
     present = write_sparse(tmp_path)
-    config = with_adapters(
-        build_model_config("671B_lora", device="cpu"),
-        LoRASettings(rank=16, alpha=32.0),
-        ["attention"],
-        "bfloat16",
-        FrozenSettings(dtype="float8" if float8 else "precision"),
+    converter = LoRAConverter.Config(
+        lora=LoRASettings(rank=16, alpha=32.0),
+        targets=("attention",),
+        base_dtype="bfloat16",
+        frozen=FrozenSettings(dtype="float8" if float8 else "precision"),
     )
+    config = converter.build().convert(build_model_config("671B_lora", device="cpu"))
     with torch.device("meta"):
         model: FrozenBaseModel = config.build()
     names, tensors = CheckpointNames.of(config), BaseTensors(tmp_path)

@@ -8,7 +8,7 @@ from torchtitan.distributed.activation_checkpoint import FullAC
 
 from finetune_trainer.contract.failure import ConfigurationError
 from finetune_trainer.contract.run_file import RunFile, RunFolders, load_run
-from finetune_trainer.model.converter import with_adapters
+from finetune_trainer.model.converter import LoRAConverter
 from finetune_trainer.model.flavors import build_model_config
 from finetune_trainer.model.lora.settings import LoRASettings
 from finetune_trainer.model.parallelize import parallelize
@@ -151,7 +151,12 @@ def test_float8_with_tensor_parallelism_needs_parts_of_one_size(quickstart: RunF
 
 def test_a_stage_without_adapters_is_named() -> None:
     config = build_model_config("tiny_lora", device="cpu")
-    model = with_adapters(config, LoRASettings(rank=8, alpha=8.0), ["experts"], "float32").build()
+    model = (
+        LoRAConverter.Config(lora=LoRASettings(rank=8, alpha=8.0), targets=("experts",), base_dtype="float32")
+        .build()
+        .convert(config)
+        .build()
+    )
     for layer in ("1", "2", "3"):
         del model.layers[layer]
     with pytest.raises(ConfigurationError, match=r"parallelism.pipeline: .* the stage of layers \[0\]"):

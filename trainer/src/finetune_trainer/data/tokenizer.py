@@ -31,13 +31,10 @@ class Vocabulary(HuggingFaceTokenizer):
     class Config(HuggingFaceTokenizer.Config):
         pass
 
-    def _load_tokenizer_from_path(self, tokenizer_path: str) -> Tokenizer:
-        tokenizer = super()._load_tokenizer_from_path(tokenizer_path)
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
-        # Before torchtitan adds those of tokenizer_config.json, all as special ones.
-        self.added = {token.content: token.special for token in tokenizer.get_added_tokens_decoder().values()}
-        return tokenizer
+    def __init__(self, config: Config | None = None, *, tokenizer_path: str) -> None:
+        super().__init__(config, tokenizer_path=tokenizer_path)
+        self.tokenizer.no_truncation()
+        self.tokenizer.no_padding()
 
     def set_chat_template(self, template: str) -> None:
         """Not here: data/template.py."""
@@ -46,8 +43,16 @@ class Vocabulary(HuggingFaceTokenizer):
 class ChatTokenizer:
     """Renders and tokenizes as an inference server does for the same messages."""
 
-    def __init__(self, tokenizer: Vocabulary, folder: Path, templates: dict[str, ChatTemplate]) -> None:
+    def __init__(
+        self,
+        tokenizer: Vocabulary,
+        folder: Path,
+        templates: dict[str, ChatTemplate],
+        added_tokens: dict[str, bool],
+    ) -> None:
+        """added_tokens: each one's text, and whether it is special."""
         self._tokenizer = tokenizer
+        self._added_tokens = added_tokens
         self._templates = templates
         self.folder = folder
         if tokenizer.eos_id is None:
@@ -80,7 +85,7 @@ class ChatTokenizer:
     @cached_property
     def control(self) -> ControlTokens:
         template = self._templates.get("default")
-        return ControlTokens(self._added(), template, self._tokenizer.eos_token or "")
+        return ControlTokens(self._added_tokens, template, self._tokenizer.eos_token or "")
 
     def encode_rendered(
         self, text: str, as_text: Sequence[tuple[int, int]] = ()
@@ -133,17 +138,6 @@ class ChatTokenizer:
         """The text of tokens, special ones with it."""
         return self._tokenizer.decode(tokens, skip_special_tokens=False)
 
-    def _added(self) -> dict[str, bool]:
-        """All added tokens; those of tokenizer_config.json are special unless it says otherwise."""
-        config = self._tokenizer._hf_config or {}
-        said = {
-            token["content"]: bool(token.get("special"))
-            for token in config.get("added_tokens_decoder", {}).values()
-            if isinstance(token, dict) and "content" in token
-        }
-        present = self._tokenizer.tokenizer.get_added_tokens_decoder().values()
-        return {token.content: True for token in present} | said | self._tokenizer.added
-
     @cached_property
     def _untagged(self) -> Tokenizer:
         """The tokenizer without its tags, to which their text is text."""
@@ -162,21 +156,45 @@ def load_tokenizer(folder: Path) -> ChatTokenizer:
         raise _invalid(f"{folder}: tokenizer.json is missing", "Add the tokenizer's files of the base model")
     try:
         tokenizer = Vocabulary(tokenizer_path=str(folder))
-        special = _special_tokens(tokenizer)
+        config = _tokenizer_config(folder)
+        special, added = _special_tokens(config), _added_tokens(folder, config, tokenizer)
     # tokenizers raises a bare Exception, json its own.
     except Exception as error:
         raise _invalid(
             f"{folder}: the tokenizer cannot be read ({error})", "Fetch its files again"
         ) from error
-    return ChatTokenizer(tokenizer, folder, read_templates(folder, tokenizer._hf_config or {}, special))
+    return ChatTokenizer(tokenizer, folder, read_templates(folder, config, special), added)
 
 
-def _special_tokens(tokenizer: Vocabulary) -> dict[str, str]:
+def _tokenizer_config(folder: Path) -> dict[str, Any]:
+    file = folder / "tokenizer_config.json"
+    config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return config
+
+
+def _special_tokens(config: dict[str, Any]) -> dict[str, str]:
     """What transformers passes to a template: bos_token, eos_token, pad_token and so on."""
-    config: dict[str, Any] = tokenizer._hf_config or {}
     names = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-    found = {name: tokenizer._get_token_from_config(config, name) for name in names}
+    found = {name: _text_of(name, config[name]) for name in names if config.get(name)}
     return {"bos_token": "", "eos_token": ""} | {name: token for name, token in found.items() if token}
+
+
+def _text_of(name: str, token: Any) -> str:
+    """A token is written as its text, or as an object that has it."""
+    text = token.get("content") if isinstance(token, dict) else token
+    if not isinstance(text, str):
+        raise ValueError(f"{name} in tokenizer_config.json is no text")
+    return text
+
+
+def _added_tokens(folder: Path, config: dict[str, Any], tokenizer: Vocabulary) -> dict[str, bool]:
+    """All added tokens; those of tokenizer_config.json alone are special unless it says otherwise."""
+    added = tokenizer.tokenizer.get_added_tokens_decoder().values()
+    said = [token for token in config.get("added_tokens_decoder", {}).values() if isinstance(token, dict)]
+    own = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8")).get("added_tokens", [])
+    return {token.content: True for token in added} | {
+        token["content"]: bool(token.get("special")) for token in [*said, *own] if "content" in token
+    }
 
 
 def _model_vocabulary(folder: Path) -> int | None:

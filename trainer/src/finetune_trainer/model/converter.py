@@ -1,12 +1,12 @@
 """The converter that turns a DeepSeek-V3 model config into one that trains adapters only."""
 
-from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from torchtitan.models.common.linear import Linear
 from torchtitan.models.common.moe import GroupedExperts, TokenChoiceTopKRouter
 from torchtitan.models.deepseek_v3 import DeepSeekV3Model
+from torchtitan.protocols.model import ModelConfigConverter
 
 from finetune_trainer.contract.failure import ConfigurationError, Reason
 from finetune_trainer.model.frozen.linear import FrozenLinear
@@ -19,37 +19,49 @@ from finetune_trainer.model.lora.targets import Adaptable, adaptable_weights, se
 from finetune_trainer.model.router import Float32Gate
 
 
-def with_adapters(
-    model: DeepSeekV3Model.Config,
-    settings: LoRASettings,
-    targets: Sequence[str],
-    base_dtype: Literal["bfloat16", "float32"],
-    frozen: FrozenSettings = AS_PRECISION,
-) -> FrozenBaseModel.Config:
-    """`model` (changed in place below its root) with adapters on what `targets` name.
+class LoRAConverter(ModelConfigConverter):
+    """Adapters on what `targets` name, everything else frozen.
 
-    In FP8 is kept what DeepSeek-V3 has so: the layers' linear weights but the router's.
-
-    Raises ConfigurationError when a target matches nothing.
+    torchtitan's own puts adapters on modules of class Linear only, which the routed experts are not, and only
+    warns of a target that names nothing.
     """
-    selected = select_weights(model, targets)
-    _check_rank(settings.rank, selected)
-    adapted = {
-        weight.fqn: tuple(sorted(w.name for w in selected if w.fqn == weight.fqn)) for weight in selected
-    }
-    linear = {weight.fqn for weight in adaptable_weights(model)} if frozen.in_float8 else set(adapted)
-    for fqn, config, parent, attribute in list(model.traverse(Linear.Config)):
-        if fqn in adapted:
-            _replace(parent, attribute, _extend(config, LoRALinear.Config, lora=settings, frozen=frozen))
-        elif fqn in linear:
-            _replace(parent, attribute, _extend(config, FrozenLinear.Config, frozen=frozen))
-    for fqn, config, parent, attribute in list(model.traverse(GroupedExperts.Config)):
-        targeted = adapted.get(fqn, ())
-        experts = _extend(config, LoRAGroupedExperts.Config, lora=settings, targets=targeted, frozen=frozen)
-        _replace(parent, attribute, experts)
-    for _, router, _, _ in model.traverse(TokenChoiceTopKRouter.Config):
-        router.gate = _extend(router.gate, Float32Gate.Config)
-    return _extend(model, FrozenBaseModel.Config, base_dtype=base_dtype)
+
+    @dataclass(kw_only=True, slots=True)
+    class Config(ModelConfigConverter.Config):
+        lora: LoRASettings
+        targets: tuple[str, ...]
+        base_dtype: Literal["bfloat16", "float32"]
+        frozen: FrozenSettings = AS_PRECISION
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def convert(self, model_config: DeepSeekV3Model.Config) -> FrozenBaseModel.Config:
+        """`model_config`, changed in place below its root, as torchtitan's converters do it.
+
+        In FP8 is kept what DeepSeek-V3 has so: the layers' linear weights but the router's.
+
+        Raises ConfigurationError when a target matches nothing.
+        """
+        lora, frozen = self.config.lora, self.config.frozen
+        selected = select_weights(model_config, self.config.targets)
+        _check_rank(lora.rank, selected)
+        adapted = {
+            weight.fqn: tuple(sorted(w.name for w in selected if w.fqn == weight.fqn)) for weight in selected
+        }
+        linear = {weight.fqn for weight in adaptable_weights(model_config)} if frozen.in_float8 else set()
+        for fqn, config, parent, attribute in list(model_config.traverse(Linear.Config)):
+            if fqn in adapted:
+                _replace(parent, attribute, _extend(config, LoRALinear.Config, lora=lora, frozen=frozen))
+            elif fqn in linear:
+                _replace(parent, attribute, _extend(config, FrozenLinear.Config, frozen=frozen))
+        for fqn, config, parent, attribute in list(model_config.traverse(GroupedExperts.Config)):
+            targets = adapted.get(fqn, ())
+            experts = _extend(config, LoRAGroupedExperts.Config, lora=lora, targets=targets, frozen=frozen)
+            _replace(parent, attribute, experts)
+        for _, router, _, _ in model_config.traverse(TokenChoiceTopKRouter.Config):
+            router.gate = _extend(router.gate, Float32Gate.Config)
+        return _extend(model_config, FrozenBaseModel.Config, base_dtype=self.config.base_dtype)
 
 
 def _check_rank(rank: int, selected: frozenset[Adaptable]) -> None:

@@ -11,9 +11,10 @@ from finetune_trainer.base.rope import Rope, Yarn
 
 
 class ScaledComplexRoPE(ComplexRoPE):
-    """torchtitan's rotates only; here cosine and sine are multiplied by `attention_factor`, too.
+    """torchtitan's rotates only; here what is rotated is multiplied by `attention_factor`, too.
 
-    DeepSeek-V2's YaRN scales them by its mscale over its mscale_all_dim, which in published models are equal.
+    DeepSeek-V2's YaRN scales cosine and sine by its mscale over its mscale_all_dim, which in published models
+    are equal.
     """
 
     @dataclass(kw_only=True, slots=True)
@@ -21,9 +22,13 @@ class ScaledComplexRoPE(ComplexRoPE):
         mscale: float
         attention_factor: float
 
-    def _precompute_cache(self) -> torch.Tensor:
-        """Complex [max_seq_len, dim / 2] of magnitude `attention_factor`."""
-        return super()._precompute_cache() * self.config.attention_factor
+    def forward(
+        self, query: torch.Tensor, key: torch.Tensor, positions: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rotate and scale in float32, then round once; shapes (batch, length, heads, dim), as given."""
+        factor = self.config.attention_factor
+        rotated_query, rotated_key = super().forward(query.float(), key.float(), positions)
+        return (rotated_query * factor).type_as(query), (rotated_key * factor).type_as(key)
 
 
 def with_rope(model: DeepSeekV3Model.Config, rope: Rope) -> None:

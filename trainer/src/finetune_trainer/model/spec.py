@@ -7,7 +7,7 @@ from typing import Literal
 from torchtitan.distributed.pipeline_parallel import pipeline_llm
 from torchtitan.protocols.model_spec import ModelSpec
 
-from finetune_trainer.model.converter import with_adapters
+from finetune_trainer.model.converter import LoRAConverter
 from finetune_trainer.model.flavors import build_model_config
 from finetune_trainer.model.frozen.settings import AS_PRECISION, FrozenSettings
 from finetune_trainer.model.lora.settings import LoRASettings
@@ -30,10 +30,11 @@ def lora_model_spec(
     Raises ConfigurationError for an unknown flavour or target, DataError for a base that is not trained here.
     """
     config = build_model_config(flavor, device=device, attention=attention, base=base)
+    converter = LoRAConverter.Config(lora=lora, targets=tuple(targets), base_dtype=base_dtype, frozen=frozen)
     return ModelSpec(
         name="deepseek_v3",
         flavor=flavor,
-        model=with_adapters(config, lora, targets, base_dtype, frozen),
+        model=converter.build().convert(config),
         parallelize_fn=parallelize,
         pipelining_fn=pipeline_llm,
         # torchtitan's hook here moves the router's expert bias at every step; a frozen base has none.

@@ -1,7 +1,7 @@
 import pytest
 
 from finetune_trainer.contract.failure import ConfigurationError
-from finetune_trainer.model.converter import with_adapters
+from finetune_trainer.model.converter import LoRAConverter
 from finetune_trainer.model.flavors import build_model_config
 from finetune_trainer.model.lora.settings import LoRASettings
 from finetune_trainer.model.lora.targets import select_weights
@@ -64,4 +64,6 @@ def test_targets_that_match_nothing(targets: list[str], message: str) -> None:
 def test_rank_of_experts_fits_grouped_products() -> None:
     model = build_model_config("tiny_lora", device="cpu")
     with pytest.raises(ConfigurationError, match=r"lora.rank: 4 is no multiple of 8"):
-        with_adapters(model, LoRASettings(rank=4, alpha=8.0), ["experts"], "float32")
+        LoRAConverter.Config(
+            lora=LoRASettings(rank=4, alpha=8.0), targets=("experts",), base_dtype="float32"
+        ).build().convert(model)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +26,12 @@ class FrozenLinear(Linear):
 
     @dataclass(kw_only=True, slots=True)
     class Config(Linear.Config):
+        param_init: dict[str, Callable[[nn.Parameter], Any]] | None = None
         frozen: FrozenSettings = AS_PRECISION
+
+        def __post_init__(self) -> None:
+            if self.frozen.in_float8:
+                self.param_init = dict.fromkeys(("weight", "weight" + SCALE_SUFFIX), left_to_the_base)
 
     _sharding_config: ShardingConfig | None
 
@@ -34,10 +40,6 @@ class FrozenLinear(Linear):
         self.frozen = config.frozen
         if self.frozen.in_float8:
             keep_in_float8(self, "weight")
-
-    def _init_param(self, name: str, param: nn.Parameter) -> None:
-        if not self.frozen.in_float8:  # else the base's values are all it ever holds
-            super()._init_param(name, param)
 
     def parallelize(self, parallel_dims: Any) -> None:
         if self.frozen.in_float8 and self._sharding_config is not None:
@@ -49,6 +51,10 @@ class FrozenLinear(Linear):
             return F.linear(input, self.weight)
         products = float8_products if self.frozen.computed_in_float8 else weight_only
         return products.linear(input, *float8_parts(self, "weight"))
+
+
+def left_to_the_base(parameter: nn.Parameter) -> None:
+    """Initialize nothing: the base's values are all that `parameter` ever holds."""
 
 
 def keep_in_float8(module: nn.Module, name: str) -> None:

@@ -1,6 +1,7 @@
 """Frozen routed experts with an adapter per expert, as grouped matrix products."""
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +12,14 @@ from torch.distributed.tensor import DTensor, Partial, Placement, Replicate
 from torchtitan.models.common.moe import GroupedExperts
 from torchtitan.protocols.sharding import ShardingConfig
 
+from finetune_trainer.base.float8 import SCALE_SUFFIX
 from finetune_trainer.model.frozen import float8_products, weight_only
-from finetune_trainer.model.frozen.linear import float8_parts, keep_in_float8, with_scales
+from finetune_trainer.model.frozen.linear import (
+    float8_parts,
+    keep_in_float8,
+    left_to_the_base,
+    with_scales,
+)
 from finetune_trainer.model.frozen.settings import AS_PRECISION, FrozenSettings
 from finetune_trainer.model.lora.dropout import hashed_dropout
 from finetune_trainer.model.lora.layout import adapter_layouts
@@ -30,9 +37,20 @@ class LoRAGroupedExperts(GroupedExperts):
 
     @dataclass(kw_only=True, slots=True)
     class Config(GroupedExperts.Config):
+        param_init: dict[str, Callable[[nn.Parameter], Any]] | None = None
         lora: LoRASettings
         targets: tuple[str, ...] = ()
         frozen: FrozenSettings = AS_PRECISION
+
+        def __post_init__(self) -> None:
+            """Adapters begin at zero; `initialize_adapters` then draws A, the same at any sharding."""
+            adapters = [f"{target}_lora_{part}" for target in self.targets for part in "ab"]
+            base = self.param_init
+            if self.frozen.in_float8:
+                kept = (name + part for name in EXPERT_WEIGHTS.values() for part in ("", SCALE_SUFFIX))
+                base = dict.fromkeys(kept, left_to_the_base)
+            if base is not None:
+                self.param_init = base | dict.fromkeys(adapters, nn.init.zeros_)
 
     _sharding_config: ShardingConfig | None
 
@@ -51,12 +69,6 @@ class LoRAGroupedExperts(GroupedExperts):
         if self.frozen.in_float8:
             for name in EXPERT_WEIGHTS.values():
                 keep_in_float8(self, name)
-
-    def _init_param(self, name: str, param: nn.Parameter) -> None:
-        if name.endswith(("_lora_a", "_lora_b")):
-            nn.init.zeros_(param)  # `initialize_adapters` draws A, the same at any sharding.
-        elif not self.frozen.in_float8:  # else the base's values are all it ever holds
-            super()._init_param(name, param)
 
     def parallelize(self, parallel_dims: Any) -> None:
         """Shard, the adapters by the layouts of their base weights."""
@@ -95,7 +107,7 @@ class LoRAGroupedExperts(GroupedExperts):
         return products.grouped_linear(x, *float8_parts(self, name), ends)
 
     def _grouped_linear(self, x: torch.Tensor, weight: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
-        return self._grouped_mm(A=x, B_t=_local(weight).to(x.dtype).transpose(-2, -1), offs=ends)
+        return F.grouped_mm(x, _local(weight).to(x.dtype).transpose(-2, -1), offs=ends)
 
 
 def _local(weight: torch.Tensor) -> torch.Tensor:

@@ -40,7 +40,7 @@ class OurModel:
         if experts is not None:
             layer.moe.routed_experts = nn.Identity()
         self._fill(layer, f"layers.{index}.")
-        layer.attention.rope._init_self_buffers(buffer_device=torch.device("cpu"))
+        layer.attention.rope.init_states(buffer_device=torch.device("cpu"))
         if experts is not None:
             layer.moe.routed_experts = _ExpertsOfTokens(
                 experts, lambda taken: read_experts(self._tensors, index, taken)
