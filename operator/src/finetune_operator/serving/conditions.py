@@ -27,8 +27,8 @@ def conditions_of(step: Step, *, ready: int, replicas: int) -> list[Condition]:
             message=message,
             failure=stalled,
         ),
-        _kstatus("Reconciling", not (stalled or settled), reason, message),
-        _kstatus("Stalled", stalled, reason, message),
+        _kstatus("Reconciling", not (stalled or settled), reason, _what_goes_on(stalled, settled)),
+        _kstatus("Stalled", stalled, reason, message if stalled else "Nobody has to step in"),
     ]
 
 
@@ -98,6 +98,17 @@ def _is_stalled(step: Step) -> bool:
             return hopeless
         case _:
             return isinstance(step, NotReadyInTime | RolledBack)
+
+
+def _what_goes_on(stalled: bool, settled: bool) -> str:
+    """Return whether anything still goes on; what, the condition Progressing says."""
+    if stalled:
+        return "Nothing goes on: the condition Stalled says why"
+    return (
+        "All is as the spec asks"
+        if settled
+        else "Not yet as the spec asks: the condition Progressing says why"
+    )
 
 
 def _kstatus(type_: str, holds: bool, reason: str, message: str) -> Condition:

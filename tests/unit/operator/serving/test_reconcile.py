@@ -136,6 +136,9 @@ def test_conditions(
     assert status["phase"] == phase
     assert conditions["Stalled"]["status"] == stalled
     assert conditions["Progressing"]["message"] == message
+    # kstatus' two point to what says why, and repeat it only where a person has to read it.
+    assert conditions["Stalled"]["message"] == (message if stalled == "True" else "Nobody has to step in")
+    assert conditions["Reconciling"]["message"] != message
 
 
 def test_nothing_is_served_before_there_is_a_model(deployment: Builder) -> None:
