@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torchtitan.models.common.attention import FlexAttention
 
+# Shape suffixes, as torchtitan's: B = batch, L = sequence length, N = heads, H = head size.
+
 
 class DenseAttention(FlexAttention):
     """`scaled_dot_product_attention` with a boolean mask in place of flex attention's block mask.
@@ -19,15 +21,15 @@ class DenseAttention(FlexAttention):
 
     def forward(
         self,
-        q_BLNH: torch.Tensor,  # noqa: N803 (torchtitan's argument names are part of its sharding config)
-        k_BLNH: torch.Tensor,  # noqa: N803
-        v_BLNH: torch.Tensor,  # noqa: N803
+        q_BLNH: torch.Tensor,
+        k_BLNH: torch.Tensor,
+        v_BLNH: torch.Tensor,
         *,
         attention_masks: torch.Tensor | None = None,
         scale: float | None = None,
     ) -> torch.Tensor:
-        """Attend; q, k, v and the result are (batch, length, heads, head size), the mask (batch, 1, L, L)."""
-        output = F.scaled_dot_product_attention(
+        """Attend, to [B, L, N, H]; attention_masks [B, 1, L, L]."""
+        output_BNLH = F.scaled_dot_product_attention(
             q_BLNH.transpose(1, 2),
             k_BLNH.transpose(1, 2),
             v_BLNH.transpose(1, 2),
@@ -35,16 +37,16 @@ class DenseAttention(FlexAttention):
             is_causal=attention_masks is None,
             scale=scale,
         )
-        return output.transpose(1, 2)
+        return output_BNLH.transpose(1, 2)
 
 
-def document_causal_mask(positions: torch.Tensor) -> torch.Tensor:
-    """Boolean mask (batch, 1, L, L): a token sees itself and earlier tokens of its own document.
+def document_causal_mask(positions_BL: torch.Tensor) -> torch.Tensor:
+    """Boolean mask [B, 1, L, L]: a token sees itself and earlier tokens of its own document.
 
-    positions (batch, L) restart at 0 with every packed document.
+    Positions restart at 0 with every packed document.
     """
-    document = (positions == 0).cumsum(dim=1)
-    same_document = document[:, :, None] == document[:, None, :]
-    length = positions.shape[1]
-    causal = torch.ones(length, length, dtype=torch.bool, device=positions.device).tril()
-    return (same_document & causal).unsqueeze(1)
+    document_BL = (positions_BL == 0).cumsum(dim=1)
+    same_document_BLL = document_BL[:, :, None] == document_BL[:, None, :]
+    length = positions_BL.shape[1]
+    causal_LL = torch.ones(length, length, dtype=torch.bool, device=positions_BL.device).tril()
+    return (same_document_BLL & causal_LL).unsqueeze(1)

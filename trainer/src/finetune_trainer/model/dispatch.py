@@ -8,6 +8,9 @@ from torch.distributed._functional_collectives import all_to_all_single
 from torchtitan.distributed.spmd_types import current_spmd_mesh, maybe_set_sparse_mesh
 from torchtitan.models.common.token_dispatcher import AllToAllTokenDispatcher, LocalDispatchMetadata
 
+# Shape suffixes, as torchtitan's: T = tokens of a rank, D = model dimension, K = experts a token, N = routed
+# tokens (T*K), R = routed tokens that this rank's experts get, E = experts.
+
 
 class GatheringTokenDispatcher(AllToAllTokenDispatcher):
     """Sorts a rank's tokens by expert and sums what the experts return by gathering only.
@@ -23,52 +26,51 @@ class GatheringTokenDispatcher(AllToAllTokenDispatcher):
 
     def dispatch(
         self,
-        x_TD: torch.Tensor,  # noqa: N803
-        topk_scores_TK: torch.Tensor,  # noqa: N803
-        topk_expert_ids_TK: torch.Tensor,  # noqa: N803
-        num_local_tokens_per_expert_E: torch.Tensor,  # noqa: N803
+        x_TD: torch.Tensor,
+        topk_scores_TK: torch.Tensor,
+        topk_expert_ids_TK: torch.Tensor,
+        num_local_tokens_per_expert_E: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor, Any]:
         if self.ep_mesh is not None:
             return super().dispatch(x_TD, topk_scores_TK, topk_expert_ids_TK, num_local_tokens_per_expert_E)
-        choices, order, _ = self._local_reorder(x_TD, topk_scores_TK, topk_expert_ids_TK)
+        choices_ND, order_N, _ = self._local_reorder(x_TD, topk_scores_TK, topk_expert_ids_TK)
         metadata = LocalDispatchMetadata(
-            token_indices_experts_sorted_N=order, topk_scores_experts_sorted_N=topk_scores_TK
+            token_indices_experts_sorted_N=order_N, topk_scores_experts_sorted_N=topk_scores_TK
         )
-        return choices, num_local_tokens_per_expert_E, metadata
+        return choices_ND, num_local_tokens_per_expert_E, metadata
 
     def _local_reorder(
         self,
-        x_TD: torch.Tensor,  # noqa: N803
-        topk_scores_TK: torch.Tensor,  # noqa: N803
-        topk_expert_ids_TK: torch.Tensor,  # noqa: N803
+        x_TD: torch.Tensor,
+        topk_scores_TK: torch.Tensor,
+        topk_expert_ids_TK: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The rows that the experts see, the (token, choice) of each of them, and the scores as they are.
 
         torchtitan only hands the last two on to `combine`.
         """
-        order = torch.argsort(topk_expert_ids_TK.reshape(-1), stable=True)
-        choices = x_TD.repeat_interleave(self.top_k, dim=0)
-        return permuted(choices, order, inverse(order)), order, topk_scores_TK
+        order_N = torch.argsort(topk_expert_ids_TK.reshape(-1), stable=True)
+        choices_ND = x_TD.repeat_interleave(self.top_k, dim=0)
+        return permuted(choices_ND, order_N, inverse(order_N)), order_N, topk_scores_TK
 
-    def combine(self, routed_output_RD: torch.Tensor, metadata: Any, x_TD: torch.Tensor) -> torch.Tensor:  # noqa: N803
-        order = metadata.token_indices_experts_sorted_N
+    def combine(self, routed_output_RD: torch.Tensor, metadata: Any, x_TD: torch.Tensor) -> torch.Tensor:
+        order_N, rows_ND = metadata.token_indices_experts_sorted_N, routed_output_RD
         if self.ep_mesh is not None:  # the view: compiled, the sum of what each rank returned is an unknown
-            returned = self._returned(routed_output_RD, metadata)
-            routed_output_RD = returned.view(len(order), x_TD.shape[-1])  # noqa: N806
-        choices = permuted(routed_output_RD, inverse(order), order)
-        choices = choices.view(len(x_TD), self.top_k, -1).float()
-        return (choices * metadata.topk_scores_experts_sorted_N.unsqueeze(-1)).sum(dim=1).to(x_TD.dtype)
+            rows_ND = self._returned(routed_output_RD, metadata).view(len(order_N), x_TD.shape[-1])
+        choices_ND = permuted(rows_ND, inverse(order_N), order_N)
+        choices_TKD = choices_ND.view(len(x_TD), self.top_k, -1).float()
+        return (choices_TKD * metadata.topk_scores_experts_sorted_N.unsqueeze(-1)).sum(dim=1).to(x_TD.dtype)
 
-    def _returned(self, routed_output_RD: torch.Tensor, metadata: Any) -> torch.Tensor:  # noqa: N803
+    def _returned(self, routed_output_RD: torch.Tensor, metadata: Any) -> torch.Tensor:
         """What the ranks' experts made of this rank's rows, in the order of `_local_reorder`."""
         with maybe_set_sparse_mesh():
             mesh = current_spmd_mesh() or self.ep_mesh
             assert mesh is not None
-            rows = self._unpermute(routed_output_RD, metadata.input_shape, metadata.permuted_indices)
-            returned: torch.Tensor = self._combine_token_exchange(
-                rows, mesh.get_group("ep"), metadata.input_splits, metadata.output_splits
+            rows_RD = self._unpermute(routed_output_RD, metadata.input_shape, metadata.permuted_indices)
+            returned_ND: torch.Tensor = self._combine_token_exchange(
+                rows_RD, mesh.get_group("ep"), metadata.input_splits, metadata.output_splits
             )
-            return returned
+            return returned_ND
 
 
 class _Permuted(torch.autograd.Function):
@@ -107,7 +109,7 @@ class SingleBufferTokenDispatcher(GatheringTokenDispatcher):
 
     def _dispatch_token_exchange(
         self,
-        routed_input_ND: torch.Tensor,  # noqa: N803
+        routed_input_ND: torch.Tensor,
         pg: Any,
         output_splits: list[int],
         input_splits: list[int],
@@ -116,7 +118,7 @@ class SingleBufferTokenDispatcher(GatheringTokenDispatcher):
 
     def _combine_token_exchange(
         self,
-        routed_output_RD: torch.Tensor,  # noqa: N803
+        routed_output_RD: torch.Tensor,
         pg: Any,
         input_splits: list[int],
         output_splits: list[int],

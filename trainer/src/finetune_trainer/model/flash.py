@@ -8,6 +8,9 @@ import torch
 from torch.nn.attention import activate_flash_attention_impl, current_flash_attention_impl
 from torchtitan.models.common.attention import VarlenAttention, VarlenMetadata
 
+# Shape suffixes, as torchtitan's: B = batch, L = sequence length, N = heads, H = head size (of values V,
+# which is another one), T = tokens of the batch (B*L), S = documents of the batch and 1.
+
 IMPLEMENTATION = "FA4"
 HEAD_SIZES = ((192, 128),)
 """Of queries and keys, and of values: what the kernels were tried with. Others take flex attention."""
@@ -41,28 +44,29 @@ class FlashAttention(VarlenAttention):
 
     def forward(
         self,
-        q_BLNH: torch.Tensor,  # noqa: N803 (torchtitan's argument names are part of its sharding config)
-        k_BLNH: torch.Tensor,  # noqa: N803
-        v_BLNH: torch.Tensor,  # noqa: N803
+        q_BLNH: torch.Tensor,
+        k_BLNH: torch.Tensor,
+        v_BLNH: torch.Tensor,
         *,
         attention_masks: VarlenMetadata,
         scale: float | None = None,
         **_: Any,
     ) -> torch.Tensor:
-        """Attend; q, k, v and the result are (batch, length, heads, head size)."""
-        starts, length = attention_masks.cu_seq_q, attention_masks.max_q
-        q, k, v = (part.flatten(0, 1) for part in (q_BLNH, k_BLNH, v_BLNH))
+        """Attend, to [B, L, N, V]."""
+        starts_S, length = attention_masks.cu_seq_q, attention_masks.max_q
+        q_TNH, k_TNH, v_TNV = (part.flatten(0, 1) for part in (q_BLNH, k_BLNH, v_BLNH))
         assert scale is not None
-        output, _logsumexp = _attend(q, k, v, starts, length, scale)
-        return output.unflatten(0, q_BLNH.shape[:2])
+        output_TNV, _logsumexp_NT = _attend(q_TNH, k_TNH, v_TNV, starts_S, length, scale)
+        return output_TNV.unflatten(0, q_BLNH.shape[:2])
 
 
-def document_starts(positions: torch.Tensor) -> VarlenMetadata:
-    """Where a batch's documents start, and its end: (documents + 1). positions (batch, length) restart."""
-    starts = (positions.flatten() == 0).nonzero().flatten()
-    bounds = torch.cat([starts, starts.new_tensor([positions.numel()])]).to(torch.int32)
-    length = positions.shape[1]  # an upper bound: what the longest is would have to be fetched from the GPU
-    return VarlenMetadata(cu_seq_q=bounds, cu_seq_k=bounds, max_q=length, max_k=length)
+def document_starts(positions_BL: torch.Tensor) -> VarlenMetadata:
+    """Where a batch's documents start, and its end, [S]. Positions restart with every document."""
+    starts = (positions_BL.flatten() == 0).nonzero().flatten()
+    bounds_S = torch.cat([starts, starts.new_tensor([positions_BL.numel()])]).to(torch.int32)
+    # An upper bound: what the longest is would have to be fetched from the GPU.
+    length = positions_BL.shape[1]
+    return VarlenMetadata(cu_seq_q=bounds_S, cu_seq_k=bounds_S, max_q=length, max_k=length)
 
 
 @torch.library.custom_op("finetune_trainer::attend", mutates_args=())

@@ -7,6 +7,9 @@ import torch.nn.functional as F
 from torchtitan.models.common.linear import Linear
 from torchtitan.models.common.moe import TokenChoiceTopKRouter
 
+# Shape suffixes, as torchtitan's: B = batch, L = sequence length, E = experts, G = groups of experts, I =
+# experts in a group.
+
 
 class Float32Gate(Linear):
     """As DeepSeek-V3 routes: scores in float32 also where the weights are bfloat16.
@@ -34,13 +37,14 @@ class BestExpertRouter(TokenChoiceTopKRouter):
 
     def _get_node_limited_routing_scores(
         self,
-        scores_for_choice_BLE: torch.Tensor,  # noqa: N803 (torchtitan's name of the argument)
+        scores_for_choice_BLE: torch.Tensor,
     ) -> torch.Tensor:
-        """Scores [batch, length, experts], -inf for experts of groups that are not chosen."""
+        """Scores [B, L, E], -inf for experts of groups that are not chosen."""
         assert self.num_expert_groups is not None
         assert self.num_limited_groups is not None
-        groups = scores_for_choice_BLE.view(*scores_for_choice_BLE.shape[:-1], self.num_expert_groups, -1)
-        best = groups.amax(dim=-1)
-        chosen = torch.topk(best, k=self.num_limited_groups, dim=-1, sorted=False)[1]
-        left_out = torch.ones_like(best, dtype=torch.bool).scatter_(-1, chosen, False)
-        return groups.masked_fill(left_out.unsqueeze(-1), float("-inf")).flatten(-2)
+        shape = (*scores_for_choice_BLE.shape[:-1], self.num_expert_groups, -1)
+        scores_BLGI = scores_for_choice_BLE.view(shape)
+        best_BLG = scores_BLGI.amax(dim=-1)
+        chosen = torch.topk(best_BLG, k=self.num_limited_groups, dim=-1, sorted=False)[1]
+        left_out_BLG = torch.ones_like(best_BLG, dtype=torch.bool).scatter_(-1, chosen, False)
+        return scores_BLGI.masked_fill(left_out_BLG.unsqueeze(-1), float("-inf")).flatten(-2)

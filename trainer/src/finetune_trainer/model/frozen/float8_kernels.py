@@ -65,7 +65,7 @@ def grouped_product(
 
 
 @triton.jit
-def _quantize(x, values, scales, rows, columns, largest, least, BLOCK: tl.constexpr, ROWS: tl.constexpr):  # noqa: N803
+def _quantize(x, values, scales, rows, columns, largest, least, BLOCK: tl.constexpr, ROWS: tl.constexpr):
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     block = tl.program_id(1)
     inside = row < rows
@@ -77,7 +77,7 @@ def _quantize(x, values, scales, rows, columns, largest, least, BLOCK: tl.conste
 
 
 @triton.jit
-def _transpose(weight, result, stride_stack, stride_row, stride_column, rows, BLOCK: tl.constexpr):  # noqa: N803
+def _transpose(weight, result, stride_stack, stride_row, stride_column, rows, BLOCK: tl.constexpr):
     row = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     stack = tl.program_id(2).to(tl.int64)
@@ -104,10 +104,10 @@ def _multiply(
     stride_expert,
     stride_column,
     stride_size,
-    BLOCK: tl.constexpr,  # noqa: N803
-    ROWS: tl.constexpr,  # noqa: N803
-    COLUMNS: tl.constexpr,  # noqa: N803
-    EXPERTS: tl.constexpr,  # noqa: N803
+    BLOCK: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    EXPERTS: tl.constexpr,
 ):
     """One tile of ROWS rows of one expert by COLUMNS columns; tiles of the same rows follow each other."""
     tile = tl.program_id(0) // (columns // COLUMNS)

@@ -25,11 +25,14 @@ from finetune_trainer.model.lora.dropout import hashed_dropout
 from finetune_trainer.model.lora.layout import adapter_layouts
 from finetune_trainer.model.lora.settings import LoRASettings
 
+# Shape suffixes, as torchtitan's: E = experts, R = routed tokens of a rank's experts, D = model dimension, F
+# = hidden dimension, r = rank of an adapter; I and O = what a product takes and gives, D or F.
+
 EXPERT_WEIGHTS = {"w1": "w1_EFD", "w2": "w2_EDF", "w3": "w3_EFD"}
 
 
 class LoRAGroupedExperts(GroupedExperts):
-    """`GroupedExperts` whose weights named in `targets` have adapters A (E, rank, in) and B (E, out, rank).
+    """`GroupedExperts` whose weights named in `targets` have adapters A [E, r, I] and B [E, O, r].
 
     Without targets these are the plain frozen experts, computed in the input's dtype: torchtitan casts to
     bfloat16 whatever the precision asked for. In FP8 they are dequantised for each use, or multiplied so.
@@ -86,28 +89,29 @@ class LoRAGroupedExperts(GroupedExperts):
                 )
         super().parallelize(parallel_dims)
 
-    def forward(self, x_RD: torch.Tensor, num_tokens_per_expert_E: torch.Tensor) -> torch.Tensor:  # noqa: N803
-        """Feed tokens (routed tokens, dim), sorted by expert, through their experts; same shape back."""
-        ends = torch.cumsum(num_tokens_per_expert_E, dim=0, dtype=torch.int32)
-        hidden = F.silu(self._project("w1", x_RD, ends)) * self._project("w3", x_RD, ends)
-        return self._project("w2", hidden, ends)
+    def forward(self, x_RD: torch.Tensor, num_tokens_per_expert_E: torch.Tensor) -> torch.Tensor:
+        """Feed tokens, sorted by expert, through their experts, to [R, D]."""
+        ends_E = torch.cumsum(num_tokens_per_expert_E, dim=0, dtype=torch.int32)
+        hidden_RF = F.silu(self._project("w1", x_RD, ends_E)) * self._project("w3", x_RD, ends_E)
+        return self._project("w2", hidden_RF, ends_E)
 
-    def _project(self, weight: str, x: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
-        output = self._frozen_linear(x, EXPERT_WEIGHTS[weight], ends)
+    def _project(self, weight: str, x_RI: torch.Tensor, ends_E: torch.Tensor) -> torch.Tensor:
+        output_RO = self._frozen_linear(x_RI, EXPERT_WEIGHTS[weight], ends_E)
         if weight not in self.targets:
-            return output
-        dropped = hashed_dropout(x, self.lora.dropout) if self.lora.dropout and self.training else x
-        low = self._grouped_linear(dropped, getattr(self, f"{weight}_lora_a"), ends)
-        return output + self._grouped_linear(low * self.lora.scaling, getattr(self, f"{weight}_lora_b"), ends)
+            return output_RO
+        dropped_RI = hashed_dropout(x_RI, self.lora.dropout) if self.lora.dropout and self.training else x_RI
+        low_Rr = _grouped_linear(dropped_RI, getattr(self, f"{weight}_lora_a"), ends_E) * self.lora.scaling
+        return output_RO + _grouped_linear(low_Rr, getattr(self, f"{weight}_lora_b"), ends_E)
 
-    def _frozen_linear(self, x: torch.Tensor, name: str, ends: torch.Tensor) -> torch.Tensor:
+    def _frozen_linear(self, x_RI: torch.Tensor, name: str, ends_E: torch.Tensor) -> torch.Tensor:
         if not self.frozen.in_float8:
-            return self._grouped_linear(x, getattr(self, name), ends)
+            return _grouped_linear(x_RI, getattr(self, name), ends_E)
         products = float8_products if self.frozen.computed_in_float8 else weight_only
-        return products.grouped_linear(x, *float8_parts(self, name), ends)
+        return products.grouped_linear(x_RI, *float8_parts(self, name), ends_E)
 
-    def _grouped_linear(self, x: torch.Tensor, weight: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
-        return F.grouped_mm(x, _local(weight).to(x.dtype).transpose(-2, -1), offs=ends)
+
+def _grouped_linear(x_RI: torch.Tensor, weight_EOI: torch.Tensor, ends_E: torch.Tensor) -> torch.Tensor:
+    return F.grouped_mm(x_RI, _local(weight_EOI).to(x_RI.dtype).transpose(-2, -1), offs=ends_E)
 
 
 def _local(weight: torch.Tensor) -> torch.Tensor:
