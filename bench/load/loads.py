@@ -88,6 +88,13 @@ class Loads:
             "processes": used(settled, self._usages()),
         }
 
+    def there(self, jobs: int, changes: Mapping[str, Any]) -> None:
+        """Applies jobs whose preparation runs for ever."""
+        namespace = f"{self.contender.plural}-there"
+        self._make_namespace(namespace, [])
+        self._apply(namespace, range(jobs), changes=changes)
+        self._until_phase(namespace, "Preparing", jobs)
+
     def _until_played(
         self, core: client.CoreV1Api, namespace: str, stage: str, labels: dict[str, str]
     ) -> None:

@@ -18,8 +18,6 @@ from typing import Any
 import cel  # noqa: F401 - the first rule would import it, which takes half a second, amid a reconcile
 import click
 import kopf
-from kubernetes.aio import config as kubernetes_config
-from kubernetes.aio.client import ApiClient, Configuration
 from prometheus_client import REGISTRY, start_http_server
 
 from finetune_operator.core.observed.cache import Cache
@@ -27,6 +25,7 @@ from finetune_operator.core.observed.kinds import observe
 from finetune_operator.core.observed.object import ObservedObject
 from finetune_operator.kinds import Surroundings
 from finetune_operator.kube.api_server import ApiServer
+from finetune_operator.kube.connection import Connection, connected
 from finetune_operator.kube.controller import Controller
 from finetune_operator.kube.delays import Delays
 from finetune_operator.kube.endpoint import endpoint_of
@@ -77,16 +76,12 @@ async def _run(settings: Settings) -> None:
     """Run until SIGTERM; a task of ours that fails ends the process, and the kubelet starts another."""
     ended, begun = asyncio.Event(), asyncio.Event()
     _set_at_signals(ended)
-    await _load_kubernetes_config()
-    configuration = Configuration.get_default_copy()
-    # As kopf: aiohttp would look for proxies and for ~/.netrc at each request.
-    configuration.client_session_kwargs = {"trust_env": False}
     start_http_server(settings.ports.metrics, addr="::" if has_dualstack_ipv6() else "0.0.0.0")
-    async with ApiClient(configuration) as client:
-        election = election_of(settings.leader_election, ApiServer(client))
-        server = ApiServer(client, lambda: election.leads)
+    async with connected() as connection:
+        election = election_of(settings.leader_election, ApiServer(connection.client))
+        server = ApiServer(connection.client, lambda: election.leads)
         await until_one_ends(
-            election.run(lambda: _lead(settings, server, begun, ended)),
+            election.run(lambda: _lead(settings, connection, server, begun, ended)),
             serve_health(
                 settings.ports.health,
                 lambda: election.in_touch and (begun.is_set() or not election.leads),
@@ -95,7 +90,9 @@ async def _run(settings: Settings) -> None:
         )
 
 
-async def _lead(settings: Settings, server: ApiServer, begun: asyncio.Event, ended: asyncio.Event) -> None:
+async def _lead(
+    settings: Settings, connection: Connection, server: ApiServer, begun: asyncio.Event, ended: asyncio.Event
+) -> None:
     """Reconcile everything, from what the API server has now: another replica may have just stopped."""
     cache, queue = Cache(), WorkQueue()
     await list_into(cache, server, settings.namespaces)
@@ -118,7 +115,7 @@ async def _lead(settings: Settings, server: ApiServer, begun: asyncio.Event, end
     for obj in (obj for parent in PARENTS for obj in cache.of_kind(parent.kind, ObservedObject)):
         queue.wake(obj.ref)
     await until_one_ends(
-        _kopf(settings, cache, wake, ended),
+        _kopf(settings, connection, cache, wake, ended),
         poller.run(),
         delays.run(),
         resync_for_ever(cache, server, settings.namespaces, wake, _RESYNC_SECONDS),
@@ -135,17 +132,17 @@ async def _until(ended: asyncio.Event) -> None:
     await ended.wait()
 
 
-async def _load_kubernetes_config() -> None:
-    try:
-        kubernetes_config.load_incluster_config()  # type: ignore[no-untyped-call]
-    except kubernetes_config.ConfigException:
-        await kubernetes_config.load_kube_config()  # type: ignore[no-untyped-call]
-
-
-async def _kopf(settings: Settings, cache: Cache, wake: Wake, ended: asyncio.Event) -> None:
+async def _kopf(
+    settings: Settings, connection: Connection, cache: Cache, wake: Wake, ended: asyncio.Event
+) -> None:
     """Watch for ever."""
     registry = kopf.OperatorRegistry()
-    kopf.on.login(registry=registry)(_login)
+
+    # A coroutine: kopf would call a plain function in a thread.
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        return kopf.AiohttpSession(server=connection.server, aiohttp_session=connection.session())
+
+    kopf.on.login(registry=registry)(login)
     for resource in WATCHED:
         _watch(resource, registry, cache, wake)
     ours = asyncio.all_tasks()
@@ -192,7 +189,3 @@ def _watch(resource: Resource, registry: kopf.OperatorRegistry, cache: Cache, wa
 
     name = (resource.group, resource.version, resource.plural)
     kopf.on.event(*name, registry=registry, id=f"watch-{resource.plural}")(on_event)
-
-
-def _login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-    return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
