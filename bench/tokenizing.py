@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune_trainer.data.formats import Reading
-from finetune_trainer.data.tokenize import Tally, read_documents
+from finetune_trainer.data.tokenize import DocumentReader
 from finetune_trainer.data.tokenizer import ChatTokenizer, load_tokenizer
 from report import write_report
 
@@ -73,9 +73,7 @@ def _measured(tokenizer: ChatTokenizer, rows: Any) -> dict[str, float]:
 
 
 def _documents(file: Path, tokenizer: ChatTokenizer) -> Iterator[list[int]]:
-    documents = read_documents(
-        {file.name: file}, reading=Reading(), tokenizer=tokenizer, longest=10**9, tally=Tally()
-    )
+    documents = DocumentReader(files={file.name: file}, reading=Reading(), tokenizer=tokenizer, longest=10**9)
     for document in documents:
         yield document.tokens
 

@@ -11,7 +11,7 @@ from deepseek_tokenizer import write_tokenizer
 
 from finetune_trainer.contract.failure import DataError
 from finetune_trainer.data.formats import Reading
-from finetune_trainer.data.tokenize import Tally, read_documents
+from finetune_trainer.data.tokenize import DocumentReader
 from finetune_trainer.data.tokenizer import load_tokenizer
 
 CASES = Path(__file__).parent / "cases"
@@ -33,8 +33,8 @@ def trained(tmp_path, case, template=None, **reading):
     configs = list(CASES.glob(f"{template}-*.tokenizer_config.json")) if template else []
     write_tokenizer(tmp_path, configs[0].read_text() if configs else json.dumps(BASE))
     tokenizer = load_tokenizer(tmp_path)
-    documents = read_documents(
-        {file.name: file}, reading=Reading(**reading), tokenizer=tokenizer, longest=4096, tally=Tally()
+    documents = DocumentReader(
+        files={file.name: file}, reading=Reading(**reading), tokenizer=tokenizer, longest=4096
     )
     return [
         [

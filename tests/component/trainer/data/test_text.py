@@ -9,7 +9,7 @@ from finetune_trainer.data.chat import ChatReader
 from finetune_trainer.data.formats import Reading
 from finetune_trainer.data.row import Line
 from finetune_trainer.data.text import text_documents
-from finetune_trainer.data.tokenize import Tally, read_documents
+from finetune_trainer.data.tokenize import DocumentReader, Tally
 from finetune_trainer.data.tokenizer import load_tokenizer
 
 
@@ -60,13 +60,11 @@ def test_a_dataset_is_counted(tmp_path, make_tokenizer):
             for q, a in chats
         )
     )
-    tally = Tally()
-    documents = list(
-        read_documents(
-            {"faq.jsonl": file}, reading=Reading(), tokenizer=make_tokenizer(), longest=20, tally=tally
-        )
+    reader = DocumentReader(
+        files={"faq.jsonl": file}, reading=Reading(), tokenizer=make_tokenizer(), longest=20
     )
-    assert len(documents) == 1
+    assert len(list(reader)) == 1
+    tally = reader.tally
     assert (tally.lines, dict(tally.dropped)) == (3, {"promptTooLong": 1, "answerTooLong": 1})
     assert tally.first_dropped == {"promptTooLong": ["faq.jsonl:2"], "answerTooLong": ["faq.jsonl:3"]}
 
@@ -79,25 +77,26 @@ def test_several_processes_read_what_one_does(tmp_path, make_tokenizer, monkeypa
     results = []
     for small_bytes in (file.stat().st_size + 1, 0):
         monkeypatch.setattr("finetune_trainer.data.tokenize._SMALL_BYTES", small_bytes)
-        tally = Tally()
-        results.append((list(read_documents({"faq.jsonl": file}, tally=tally, **read)), tally))
+        reader = DocumentReader(files={"faq.jsonl": file}, **read)
+        results.append((list(reader), reader.tally))
     assert results[0] == results[1]
     assert results[0][1].dropped
 
 
 def test_rows_of_which_none_trains_are_counted_and_a_dataset_of_them_is_refused(tmp_path, make_tokenizer):
-    file, tally = tmp_path / "faq.jsonl", Tally()
+    file = tmp_path / "faq.jsonl"
     rows = [
         {"messages": [{"role": "user", "content": "A?"}, {"role": "assistant", "content": "B", "weight": w}]}
         for w in (1, 0)
     ]
     file.write_text("\n".join(map(json.dumps, rows)))
     read = {"reading": Reading(), "tokenizer": make_tokenizer(), "longest": 20}
-    assert len(list(read_documents({"faq.jsonl": file}, tally=tally, **read))) == 1
-    assert tally.first_dropped == {"nothingTrains": ["faq.jsonl:2"]}
+    reader = DocumentReader(files={"faq.jsonl": file}, **read)
+    assert len(list(reader)) == 1
+    assert reader.tally.first_dropped == {"nothingTrains": ["faq.jsonl:2"]}
     file.write_text(json.dumps(rows[1]))
     with pytest.raises(DataError, match=r"^faq\.jsonl: in none of 1 rows is a turn"):
-        list(read_documents({"faq.jsonl": file}, tally=Tally(), **read))
+        list(DocumentReader(files={"faq.jsonl": file}, **read))
 
 
 def test_what_a_long_conversation_loses_is_counted(make_tokenizer, chat_line):
@@ -115,7 +114,7 @@ def test_chat_data_needs_a_template(tmp_path, make_tokenizer):
     file.write_text('{"prompt": "A?", "completion": "B"}')
     files, reading = {"faq.jsonl": file}, Reading()
     with pytest.raises(DataError, match="has no chat template"):
-        list(read_documents(files, reading=reading, tokenizer=make_tokenizer(None), longest=9, tally=Tally()))
+        list(DocumentReader(files=files, reading=reading, tokenizer=make_tokenizer(None), longest=9))
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ class LoRACheckpointManager(BaseCheckpointManager):
             return False
         self._restore(checkpoint)
         logger.info("resumed from %s", checkpoint)
-        self.writer.unreadable = unreadable
+        self.writer.forget(unreadable)
         self.listeners.tell(checkpoint.name, tuple(f"step-{number}" for number in unreadable))
         return True
 

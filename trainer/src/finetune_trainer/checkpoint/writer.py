@@ -53,8 +53,7 @@ class CheckpointWriter:
         """keep: how many of the newest checkpoints are kept. on_saved: called in the thread with each durable
         step. best: which older one is kept as well."""
         self.folder = folder
-        self.unreadable: tuple[int, ...] = ()
-        """Steps whose checkpoints are of no use; they go when a newer one is whole."""
+        self._unreadable: tuple[int, ...] = ()
         self._keep = keep
         self._best = best
         self._on_saved = on_saved
@@ -62,6 +61,10 @@ class CheckpointWriter:
         # Its own: the ranks' threads meet at another moment than their trainings do.
         self._group = new_host_group()
         self._pending: Future[None] | None = None
+
+    def forget(self, unreadable: tuple[int, ...]) -> None:
+        """Delete the checkpoints of these steps, which are of no use, when a newer one is whole."""
+        self._unreadable = unreadable
 
     def start(self, snapshot: Snapshot) -> None:
         """Have `snapshot` written, after the one before it. Raises what that one failed of."""
@@ -99,11 +102,11 @@ class CheckpointWriter:
             state = {**snapshot.state, "dataloader": positions}
             checksums |= _write_states(staging, state, by_rank(random_states))
             files.publish(staging, files.step_folder(self.folder, snapshot.step), checksums)
-            unreadable = [step for step in self.unreadable if step != snapshot.step]
+            unreadable = [step for step in self._unreadable if step != snapshot.step]
             files.prune(self.folder, self._keep, unreadable=unreadable, best=self._best)
 
         write_together(lambda: publish() if first else None, staging, self._group)
-        self.unreadable = ()
+        self._unreadable = ()
 
     def _write_layers(self, snapshot: Snapshot, staging: Path) -> dict[str, str]:
         """Put the layers together, each on one of the ranks that hold it, and write them; their checksums."""

@@ -54,29 +54,38 @@ class Tally:
             places.append(place)
 
 
-def read_documents(
-    files: Mapping[str, Path], *, reading: Reading, tokenizer: ChatTokenizer, longest: int, tally: Tally
-) -> Iterator[Document]:
-    """The documents of all files, in order. Raises DataError naming file and line."""
-    lines = _rows(files, reading)
-    if (first := next(lines, None)) is None:
-        return
-    tally.format = reading.format if reading.format != "auto" else recognise(first, reading.ignored)
-    logger.info("%s: rows are read in format %s", first.place, tally.format)
-    read = _reader(replace(reading, format=tally.format), tokenizer, longest)
-    for line, documents in forked_map(read, chain([first], lines), processes=_processes(files)):
-        tally.lines += 1
-        for document in documents:
-            if isinstance(document, Document):
-                tally.add(document)
-                yield replace(document, line=tally.lines)
-            else:
-                tally.drop(line.place, document)
-    if tally.lines and tally.dropped[Dropped.NOTHING_TRAINS] == tally.lines:
-        raise DataError(
-            f"{', '.join(files)}: in none of {tally.lines:,} rows is a turn of the assistant to train",
-            remedy="Give turns weight 1, or set dataset.train: all",
-        )
+@dataclass(frozen=True, kw_only=True)
+class DocumentReader:
+    """Reads files as documents, in order, and counts meanwhile what becomes of their rows."""
+
+    files: Mapping[str, Path]
+    reading: Reading
+    tokenizer: ChatTokenizer
+    longest: int
+    tally: Tally = field(default_factory=Tally)
+
+    def __iter__(self) -> Iterator[Document]:
+        """Raises DataError naming file and line."""
+        reading, tally, lines = self.reading, self.tally, _rows(self.files, self.reading)
+        if (first := next(lines, None)) is None:
+            return
+        tally.format = reading.format if reading.format != "auto" else recognise(first, reading.ignored)
+        logger.info("%s: rows are read in format %s", first.place, tally.format)
+        read = _reader(replace(reading, format=tally.format), self.tokenizer, self.longest)
+        for line, documents in forked_map(read, chain([first], lines), processes=_processes(self.files)):
+            tally.lines += 1
+            for document in documents:
+                if isinstance(document, Document):
+                    tally.add(document)
+                    yield replace(document, line=tally.lines)
+                else:
+                    tally.drop(line.place, document)
+        if tally.lines and tally.dropped[Dropped.NOTHING_TRAINS] == tally.lines:
+            names = ", ".join(self.files)
+            raise DataError(
+                f"{names}: in none of {tally.lines:,} rows is a turn of the assistant to train",
+                remedy="Give turns weight 1, or set dataset.train: all",
+            )
 
 
 def _processes(files: Mapping[str, Path]) -> int:

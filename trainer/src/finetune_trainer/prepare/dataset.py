@@ -1,8 +1,8 @@
 """The dataset, tokenized, packed, and reported."""
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -14,10 +14,10 @@ from finetune_trainer.data.formats import Reading
 from finetune_trainer.data.mixture import Mixture
 from finetune_trainer.data.packing import Members, Packing, pack
 from finetune_trainer.data.store import TokenStore, split
-from finetune_trainer.data.tokenize import Tally, read_documents
+from finetune_trainer.data.tokenize import DocumentReader, Tally
 from finetune_trainer.data.tokenizer import ChatTokenizer, load_tokenizer
 from finetune_trainer.prepare.examples import examples
-from finetune_trainer.prepare.file_tally import DatasetTally
+from finetune_trainer.prepare.file_tally import DatasetTally, Read
 from finetune_trainer.prepare.report import DataReport, SourceReport
 from finetune_trainer.prepare.sources import SourceFiles
 from finetune_trainer.train.config import total_steps
@@ -26,9 +26,9 @@ from finetune_trainer.train.parallelism import batch_sizes
 
 def tokenize_dataset(run: RunFile, folders: RunFolders, sources: Sequence[SourceFiles]) -> DataReport:
     """Tokenize all documents into the run's folder. Raises DataError naming file and line."""
-    tally = DatasetTally()
-    store = TokenStore.write(_documents(run, folders, sources, tally), folders.tokens)
-    documents = [_documents_of(own, tally) for own in sources]
+    reader = _DatasetReader(run=run, folders=folders, sources=sources)
+    store, tally = TokenStore.write(reader, folders.tokens), reader.tally
+    documents = [reader.documents_of(own) for own in sources]
     packing, validating = _pack(run, folders, store, documents)
     lengths, epoch, batch = (
         store.lengths(),
@@ -59,32 +59,36 @@ def tokenize_dataset(run: RunFile, folders: RunFolders, sources: Sequence[Source
     )
 
 
-def _documents(
-    run: RunFile, folders: RunFolders, sources: Sequence[SourceFiles], tally: DatasetTally
-) -> Iterator[Document]:
-    """The documents of one source after the other. Raises DataError if one of them has none."""
-    tokenizer = load_tokenizer(folders.base)
-    for own in sources:
-        read = partial(
-            _read_documents,
-            reading=Reading.of(own.source),
+@dataclass(frozen=True, kw_only=True)
+class _DatasetReader:
+    """Reads one source after the other as documents, and counts meanwhile what becomes of their files."""
+
+    run: RunFile
+    folders: RunFolders
+    sources: Sequence[SourceFiles]
+    tally: DatasetTally = field(default_factory=DatasetTally)
+
+    def __iter__(self) -> Iterator[Document]:
+        """Raises DataError if a source has no document."""
+        tokenizer = load_tokenizer(self.folders.base)
+        for own in self.sources:
+            before = self.tally.rows
+            yield from self.tally.counted(own.files, self._reader(Reading.of(own.source), tokenizer))
+            if not self.documents_of(own):
+                raise _nothing_left(self.run, self.folders.root / own.source.path, self.tally.rows - before)
+
+    def documents_of(self, own: SourceFiles) -> int:
+        """How many a source had, once they were gone through."""
+        return sum(file.documents for file in self.tally.files if file.name in own.files)
+
+    def _reader(self, reading: Reading, tokenizer: ChatTokenizer) -> Read:
+        return lambda name, file, before: DocumentReader(
+            files={name: file},
+            reading=reading,
             tokenizer=tokenizer,
-            longest=run.training.sequence_length,
+            longest=self.run.training.sequence_length,
+            tally=Tally(lines=before),
         )
-        before = tally.rows
-        yield from tally.counted(own.files, read)
-        if not _documents_of(own, tally):
-            raise _nothing_left(run, folders.root / own.source.path, tally.rows - before)
-
-
-def _documents_of(own: SourceFiles, tally: DatasetTally) -> int:
-    return sum(file.documents for file in tally.files if file.name in own.files)
-
-
-def _read_documents(
-    files: Mapping[str, Path], tally: Tally, *, reading: Reading, tokenizer: ChatTokenizer, longest: int
-) -> Iterator[Document]:
-    return read_documents(files, reading=reading, tokenizer=tokenizer, longest=longest, tally=tally)
 
 
 def _pack(

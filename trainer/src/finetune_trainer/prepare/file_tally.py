@@ -1,12 +1,12 @@
 """What became of the files of a dataset, counted while they are tokenized."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from finetune_trainer.data.document import Document
-from finetune_trainer.data.tokenize import Tally
+from finetune_trainer.data.tokenize import DocumentReader, Tally
 from finetune_trainer.prepare.report import FileReport
 
 # Of the rows that are cut so many are named.
@@ -19,7 +19,7 @@ class FileTally:
 
     name: str
     before: int
-    rows: Tally = field(init=False)
+    rows: Tally
     documents: int = 0
     tokens: int = 0
     trained_tokens: int = 0
@@ -27,10 +27,7 @@ class FileTally:
     histogram: Counter[int] = field(default_factory=Counter)
     first_cut: list[str] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        self.rows = Tally(lines=self.before)
-
-    def counted(self, documents: Iterator[Document]) -> Iterator[Document]:
+    def counted(self, documents: Iterable[Document]) -> Iterator[Document]:
         """Yield the documents of this file, and count them."""
         for document in documents:
             tokens = len(document.tokens)
@@ -65,7 +62,8 @@ class FileTally:
         )
 
 
-Read = Callable[[Mapping[str, Path], Tally], Iterator[Document]]
+Read = Callable[[str, Path, int], DocumentReader]
+"""Of a file, by its name, and the rows of the files before it."""
 
 
 @dataclass
@@ -77,9 +75,10 @@ class DatasetTally:
     def counted(self, files: Mapping[str, Path], read: Read) -> Iterator[Document]:
         """Yield what `read` makes of one file after the other, and count it."""
         for name, file in files.items():
-            own = FileTally(name=name, before=self.rows)
+            documents = read(name, file, self.rows)
+            own = FileTally(name=name, before=self.rows, rows=documents.tally)
             self.files.append(own)
-            yield from own.counted(read({name: file}, own.rows))
+            yield from own.counted(documents)
 
     @property
     def rows(self) -> int:
