@@ -1,0 +1,232 @@
+"""The processes of `serve_gpu.py`: `finetune run`, plain `vllm serve`, and what is asked of servers."""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from serve_gpu_ask import Server, endpoint
+
+STARTED = time.monotonic()
+CLI = "import sys; from finetune_operator.cli import main; sys.argv[0] = 'finetune'; main()"
+# A machine without a CUDA compiler, as images/server.
+NO_COMPILER = {"CUDA_HOME": "/nonexistent"}
+PLAIN_PORT = 8123
+TELLING = re.compile(
+    r"backend|took|takes|Selected|non-default args|GPU KV cache|Available KV|Building|JIT|warm|compil|captur|"
+    r"startup complete|version|cache hit|Autotun|GiB|Error|error|WARNING"
+)
+
+
+class Place:
+    """The scratch folder, what was measured so far, and how to start a process."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.scratch: Path = arguments.scratch
+        self.tokens = self.scratch / "tokens.json"
+        self._out, self._envs, self._seconds = arguments.out, arguments.envs, arguments.seconds
+        self._result: dict[str, Any] = {}
+        self._lock = Lock()
+        for folder in (self._out, self.scratch / "answers", self.scratch / "cache"):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def storage(self, name: str) -> Path:
+        """A storage folder: an engine has one to itself."""
+        folder = self.scratch / f"storage-{name}"
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def log(self, name: str) -> Path:
+        return self.scratch / f"{name}.log"
+
+    def answers_file(self, server: str) -> Path:
+        return self.scratch / "answers" / f"{server}.json"
+
+    def answers(self, server: str) -> Any:
+        file = self.answers_file(server)
+        return json.loads(file.read_text()) if file.exists() else {}
+
+    def left(self) -> float:
+        """Seconds."""
+        return float(self._seconds - (time.monotonic() - STARTED))
+
+    def keep(self, name: str, value: object) -> None:
+        """Write what a step came to."""
+        at = round(time.monotonic() - STARTED, 1)
+        with self._lock:
+            self._result[name] = {"at": at, "value": value}
+            (self._out / "serve-gpu.json").write_text(json.dumps(self._result, indent=1, default=str))
+        print(f"{at} s {name}: {json.dumps(value, default=str)[:1200]}", flush=True)
+
+    def attempt(self, name: str, step: Callable[[], None]) -> None:
+        """A step whose end is kept, however it ends."""
+        started = time.monotonic()
+        try:
+            step()
+        except Exception as error:
+            self.keep(f"{name} FAILED", f"{type(error).__name__}: {error}"[:1500])
+        self.keep(f"{name} ended", {"seconds": round(time.monotonic() - started, 1)})
+
+    def start(self, name: str, command: Sequence[object], **env: str) -> "subprocess.Popen[bytes]":
+        """A command in a group of its own, its output in a file."""
+        return subprocess.Popen(
+            [str(word) for word in command],
+            stdout=self.log(name).open("wb"),
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "FINETUNE_ENVS": str(self._envs), **env},
+            start_new_session=True,
+        )
+
+    def prewarm(self) -> None:
+        """Python's files of the server into memory."""
+        modules = "vllm.entrypoints.openai.api_server, vllm.v1.worker.gpu_worker, vllm.lora.layers"
+        self.start("prewarm", [sys.executable, "-c", f"import {modules}"])
+
+    def finetune(self, name: str, *files: Path, storage: str, ready: Path | None = None) -> Any:
+        """`finetune run`; a file appears once everything is ready."""
+        words = [word for file in files for word in ("-f", file)]
+        then = ["--", "sh", "-c", f"touch {ready}; exec sleep 100000"] if ready else []
+        place = ["--storage", self.storage(storage)]
+        return self.start(name, [sys.executable, "-c", CLI, "run", *words, *place, *then])
+
+    @contextmanager
+    def served(self, name: str, *files: Path, storage: str, deployment: str) -> Iterator["Asked"]:
+        """A server by `finetune run`."""
+        ready = self.scratch / f"{name}.ready"
+        process = self.finetune(name, *files, storage=storage, ready=ready)
+        status = self.storage(storage) / f"status/default/modeldeployment/{deployment}.yaml"
+        logs = self.storage(storage) / "logs/default"
+        server = Asked(self, name, deployment, process)
+        server.is_ready = ready.exists
+        server.url = lambda: endpoint(status)
+        server.find_log = lambda: max(
+            (f for f in logs.glob(f"{deployment}-*.log") if "probe" not in f.name),
+            key=lambda f: f.stat().st_mtime,
+        )
+        try:
+            yield server
+        finally:
+            server.stop()
+
+    @contextmanager
+    def plain(self, name: str, model: Path, arguments: Sequence[str]) -> Iterator["Asked"]:
+        """`vllm serve`, with what the same image needs to start."""
+        cache = self.scratch / "cache"
+        env = {"HOME": str(cache), "CUTE_DSL_CACHE_DIR": f"{cache}/.cache/cute_dsl", **NO_COMPILER}
+        env |= {"VLLM_USE_DEEP_GEMM": "0", "VLLM_USE_FLASHINFER_SAMPLER": "0", "HF_HUB_OFFLINE": "1"}
+        cli = [
+            self._envs / "server-cpu/bin/python",
+            "-c",
+            "from vllm.entrypoints.cli.main import main; main()",
+        ]
+        words = ["serve", model, "--served-model-name", name, "--port", PLAIN_PORT, *arguments]
+        server = Asked(self, name, name, self.start(name, [*cli, *words], **env))
+        server.url = lambda: f"http://127.0.0.1:{PLAIN_PORT}"
+        server.is_ready = lambda: b"Application startup complete" in self.log(name).read_bytes()
+        server.find_log = lambda: self.log(name)
+        try:
+            yield server
+        finally:
+            server.stop()
+
+    def bring(self, file: Path, name: str) -> None:
+        shutil.copy(file, self._out / name)
+
+
+class Asked:
+    """A server, and what it answered."""
+
+    is_ready: Callable[[], bool]
+    url: Callable[[], str]
+    find_log: Callable[[], Path]
+
+    def __init__(self, place: Place, name: str, model: str, process: "subprocess.Popen[bytes]") -> None:
+        self._place, self._name, self._model, self._process = place, name, model, process
+        self._started, self._ready_after = time.monotonic(), 0.0
+        self._answers: dict[str, Any] = {}
+
+    def wait(self, seconds: float) -> None:
+        """Until it is ready. Raises RuntimeError when it ends before, or takes longer."""
+        deadline = time.monotonic() + min(seconds, self._place.left())
+        while not self.is_ready():
+            said = self._place.log(self._name).read_text(errors="replace")
+            if self._process.poll() is not None or "Crashing" in said:
+                raise RuntimeError(f"{self._name} ended: {said[-600:]}")
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self._name} was not ready after {seconds:.0f} s")
+            time.sleep(0.3)
+        self._ready_after = time.monotonic() - self._started
+
+    def figures(self) -> dict[str, Any]:
+        lines = self.find_log().read_text(errors="replace").splitlines()
+        said = [line[:400] for line in lines if TELLING.search(line) and "/v1/" not in line]
+        return {"readySeconds": round(self._ready_after, 1), "gpuMiB": gpu_memory(), "log": said}
+
+    def chat(self) -> None:
+        question = json.loads(self._place.tokens.read_text())["question"]
+        for word in ("first", "second"):
+            self._keep(f"{word} chat", self._server.chat(question))
+
+    def answer(self, model: str) -> None:
+        """Greedy tokens, and log probabilities of the demo's chats."""
+        tokens = json.loads(self._place.tokens.read_text())
+        self._keep(f"greedy {model}", self._server.greedy(model, tokens["prompts"]))
+        self._keep(f"chats {model}", self._server.log_probabilities(model, tokens["chats"]))
+
+    def load(self, concurrency: int) -> dict[str, Any]:
+        return self._server.load(concurrency, requests=max(32, 4 * concurrency))
+
+    def metrics(self) -> list[str]:
+        return self._server.metrics()
+
+    def add_adapter(self, name: str, folder: Path) -> dict[str, Any]:
+        return self._server.adapter("load", {"lora_name": name, "lora_path": str(folder)})
+
+    def remove_adapter(self, name: str) -> dict[str, Any]:
+        return self._server.adapter("unload", {"lora_name": name})
+
+    def stop(self) -> None:
+        self.stop_process(self._process)
+        try:
+            self._place.bring(self.find_log(), f"{self._name}.server.log")
+        except (OSError, ValueError) as error:
+            print(f"no log of {self._name}: {error}", flush=True)
+
+    @staticmethod
+    def stop_process(process: "subprocess.Popen[bytes]") -> None:
+        """End it as Ctrl-C does, and kill what has not ended after 25 s."""
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(25)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+
+    @property
+    def _server(self) -> Server:
+        return Server(self.url(), self._model)
+
+    def _keep(self, name: str, value: Any) -> None:
+        self._answers[name] = value
+        self._place.answers_file(self._name).write_text(json.dumps(self._answers))
+        shown = value if "chat" in name.split() else f"{len(value)} of them"
+        self._place.keep(f"{self._name}: {name}", shown)
+
+
+def gpu_memory(which: str = "used") -> int:
+    """MiB in use, or in all, by nvidia-smi."""
+    command = ["nvidia-smi", f"--query-gpu=memory.{which}", "--format=csv,noheader,nounits"]
+    try:
+        return int(subprocess.run(command, capture_output=True, text=True, timeout=20).stdout.split()[0])
+    except (OSError, IndexError, ValueError, subprocess.TimeoutExpired):
+        return 0
