@@ -51,10 +51,10 @@ def _tokens(folder: Path) -> dict[str, Any]:
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    sys.path.insert(0, str(base_model.ROOT / "examples/tiny_base"))
-    from tokenizer import ASSISTANT, BOS, EOS, USER
+    demo, chats = base_model.demo_tokenizer(), base_model.chats()
 
-    chats = base_model.chats()
+    def asked(text: str) -> str:
+        return f"{demo.BOS}{demo.USER}{text}{demo.ASSISTANT}"
 
     def encode(text: str) -> list[int]:
         ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
@@ -62,8 +62,8 @@ def _tokens(folder: Path) -> dict[str, Any]:
 
     return {
         "question": chats[0][0]["content"],
-        "prompts": [encode(f"{BOS}{USER}{q['content']}{ASSISTANT}") for q, _ in chats[:PROMPTS]],
-        "chats": [encode(f"{BOS}{USER}{q['content']}{ASSISTANT}{a['content']}{EOS}") for q, a in chats],
+        "prompts": [encode(asked(q["content"])) for q, _ in chats[:PROMPTS]],
+        "chats": [encode(f"{asked(q['content'])}{a['content']}{demo.EOS}") for q, a in chats],
     }
 
 

@@ -34,7 +34,12 @@ class Server:
         """For each prompt its most likely continuation: tokens and their log probabilities."""
 
         def ask(prompt: list[int]) -> dict[str, Any]:
-            asked = {"max_tokens": GREEDY_TOKENS, "temperature": 0, "logprobs": 1, "return_token_ids": True}
+            asked: dict[str, Any] = {
+                "max_tokens": GREEDY_TOKENS,
+                "temperature": 0,
+                "logprobs": 1,
+                "return_token_ids": True,
+            }
             asked |= {"model": model, "prompt": prompt, "ignore_eos": True}
             (choice,) = self._post("/v1/completions", asked)["choices"]
             return {"tokens": choice["token_ids"], "logprobs": choice["logprobs"]["token_logprobs"]}

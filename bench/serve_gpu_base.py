@@ -1,11 +1,12 @@
 """A base of DeepSeek-V3's widths, two layers and the MTP layer, random, in FP8, and a tokenizer: 29 GB."""
 
+import importlib
 import json
 import math
 import shutil
 import sys
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import torch
 
@@ -66,7 +67,7 @@ class UnitFill:
         values = self._bfloat16[start : start + count]
         if spec.name.endswith(("lm_head.weight", "shared_head.head.weight")):
             values = self._head(spec)
-        return values * float(spec.shape[-1]) ** -0.5
+        return values.mul(float(spec.shape[-1]) ** -0.5)
 
     def _embeddings(self, spec: TensorSpec) -> torch.Tensor:
         return self._bfloat16[: math.prod(spec.shape)]
@@ -85,12 +86,15 @@ def _left_identity(width: int) -> torch.Tensor:
     return torch.cat((torch.eye(width), torch.zeros(width, width)), dim=1).bfloat16()
 
 
+def demo_tokenizer() -> Any:
+    """Return the module of the demo's tokenizer."""
+    sys.path.insert(0, str(ROOT / "examples/tiny_base"))
+    return importlib.import_module("tokenizer")
+
+
 def write_tokenizer(folder: Path) -> None:
     """The demo's, of the demo's questions and answers, and a word for every other row of the embedding."""
-    sys.path.insert(0, str(ROOT / "examples/tiny_base"))
-    from tokenizer import train_tokenizer
-
-    tokenizer = train_tokenizer(
+    tokenizer = demo_tokenizer().train_tokenizer(
         (message["content"] for chat in chats() for message in chat), vocab_size=TRAINED_TOKENS
     )
     tokenizer.save_pretrained(folder)

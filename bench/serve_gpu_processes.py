@@ -92,7 +92,9 @@ class Place:
         modules = "vllm.entrypoints.openai.api_server, vllm.v1.worker.gpu_worker, vllm.lora.layers"
         self.start("prewarm", [sys.executable, "-c", f"import {modules}"])
 
-    def finetune(self, name: str, *files: Path, storage: str, ready: Path | None = None) -> Any:
+    def finetune(
+        self, name: str, *files: Path, storage: str, ready: Path | None = None
+    ) -> "subprocess.Popen[bytes]":
         """`finetune run`; a file appears once everything is ready."""
         words = [word for file in files for word in ("-f", file)]
         then = ["--", "sh", "-c", f"touch {ready}; exec sleep 100000"] if ready else []

@@ -76,7 +76,8 @@ class Adapter:
         if f"{prefix}.lora_A.weight" not in self._tensors or prefix.rsplit(".", 1)[1] not in modules:
             return 0.0
         down, up = (self._tensors[f"{prefix}.lora_{side}.weight"] for side in "AB")
-        return self._scale * (up @ down)
+        product: torch.Tensor = up @ down
+        return product.mul_(self._scale)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +143,11 @@ def read_texts(
 
 def _forward(layer: Any, states: torch.Tensor, inputs: Mapping[str, Any]) -> torch.Tensor:
     """In parts: attention of 128 heads in float32 takes memory."""
-    return torch.cat([layer(part, **inputs) for part in states.split(32)])
+    return torch.cat([layer(part, **inputs) for part in torch.split(states, 32)])
+
+
+def _with_adapter(base: Files, adapter: Adapter, modules: Sequence[str]) -> Weights:
+    return lambda weight: base(weight) + adapter.update(weight, modules)
 
 
 def _fill_experts(experts: Any, index: int, weight: Weights) -> None:
@@ -209,8 +214,7 @@ def main() -> None:
     tokens, adapter = json.loads(arguments.tokens.read_text()), Adapter(arguments.adapter, arguments.device)
     base, merged = (Files(folder, arguments.device) for folder in (arguments.base, arguments.merged))
     attention: dict[str, Weights] = {
-        name: lambda weight, modules=modules: base(weight) + adapter.update(weight, modules)
-        for name, modules in PARTS.items()
+        name: _with_adapter(base, adapter, modules) for name, modules in PARTS.items()
     }
     attention["merged"] = merged
     if arguments.tuned:

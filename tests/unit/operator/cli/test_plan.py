@@ -43,10 +43,12 @@ ModelDeployment default/support
 WHAT                               NEEDS        OF  WHERE
 Serving in float8                 673 GB  1,128 GB  8 GPUs
   weights in float8               673 GB
-Serving                            93 GB    130 GB  each GPU, 0.92 of its 141 GB
+Serving                           101 GB    130 GB  each GPU, 0.92 of its 141 GB
   weights in float8                85 GB
   KV cache of 32,768 tokens       2.3 GB
-  activations, graphs and NCCL  5.0 GB
+  CUDA and NCCL                   3.3 GB
+  activations of 8,192 tokens     1.4 GB
+  graphs, as vLLM estimates them  8.2 GB
 It fits.
 
 """.splitlines()

@@ -25,7 +25,7 @@ Builder = Callable[..., ModelDeployment]
             {"tensorParallelSize": 8, "maxModelLen": 32768},
             "True",
             "Serving in float8 needs 673 GB of the 1,128 GB of 8 GPUs; "
-            "Serving needs 93 GB of the 130 GB of each GPU, 0.92 of its 141 GB",
+            "Serving needs 101 GB of the 130 GB of each GPU, 0.92 of its 141 GB",
             id="FP8 at TP=8",
         ),
         pytest.param(
@@ -48,22 +48,22 @@ Builder = Callable[..., ModelDeployment]
             {
                 "tensorParallelSize": 8,
                 "maxModelLen": 4096,
-                "engineArgs": ["--gpu-memory-utilization", "0.7", "--max-model-len", "100000"],
+                "engineArgs": ["--gpu-memory-utilization", "0.8", "--max-model-len", "100000"],
             },
             "True",
             "Serving in float8 needs 673 GB of the 1,128 GB of 8 GPUs; "
-            "Serving needs 97 GB of the 99 GB of each GPU, 0.7 of its 141 GB",
+            "Serving needs 105 GB of the 113 GB of each GPU, 0.8 of its 141 GB",
             id="vLLM's own arguments win",
         ),
         pytest.param(
             "float8",
             {
                 "tensorParallelSize": 8,
-                "engineArgs": ["--gpu-memory-utilization=0.7", "--kv-cache-dtype", "fp8"],
+                "engineArgs": ["--gpu-memory-utilization=0.8", "--kv-cache-dtype", "fp8"],
             },
             "True",
             "Serving in float8 needs 673 GB of the 1,128 GB of 8 GPUs; "
-            "Serving needs 96 GB of the 99 GB of each GPU, 0.7 of its 141 GB",
+            "Serving needs 104 GB of the 113 GB of each GPU, 0.8 of its 141 GB",
             id="an FP8 cache takes half",
         ),
         pytest.param(
@@ -74,7 +74,7 @@ Builder = Callable[..., ModelDeployment]
             },
             "True",
             "Serving in float8 needs 685 GB of the 1,128 GB of 8 GPUs; "
-            "Serving needs 104 GB of the 130 GB of each GPU, 0.92 of its 141 GB",
+            "Serving needs 118 GB of the 130 GB of each GPU, 0.92 of its 141 GB",
             id="the multi-token layer as draft",
         ),
         pytest.param(
@@ -82,24 +82,40 @@ Builder = Callable[..., ModelDeployment]
             {"tensorParallelSize": 8, "engineArgs": ["--speculative-config.method=deepseek_mtp"]},
             "True",
             "Serving in float8 needs 685 GB of the 1,128 GB of 8 GPUs; "
-            "Serving needs 104 GB of the 130 GB of each GPU, 0.92 of its 141 GB",
+            "Serving needs 118 GB of the 130 GB of each GPU, 0.92 of its 141 GB",
             id="the same, by its method",
         ),
         pytest.param(
             "float8",
             {"tensorParallelSize": 4, "gpuMemory": "192G"},
             "False",
-            "Serving needs 186 GB of the 177 GB of each GPU, 0.92 of its 192 GB (weights in float8: 170 GB): "
-            "set maxModelLen to 20480, or set pipelineParallelSize to 2",
+            "Serving needs 195 GB of the 177 GB of each GPU, 0.92 of its 192 GB (weights in float8: 170 GB): "
+            "set pipelineParallelSize to 2, or set tensorParallelSize to 8",
             id="half a node",
         ),
         pytest.param(
             "float8",
             {"dataParallelSize": 8, "engineArgs": ["--enable-expert-parallel"]},
+            "False",
+            "Serving needs 134 GB of the 130 GB of each GPU, 0.92 of its 141 GB (weights in float8: 103 GB): "
+            "set maxModelLen to 81920",
+            id="data parallel attention, with the model's own context",
+        ),
+        pytest.param(
+            "float8",
+            {"dataParallelSize": 8, "engineArgs": ["--enable-expert-parallel", "--enforce-eager"]},
             "True",
             "Serving in float8 needs 807 GB of the 1,128 GB of 8 GPUs; "
-            "Serving needs 119 GB of the 130 GB of each GPU, 0.92 of its 141 GB",
-            id="data parallel attention",
+            "Serving needs 120 GB of the 130 GB of each GPU, 0.92 of its 141 GB",
+            id="the same without graphs",
+        ),
+        pytest.param(
+            "float8",
+            {"dataParallelSize": 8, "engineArgs": ["--max-num-batched-tokens=2048"], "maxModelLen": 65536},
+            "True",
+            "Serving in float8 needs 807 GB of the 1,128 GB of 8 GPUs; "
+            "Serving needs 124 GB of the 130 GB of each GPU, 0.92 of its 141 GB",
+            id="smaller batches",
         ),
         pytest.param(
             "bfloat16",

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from finetune_operator.core.capacity.architecture import Architecture, Dtype
+from finetune_operator.core.capacity.serving_overhead import Overhead, overhead
 from finetune_operator.core.capacity.weights import (
     BYTES,
     Matrix,
@@ -16,9 +17,6 @@ from finetune_operator.core.capacity.weights import (
 
 # vLLM 0.33: config/cache.py.
 GPU_MEMORY_UTILIZATION = 0.92
-# Activations of the largest batch, CUDA graphs, NCCL: what vLLM's logs of 671B on H200 leave unexplained
-# (docs/guides/fits.md).
-OVERHEAD_BYTES = 5_000_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +34,10 @@ class Serving:
     cache: Dtype = "bfloat16"
     draft: bool = False
     """Whether the multi-token layer is loaded, as the draft of speculative decoding."""
+    batched_tokens: int = Overhead.batched_tokens
+    """Tokens of the largest batch."""
+    graphs: bool = True
+    """Whether CUDA graphs are captured."""
 
     @property
     def context_length(self) -> int:
@@ -80,7 +82,15 @@ def serving_memory(serving: Serving) -> dict[str, int]:
         f"weights in {serving.weights}": _weights(serving),
         f"KV cache of {serving.context_length:,} tokens": serving.context_length
         * kv_bytes_per_token(serving),
-        "activations, graphs and NCCL": OVERHEAD_BYTES,
+        **overhead(
+            serving.model,
+            Overhead(
+                tensor=serving.tensor,
+                draft=bool(serving.draft_layers),
+                batched_tokens=serving.batched_tokens,
+                graphs=serving.graphs,
+            ),
+        ),
     }
 
 

@@ -41,6 +41,8 @@ def _memory_demands(spec: ServingSpec, weights: Weights, gpu_memory: int) -> tup
         length=_length(spec),
         cache=_cache(spec),
         draft=_drafts(spec),
+        batched_tokens=_number(spec, "--max-num-batched-tokens") or Serving.batched_tokens,
+        graphs="--enforce-eager" not in {word.replace("_", "-") for word in spec.engine_args},
     )
     parts, gpus = serving_memory(serving), spec.gpus_per_replica
     whole = {f"weights in {weights.dtype}": whole_model_bytes(serving)}
@@ -108,8 +110,12 @@ def _utilization(spec: ServingSpec) -> float:
 
 
 def _length(spec: ServingSpec) -> int | None:
-    given = _argument(spec, "--max-model-len")
-    return int(given) if given and given.isdigit() else spec.max_model_len
+    return _number(spec, "--max-model-len") or spec.max_model_len
+
+
+def _number(spec: ServingSpec, name: str) -> int | None:
+    given = _argument(spec, name)
+    return int(given) if given and given.isdigit() else None
 
 
 def _cache(spec: ServingSpec) -> Dtype:
