@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from cluster.binaries import cache, lock
+from family_chain import FamilyChain, run_chains
 
 ROOT = Path(__file__).parents[2]
 BUILDER = ROOT / "examples" / "tiny_base"
@@ -21,6 +22,12 @@ def tiny_base() -> Path:
     with lock(folder.with_suffix(".lock")):  # another run of the tests may want it too
         subprocess.run([sys.executable, BUILDER / "build.py", folder], check=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def families(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FamilyChain]:
+    """Five families, each through the chain to the gate; vLLM loads what came out with other models."""
+    return run_chains(tmp_path_factory.mktemp("families"))
 
 
 def _fingerprint() -> str:

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 import torch
+from family_chain import NAMES, FamilyChain
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, DeepseekV3Config, DeepseekV3ForCausalLM
+from transformers import AutoModelForCausalLM, DeepseekV3Config, DeepseekV3ForCausalLM, PreTrainedModel
 from vllm_server import ENVIRONMENT, PYTHON
 
 from finetune_converter.merge.stage import merge_folders
@@ -24,7 +25,7 @@ from finetune_converter.verify.stage import verify_folders
 
 pytestmark = pytest.mark.chain
 RANK, NEW_TOKENS = 8, 8
-PROMPTS = [[1, 7, 300, 42], [2, 900, 17, 5, 80, 3]]
+PROMPTS = [[1, 7, 300, 42], [2, 90, 17, 5, 80, 3]]
 FLOAT8_BASE = "float8 base"
 
 
@@ -86,9 +87,10 @@ def plain(tiny_base: Path, adapter: Path, float8: Path) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def vllm(plain: dict[str, Path], float8: Path) -> dict[str, Any]:
+def vllm(plain: dict[str, Path], float8: Path, families: dict[str, FamilyChain]) -> dict[str, Any]:
     """What vLLM makes of each: tokens, or an error. One process, as it takes longest to import."""
-    models = [{"folder": str(folder), "dtype": "float32"} for folder in plain.values()]
+    folders = plain | {name: chain.merged for name, chain in families.items()}
+    models = [{"folder": str(folder), "dtype": "float32"} for folder in folders.values()]
     models.append({"folder": str(float8), "dtype": "auto"})
     run = subprocess.run(
         [PYTHON, Path(__file__).with_name("vllm_models.py")],
@@ -98,7 +100,7 @@ def vllm(plain: dict[str, Path], float8: Path) -> dict[str, Any]:
         text=True,
     )
     assert run.returncode == 0, run.stderr[-4000:]
-    return dict(zip([*plain, "float8"], json.loads(run.stdout.splitlines()[-1]), strict=True))
+    return dict(zip([*folders, "float8"], json.loads(run.stdout.splitlines()[-1]), strict=True))
 
 
 def load(folder: Path) -> DeepseekV3ForCausalLM:
@@ -116,8 +118,21 @@ def load(folder: Path) -> DeepseekV3ForCausalLM:
 def test_vllm_answers_with_the_tokens_of_transformers(
     plain: dict[str, Path], vllm: dict[str, Any], name: str
 ) -> None:
-    model = load(plain[str(name)])
-    for prompt, answer in zip(PROMPTS, vllm[str(name)], strict=True):
+    assert_answers(load(plain[str(name)]), vllm[str(name)])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_vllm_answers_with_the_tokens_of_transformers_for_every_family(
+    families: dict[str, FamilyChain], vllm: dict[str, Any], name: str
+) -> None:
+    base = families[name].base.model
+    model = type(base).from_pretrained(families[name].merged, config=base.config, dtype=torch.float32)
+    assert_answers(model.eval(), vllm[name])
+
+
+def assert_answers(model: PreTrainedModel, answers: list[list[int]]) -> None:
+    """The greedy tokens after each prompt."""
+    for prompt, answer in zip(PROMPTS, answers, strict=True):
         with torch.no_grad():
             logits = model(input_ids=torch.tensor([prompt + answer]), use_cache=False).logits[0]
         assert logits[len(prompt) - 1 : -1].argmax(-1).tolist() == answer

@@ -48,7 +48,7 @@ def peft_losses(
         batch = zip(*rows[start : start + BATCH], strict=True)
         tokens, positions, labels = (torch.stack(parts) for parts in batch)
         logits = model(
-            input_ids=tokens, position_ids=positions, attention_mask=_packed_mask(positions).to(dtype)
+            input_ids=tokens, position_ids=positions, attention_mask=packed_mask(positions).to(dtype)
         ).logits
         loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100)
         optimizer.zero_grad()
@@ -94,7 +94,7 @@ def _first_values(seed: int) -> dict[str, torch.Tensor]:
     return values
 
 
-def _packed_mask(positions: torch.Tensor) -> torch.Tensor:
+def packed_mask(positions: torch.Tensor) -> torch.Tensor:
     """What transformers adds to the scores, (batch, 1, L, L): 0 within a document's past, else the least."""
     document = (positions == 0).cumsum(1)
     length = positions.shape[1]

@@ -88,7 +88,7 @@ def write_tiny_base(
     model.save_pretrained(folder, max_shard_size="12MB" if sharded else "1GB")
     _add_mtp_layer(folder, dtype)
     _write_config(folder)
-    _write_tokenizer(folder)
+    write_tokenizer(folder, 4096)
 
 
 def _add_mtp_layer(folder: Path, dtype: torch.dtype) -> None:
@@ -116,8 +116,9 @@ def _write_config(folder: Path) -> None:
     file.write_text(json.dumps(config, indent=2))
 
 
-def _write_tokenizer(folder: Path) -> None:
-    vocabulary = {f"t{token}": token for token in range(4096)}
+def write_tokenizer(folder: Path, words: int) -> None:
+    """Words t0, t1 and so on, a token each."""
+    vocabulary = {f"t{token}": token for token in range(words)}
     tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="t2"))
     tokenizer.pre_tokenizer = Whitespace()
     tokenizer.save(str(folder / "tokenizer.json"))
