@@ -16,7 +16,9 @@ from vllm.distributed.parallel_state import cleanup_dist_env_and_memory
 def answers(model: dict[str, str], prompts: list[list[int]], new_tokens: int) -> list[list[int]]:
     # The backend for CPUs with AMX, which vLLM would prefer there, knows no float32.
     options = {"max_model_len": 512, "enforce_eager": True, "attention_backend": "CPU_MLA"}
-    llm = LLM(model["folder"], dtype=model["dtype"], **options)
+    # As the operator's servers on CPUs (serving/cpu.py).
+    rope = {"custom_ops": ["-rotary_embedding"]}
+    llm = LLM(model["folder"], dtype=model["dtype"], compilation_config=rope, **options)
     outputs = llm.generate(
         [{"prompt_token_ids": prompt} for prompt in prompts],
         SamplingParams(temperature=0, max_tokens=new_tokens),

@@ -88,6 +88,12 @@ class FineTuneJobSpec(ApiModel):
             field="training.parallelism.data",
         ),
         Rule(
+            rule="self.model.layers == 'all' || self.flavor == 'auto'",
+            problem="the debug form of a base is of no named flavor",
+            remedy="remove flavor",
+            field="flavor",
+        ),
+        Rule(
             rule="self.training.select == 'last' || self.dataset.validationShare > 0.0",
             problem="nothing is held out to tell which step is the best",
             remedy="set dataset.validationShare, such as 0.05, or select to last",

@@ -1,6 +1,6 @@
 """The base model that a job starts from."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from finetune_operator.api.base import ApiModel
 from finetune_operator.api.formats import Revision
@@ -8,6 +8,8 @@ from finetune_operator.api.refused_models import REFUSED_MODELS
 from finetune_operator.api.rules import Rule
 from finetune_operator.api.secrets import SecretKeyRef
 from finetune_operator.api.uri import NOT_READ_YET, Uri
+
+Layers = Literal["all", "debug"]
 
 
 class ModelSource(ApiModel):
@@ -18,6 +20,11 @@ class ModelSource(ApiModel):
 
     revision: Revision | None = None
     """Branch, tag or commit of an hf:// model. Default: main. A commit makes the run repeatable."""
+
+    layers: Layers = "all"
+    """all, or debug: the base at its full widths with its first dense layer and its first layer of experts
+    alone, cut out of its weights into a folder of its own. Of an hf:// or s3:// base only the files that hold
+    them are fetched."""
 
     verify: bool = True
     """Before training, compare the model that is trained with transformers' own on this base: the states of a

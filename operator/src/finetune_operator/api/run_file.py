@@ -12,6 +12,7 @@ from finetune_operator.api.base import ApiModel
 from finetune_operator.api.dataset import Rows, Share
 from finetune_operator.api.export import ExportDtype, PushFormat
 from finetune_operator.api.formats import FreeObject, ObjectName, RunId
+from finetune_operator.api.model_source import Layers
 from finetune_operator.api.training import Flavor, Frozen, Precision, Recompute, Schedule, Select
 
 Count = Annotated[int, Field(ge=1)]
@@ -36,6 +37,9 @@ class RunModel(ApiModel):
 
     revision: str | None = None
     """Of an hf:// model; null: main."""
+
+    layers: Layers = "all"
+    """debug: the base's first dense layer and its first layer of experts alone are in paths.base."""
 
     verify: bool
     """Whether the model that is trained is compared with transformers' own first."""

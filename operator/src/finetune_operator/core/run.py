@@ -9,6 +9,7 @@ from itertools import takewhile
 from finetune_operator.api.dataset import DatasetSource, Rows
 from finetune_operator.api.device import Device
 from finetune_operator.api.job import FineTuneJob, FineTuneJobSpec
+from finetune_operator.api.model_source import ModelSpec
 from finetune_operator.api.run_file import (
     RunCheckpoint,
     RunDataset,
@@ -56,10 +57,15 @@ def build_run_file(job: FineTuneJob) -> RunFile:
         name=metadata.name,
         run=run,
         paths=RunPaths(
-            base=source_path("models", spec.model.uri, spec.model.revision),
+            base=base_path(spec.model),
             run=f"runs/{metadata.namespace}/{metadata.name}/{run}",
         ),
-        model=RunModel(uri=spec.model.uri, revision=spec.model.revision, verify=spec.model.verify),
+        model=RunModel(
+            uri=spec.model.uri,
+            revision=spec.model.revision,
+            layers=spec.model.layers,
+            verify=spec.model.verify,
+        ),
         flavor=spec.flavor,
         dataset=RunDataset(
             sources=[_source(source) for source in spec.dataset.each],
@@ -83,6 +89,12 @@ def build_run_file(job: FineTuneJob) -> RunFile:
             push=RunPush(uri=push.uri, format=push.format) if push else None,
         ),
     )
+
+
+def base_path(model: ModelSpec) -> str:
+    """Return where a base is in the volume; its debug form has a folder beside it."""
+    path = source_path("models", model.uri, model.revision)
+    return path if model.layers == "all" else f"{path.rstrip('/')}-{model.layers}"
 
 
 def source_path(folder: str, uri: str, revision: str | None) -> str:

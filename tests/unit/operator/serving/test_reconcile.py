@@ -204,7 +204,7 @@ def test_an_image_with_a_compiler_takes_the_kernels_that_it_builds(deployment: B
 
 def test_the_command_on_a_cpu(deployment: Builder) -> None:
     server = server_of(plan(deployment(device="cpu"), model=READY))
-    assert server["args"][-6:-3] == ["--enforce-eager", "--dtype", "bfloat16"]
+    assert server["args"][-8:-5] == ["--enforce-eager", "--dtype", "bfloat16"]
     assert {"name": "VLLM_CPU_KVCACHE_SPACE", "value": "1"} in server["env"]
     assert server["resources"] == {
         "requests": {"cpu": "1", "memory": "4096Mi", "ephemeral-storage": "10240Mi"}

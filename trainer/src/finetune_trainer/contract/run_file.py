@@ -25,6 +25,8 @@ class Model:
     uri: str
     """`hf://org/name`, `s3://bucket/prefix`, or a path in the volume."""
     revision: str | None
+    layers: Literal["all", "debug"] = "all"
+    """debug: the base's first dense layer and its first layer of experts alone."""
     verify: bool
     """Compare the model that is trained with transformers', on this base."""
 

@@ -1,21 +1,24 @@
 """The base model: fetched or found in the volume, checked, and marked complete."""
 
 import re
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from finetune_trainer.base.foreign_files import foreign_content
 from finetune_trainer.contract.failure import ConfigurationError, DataError, Reason
 from finetune_trainer.contract.run_file import Model
+from finetune_trainer.model.flavors import AUTO
 from finetune_trainer.prepare.architecture import check_architecture, check_tensors
 from finetune_trainer.prepare.bucket import BucketSource
 from finetune_trainer.prepare.checksum import sha256_all
+from finetune_trainer.prepare.debug_form import cut_debug_form, describe_debug_form, files_of_debug_form
 from finetune_trainer.prepare.description import check_description
 from finetune_trainer.prepare.fetch import fetch
 from finetune_trainer.prepare.hub import HubSource
 from finetune_trainer.prepare.marker import MARKER, FileRecord, Marker, read_marker
 from finetune_trainer.prepare.source import Listing, RemoteFile, Source, parse_location
-from finetune_trainer.prepare.weights import SUFFIX, check_weights
+from finetune_trainer.prepare.weights import INDEX, SUFFIX, check_weights
 
 # What a model's folder needs to be trained, merged and served. Never pickle (*.bin, *.pt), never code (*.py).
 _KEPT_SUFFIXES = (".json", ".jinja", ".model", ".txt", ".md", SUFFIX)
@@ -44,11 +47,13 @@ def prepare_base(
     flavor: str,
     folder: Path,
     *,
+    root: Path,
     before_weights: Callable[[], None],
     expect: Callable[[int], None],
 ) -> Marker:
     """Have the base complete in `folder`; its marker. The caller holds the folder's lock.
 
+    root: the volume's, where a path of `model.uri` begins.
     before_weights: called when everything but the weights is there and fits: what else can fail should fail
     before hundreds of gigabytes are fetched.
     expect: told how many bytes the folder will hold.
@@ -61,14 +66,19 @@ def prepare_base(
         return marker
     (folder / MARKER).unlink(missing_ok=True)
     source = base_source(model)
+    if model.layers == "debug":
+        return _cut(model, source, folder, root, before_weights, expect)
     if source is None:
         return _check_volume(model, flavor, folder, before_weights)
     return _fetch(source, flavor, folder, before_weights, expect)
 
 
-def describe_base(model: Model, flavor: str, folder: Path) -> None:
+def describe_base(model: Model, flavor: str, folder: Path, root: Path) -> None:
     """Have everything of the base but its weights: what a dataset is tokenized with. Raises a Failure."""
     marker, source = read_marker(folder), base_source(model)
+    if model.layers == "debug" and not (marker and marker.describes(folder)):
+        _described_original(model, source, folder, root)
+        source = None
     if source is not None and not (marker and marker.describes(folder)):
         listing = source.list_files()
         described = [f for f in listing.files if belongs_to_model(f.name) and not f.name.endswith(SUFFIX)]
@@ -88,6 +98,58 @@ def _check_volume(model: Model, flavor: str, folder: Path, before_weights: Calla
     _check_contents(flavor, folder)
     checksums = {file.name: checksum for file, checksum in sha256_all(files).items()}
     return _mark(folder, model.uri, None, checksums)
+
+
+def _cut(
+    model: Model,
+    source: Source | None,
+    folder: Path,
+    root: Path,
+    before_weights: Callable[[], None],
+    expect: Callable[[int], None],
+) -> Marker:
+    """The debug form of a base, from a folder of the volume or from the files of a source that hold it."""
+    original, listing = _described_original(model, source, folder, root)
+    check_architecture(AUTO, folder)
+    before_weights()
+    if source is not None and listing is not None:
+        needed = set(files_of_debug_form(original)) if (original / INDEX).exists() else None
+        weights = [
+            file
+            for file in listing.files
+            if belongs_to_model(file.name)
+            and file.name.endswith(SUFFIX)
+            and (needed is None or file.name in needed)
+        ]
+        expect(sum(file.size for file in weights))
+        fetch(source, listing, weights, original)
+    cut_debug_form(original, folder)
+    _check_contents(AUTO, folder)
+    files = sorted(file for file in folder.iterdir() if file.is_file() and belongs_to_model(file.name))
+    checksums = {file.name: checksum for file, checksum in sha256_all(files).items()}
+    if source is not None:
+        shutil.rmtree(original)
+    revision = listing.revision if listing is not None else None
+    return _mark(folder, source.uri if source else model.uri, revision, checksums)
+
+
+def _described_original(
+    model: Model, source: Source | None, folder: Path, root: Path
+) -> tuple[Path, Listing | None]:
+    """Where the whole base is, and what its source has; `folder` then has what describes its debug form."""
+    original, listing = root / model.uri, None
+    if source is not None:
+        original, listing = folder.with_name(f"{folder.name}.original"), source.list_files()
+        described = [f for f in listing.files if belongs_to_model(f.name) and not f.name.endswith(SUFFIX)]
+        _fetch_described(source, listing, described, original)
+    _check_folder(model, original)
+    _check_links(original)
+    check_description(original)
+    names = [file.name for file in sorted(original.iterdir()) if file.is_file()]
+    describe_debug_form(
+        original, folder, [name for name in names if belongs_to_model(name) and not name.endswith(SUFFIX)]
+    )
+    return original, listing
 
 
 def _check_folder(model: Model, folder: Path) -> None:

@@ -23,7 +23,7 @@ def preview_data(run: RunFile, folders: RunFolders) -> DataReport:
         check_config(run, folders, dataloader_config(run, folders))
     sources = fetch_sources(run.dataset, folders.root)
     with exclusive(folders.base):
-        describe_base(run.model, run.flavor, folders.base)
+        describe_base(run.model, run.flavor, folders.base, folders.root)
     check_config(run, folders, dataloader_config(run, folders))
     aside = RunFolders(root=folders.root, paths=replace(folders.paths, run=f"{folders.paths.run}/preview"))
     try:

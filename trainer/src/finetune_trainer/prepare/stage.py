@@ -55,6 +55,7 @@ def _prepare(run: RunFile, folders: RunFolders) -> None:
                 run.model,
                 run.flavor,
                 folders.base,
+                root=folders.root,
                 before_weights=lambda: _tokenize(run, folders, sources, records),
                 expect=progress.expect,
             )

@@ -88,6 +88,15 @@ DEEPSEEK_V2_LITE = Architecture(
     has_expert_bias=False,
 )
 
+
+def debug_form(model: Architecture) -> Architecture:
+    """Return a base at its widths with its first dense layer, if any, and its first layer of experts."""
+    dense = min(1, model.first_k_dense_replace)
+    return replace(
+        model, num_hidden_layers=dense + 1, first_k_dense_replace=dense, num_nextn_predict_layers=0
+    )
+
+
 FLAVORS: dict[NamedFlavor, Architecture] = {
     "tiny_lora": Architecture(
         vocab_size=4096,
@@ -105,14 +114,7 @@ FLAVORS: dict[NamedFlavor, Architecture] = {
         num_experts_per_tok=2,
         num_nextn_predict_layers=1,
     ),
-    # The widths of 671B in one dense layer and one with experts.
-    "deepseek_aghilora": replace(
-        DEEPSEEK_V3,
-        num_hidden_layers=2,
-        first_k_dense_replace=1,
-        num_nextn_predict_layers=0,
-        dtype="bfloat16",
-    ),
+    "deepseek_aghilora": replace(debug_form(DEEPSEEK_V3), dtype="bfloat16"),
     "16B_lora": DEEPSEEK_V2_LITE,
     "671B_lora": DEEPSEEK_V3,
 }

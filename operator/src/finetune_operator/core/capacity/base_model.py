@@ -5,7 +5,7 @@ from dataclasses import fields
 from typing import Any, get_args, get_type_hints
 
 from finetune_operator.api.job import FineTuneJobSpec
-from finetune_operator.core.capacity.architecture import FLAVORS, Architecture
+from finetune_operator.core.capacity.architecture import FLAVORS, Architecture, debug_form
 from finetune_operator.core.capacity.published import published_architecture
 
 
@@ -16,7 +16,8 @@ def base_architecture(spec: FineTuneJobSpec, told: Architecture | None = None) -
     """
     if spec.flavor != "auto":
         return FLAVORS[spec.flavor]
-    return told or published_architecture(spec.model.uri)
+    published = published_architecture(spec.model.uri)
+    return told or (debug_form(published) if published and spec.model.layers == "debug" else published)
 
 
 def read_architecture(result: str) -> Architecture | None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from published_configs import NAMES, published_config
 
-from finetune_operator.core.capacity.architecture import FLAVORS, Architecture
+from finetune_operator.core.capacity.architecture import FLAVORS, Architecture, debug_form
 from finetune_operator.core.capacity.base_model import read_architecture
 from finetune_operator.core.capacity.published import PUBLISHED, published_architecture
 from finetune_operator.core.capacity.weights import model_bytes
@@ -49,6 +49,24 @@ def test_a_published_model_has_the_numbers_of_its_config(name: str) -> None:
 )
 def test_parameters_are_as_many_as_the_makers_say(repository: str, billions: float) -> None:
     assert model_bytes(PUBLISHED[repository], "bfloat16") / 2e9 == pytest.approx(billions, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("repository", "layers"),
+    [
+        pytest.param("deepseek-ai/deepseek-v3", (2, 1, 0), id="DeepSeek-V3"),
+        pytest.param("zai-org/glm-4.7-flash", (2, 1, 0), id="GLM-4.7-Flash"),
+    ],
+)
+def test_a_debug_form_has_the_widths_of_its_base(repository: str, layers: tuple[int, int, int]) -> None:
+    whole = PUBLISHED[repository]
+    names = ("num_hidden_layers", "first_k_dense_replace", "num_nextn_predict_layers")
+    assert debug_form(whole) == dataclasses.replace(whole, **dict(zip(names, layers, strict=True)))
+
+
+def test_a_debug_form_of_experts_alone_has_one_layer() -> None:
+    form = debug_form(dataclasses.replace(TINY, first_k_dense_replace=0))
+    assert (form.num_hidden_layers, form.first_k_dense_replace) == (1, 0)
 
 
 @pytest.mark.parametrize(
