@@ -64,7 +64,7 @@ generate: $(ENVS)/dev/.installed
 	$(BIN)/python -m finetune_operator.api.generate
 	$(BIN)/python helm/copy_crds.py
 	$(BIN)/python gitops/generate.py
-	$(BIN)/python -m finetune_trainer.base.families.guide docs/guides/models.md
+	$(BIN)/python -m finetune_trainer.base.families.guide .
 
 bench: envs demo
 	$(BIN)/python bench/run.py

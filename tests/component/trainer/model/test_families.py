@@ -11,6 +11,7 @@ from auto_model import ADAPTERS, assert_same_logits, loaded
 from peft import LoraConfig, get_peft_model
 from random_families import FAMILIES, RandomBase, write_random_base
 
+from finetune_trainer.base.families import FAMILIES as PROFILES
 from finetune_trainer.model.lora.initialize import initialize_adapters
 from finetune_trainer.model.lora.names import is_adapter
 from finetune_trainer.model.names import CheckpointNames
@@ -22,6 +23,10 @@ pytestmark = pytest.mark.usefixtures("plain_tensors")
 
 PROJECTIONS = ["q_proj", "q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj"]
 STEPS, RATE = 5, 2e-3
+
+
+def test_every_model_that_the_guide_names_is_of_a_shape_that_is_tried() -> None:
+    assert {model.shape for family in PROFILES.values() for model in family.models} == FAMILIES.keys()
 
 
 @pytest.mark.parametrize("prediction_layers", [0, 1])

@@ -2,15 +2,27 @@
 
 from pathlib import Path
 
+import pytest
+
 from finetune_operator.core.capacity.published import PUBLISHED
 from finetune_trainer.base.families import FAMILIES, REFUSED
-from finetune_trainer.base.families.guide import models_guide
+from finetune_trainer.base.families.guide import CHAIN, PARTS, SERVED, models_guide, with_table
 
-GUIDE = Path(__file__).parents[4] / "docs/guides/models.md"
+ROOT = Path(__file__).parents[4]
 
 
 def test_the_guide_is_what_the_families_say() -> None:
-    assert GUIDE.read_text() == models_guide(), "run `make generate`"
+    assert (ROOT / "docs/guides/models.md").read_text() == models_guide(), "run `make generate`"
+
+
+def test_the_readme_has_the_table_of_models() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert readme == with_table(readme), "run `make generate`"
+
+
+@pytest.mark.parametrize("file", [CHAIN, SERVED, *PARTS])
+def test_the_guide_names_tests_that_are_there(file: str) -> None:
+    assert (ROOT / file).is_file()
 
 
 def test_the_operator_knows_the_models_that_are_trained() -> None:

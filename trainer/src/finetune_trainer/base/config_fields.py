@@ -4,11 +4,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+_UNTIE = "vLLM reads no tied head of these models: save the base with tie_word_embeddings false and an lm_head.weight"
 FIXED: Mapping[str, tuple[Any, str]] = {
     "attention_bias": (False, "The biases of the attention would be left out: use a base without them"),
     "mlp_bias": (False, "The biases of the MLPs would be left out: use a base without them"),
     "lm_head_bias": (False, "The head's bias would be left out: use a base without it"),
-    "tie_word_embeddings": (False, "Save the base with an lm_head.weight of its own, untied"),
+    "tie_word_embeddings": (False, _UNTIE),
     "hidden_act": ("silu", "Use a base of DeepSeek's own activation"),
     "moe_layer_freq": (1, "Every layer after the dense ones has experts here: use such a base"),
     "rope_interleave": (True, "Permute the projections' rotary rows to DeepSeek's pairs, and say true"),

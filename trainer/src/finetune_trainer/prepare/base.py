@@ -18,6 +18,7 @@ from finetune_trainer.prepare.fetch import fetch
 from finetune_trainer.prepare.hub import HubSource
 from finetune_trainer.prepare.marker import MARKER, FileRecord, Marker, read_marker
 from finetune_trainer.prepare.source import Listing, RemoteFile, Source, parse_location
+from finetune_trainer.prepare.tiktoken_model import TOKENIZER
 from finetune_trainer.prepare.weights import INDEX, SUFFIX, check_weights
 
 # What a model's folder needs to be trained, merged and served. Never pickle (*.bin, *.pt), never code (*.py).
@@ -186,6 +187,7 @@ def _fetch(
     weights = [file for file in wanted if file.name.endswith(SUFFIX)]
     checksums = _fetch_described(source, listing, [file for file in wanted if file not in weights], folder)
     check_description(folder)
+    checksums |= {file.name: made for file, made in sha256_all([folder / TOKENIZER]).items()}
     check_architecture(flavor, folder)
     before_weights()
     checksums |= fetch(source, listing, weights, folder)

@@ -7,18 +7,21 @@ from finetune_trainer.base.foreign_files import foreign_content
 from finetune_trainer.base.hf_config import CONFIG
 from finetune_trainer.base.quantization import check_side_files
 from finetune_trainer.contract.failure import DataError, Reason
-
-TOKENIZER = "tokenizer.json"
+from finetune_trainer.prepare.tiktoken_model import TOKENIZER, convert_tiktoken
 
 
 def check_description(folder: Path) -> None:
-    """Raises DataError saying what the folder, or a file that describes the model, is instead."""
+    """Raises DataError saying what the folder, or a file that describes the model, is instead.
+
+    A tokenizer whose rules are published is converted here, once (prepare/tiktoken_model.py).
+    """
     if not (folder / CONFIG).exists():
         raise _without_config(folder)
     check_side_files(folder)
     for file in sorted(folder.glob("*.json")):
         if found := foreign_content(file):
             raise DataError(f"{file}: {found[0]}", Reason.BASE_INCOMPLETE, remedy=found[1])
+    convert_tiktoken(folder)
     if not (folder / TOKENIZER).exists():
         raise _without_tokenizer(folder)
 

@@ -8,11 +8,13 @@ DEEPSEEK_V2 = Family(
     models=(
         Published(
             name="DeepSeek-V2-Lite",
+            shape="DeepSeek-V2-Lite",
             repositories=("deepseek-ai/DeepSeek-V2-Lite", "deepseek-ai/DeepSeek-V2-Lite-Chat"),
             weights="BF16",
         ),
         Published(
             name="DeepSeek-V2",
+            shape="DeepSeek-V2",
             repositories=(
                 "deepseek-ai/DeepSeek-V2",
                 "deepseek-ai/DeepSeek-V2-Chat",

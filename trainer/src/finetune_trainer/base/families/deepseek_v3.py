@@ -8,11 +8,13 @@ DEEPSEEK_V3 = Family(
     models=(
         Published(
             name="DeepSeek-V3",
+            shape="DeepSeek-V3",
             repositories=("deepseek-ai/DeepSeek-V3", "deepseek-ai/DeepSeek-V3-Base"),
             weights="FP8",
         ),
         Published(
             name="DeepSeek-R1",
+            shape="DeepSeek-V3",
             repositories=(
                 "deepseek-ai/DeepSeek-R1",
                 "deepseek-ai/DeepSeek-R1-Zero",
@@ -20,24 +22,37 @@ DEEPSEEK_V3 = Family(
             ),
             weights="FP8",
         ),
-        Published(name="DeepSeek-V3-0324", repositories=("deepseek-ai/DeepSeek-V3-0324",), weights="FP8"),
+        Published(
+            name="DeepSeek-V3-0324",
+            shape="DeepSeek-V3",
+            repositories=("deepseek-ai/DeepSeek-V3-0324",),
+            weights="FP8",
+        ),
         Published(
             name="DeepSeek-V3.1",
+            shape="DeepSeek-V3",
             repositories=("deepseek-ai/DeepSeek-V3.1", "deepseek-ai/DeepSeek-V3.1-Base"),
             weights="FP8",
         ),
         Published(
-            name="DeepSeek-V3.1-Terminus", repositories=("deepseek-ai/DeepSeek-V3.1-Terminus",), weights="FP8"
+            name="DeepSeek-V3.1-Terminus",
+            shape="DeepSeek-V3",
+            repositories=("deepseek-ai/DeepSeek-V3.1-Terminus",),
+            weights="FP8",
         ),
         Published(
             name="Moonlight-16B-A3B",
+            shape="Moonlight",
             repositories=("moonshotai/Moonlight-16B-A3B", "moonshotai/Moonlight-16B-A3B-Instruct"),
             tokenizer="tiktoken.model",
             weights="BF16",
         ),
         # Its numbers are not written down here: config.json says them.
         Published(
-            name="GigaChat3-10B-A1.8B", repositories=("ai-sage/GigaChat3-10B-A1.8B-bf16",), weights="BF16"
+            name="GigaChat3-10B-A1.8B",
+            shape="GigaChat3",
+            repositories=("ai-sage/GigaChat3-10B-A1.8B-bf16",),
+            weights="BF16",
         ),
     ),
     defaults={

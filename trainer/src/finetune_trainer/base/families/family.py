@@ -14,6 +14,8 @@ class Published:
     name: str
     repositories: tuple[str, ...]
     """On the Hugging Face hub. All have one config.json, as far as it is computed with."""
+    shape: str
+    """The name by which tests try it at a small size (tests/builders/random_families.py)."""
     tokenizer: Tokenizer = "tokenizer.json"
     weights: Literal["FP8", "BF16"]
     """As they are published: FP8 in blocks of 128x128."""

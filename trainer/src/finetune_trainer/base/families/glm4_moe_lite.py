@@ -5,7 +5,14 @@ from finetune_trainer.base.families.family import Family, Published
 GLM4_MOE_LITE = Family(
     model_type="glm4_moe_lite",
     architecture="Glm4MoeLiteForCausalLM",
-    models=(Published(name="GLM-4.7-Flash", repositories=("zai-org/GLM-4.7-Flash",), weights="BF16"),),
+    models=(
+        Published(
+            name="GLM-4.7-Flash",
+            shape="GLM-4.7-Flash",
+            repositories=("zai-org/GLM-4.7-Flash",),
+            weights="BF16",
+        ),
+    ),
     defaults={
         "n_group": 1,
         "topk_group": 1,

@@ -9,12 +9,14 @@ KIMI_K2 = Family(
     models=(
         Published(
             name="Kimi-K2",
+            shape="Kimi-K2",
             repositories=("moonshotai/Kimi-K2-Instruct", "moonshotai/Kimi-K2-Base"),
             tokenizer="tiktoken.model",
             weights="FP8",
         ),
         Published(
             name="Kimi-K2-0905",
+            shape="Kimi-K2",
             repositories=("moonshotai/Kimi-K2-Instruct-0905",),
             tokenizer="tiktoken.model",
             weights="FP8",
