@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-_UNTIE = "vLLM reads no tied head of these models: save the base with tie_word_embeddings false and an lm_head.weight"
+_UNTIE = "vLLM reads no tied head of these models: save the base untied, with an lm_head.weight of its own"
 FIXED: Mapping[str, tuple[Any, str]] = {
     "attention_bias": (False, "The biases of the attention would be left out: use a base without them"),
     "mlp_bias": (False, "The biases of the MLPs would be left out: use a base without them"),
