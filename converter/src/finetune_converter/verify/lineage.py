@@ -14,7 +14,7 @@ from finetune_converter.verify.peft_reference import WEIGHTS
 
 Json = Mapping[str, Any]
 _KEYS = frozenset({"schemaVersion", "tool", "inputs", "lineage", "files"})
-_OF_LINEAGE = frozenset({"base", "adapterSha256", "datasetSha256", "dtype", "run", "training"})
+_OF_LINEAGE = frozenset({"base", "adapterSha256", "datasetSha256", "dtype", "run", "selection", "training"})
 _OF_BASE = frozenset({"uri", "revision", "markerSha256"})
 _GIVE = "Give the base, adapter and dtype that it was merged of, or merge again"
 
