@@ -96,6 +96,23 @@ class Parents:
             client.CoreV1Api(self.api).list_namespaced_pod(self.namespace, label_selector=selector).items
         )
 
+    def clean_away(self, *jobs: str) -> None:
+        """Delete Jobs, as a cleaner of a cluster does, and wait until they are gone."""
+        for name in jobs:
+            body = client.V1DeleteOptions(propagation_policy="Background")
+            client.BatchV1Api(self.api).delete_namespaced_job(name, self.namespace, body=body)
+        until("no such Jobs", lambda: not {job.metadata.name for job in self.jobs()} & set(jobs))
+
+    def settle(self, kind: str, name: str, spec: dict[str, Any]) -> None:
+        """Change a spec, and wait until the operator has seen that, and so all that was before it."""
+        self.patch(kind, name, spec)
+
+        def is_seen() -> bool:
+            seen = self.get(kind, name) or {}
+            return bool(seen["status"]["observedGeneration"] == seen["metadata"]["generation"])
+
+        until(f"{kind} {name} seen again", is_seen)
+
     def events(self, kind: str, name: str) -> list[tuple[str, str]]:
         found = client.CoreV1Api(self.api).list_namespaced_event(self.namespace).items
         return [

@@ -81,17 +81,41 @@ def test_a_failed_job_is_tried_again(parents: Parents, pods: Pods, finetune: Run
     parents.until("FineTuneJob", "faq", "Failed")
     (prepared,) = (job.metadata.uid for job in parents.jobs() if "prepare" in job.metadata.name)
     pods.forget()
+    parents.clean_away(f"faq-{run}-train-0")
+    parents.settle("FineTuneJob", "faq", {"failurePolicy": {"backoffSeconds": 2}})
+    assert parents.condition("FineTuneJob", "faq", "Failed")["status"] == "True"
+    assert [job.metadata.name for job in parents.jobs()] == [f"faq-{run}-prepare-0"]
     for stage in ("train", "merge", "verify"):
         pods.play({"app.kubernetes.io/component": stage}, succeed())
     said = finetune("retry", "faq", "--namespace", parents.namespace).stdout
     assert said.splitlines() == [
-        f"Job {parents.namespace}/faq-{run}-train-0 deleted",
         "The train stage of FineTuneJob faq is tried again: `finetune watch faq` shows how",
     ]
     parents.until("FineTuneJob", "faq", "Complete")
     status = (parents.get("FineTuneJob", "faq") or {})["status"]
     assert "restarts" not in status or status["restarts"] == 0
     assert prepared in {job.metadata.uid for job in parents.jobs()}
+
+
+def test_what_was_done_is_not_done_again_when_its_jobs_are_cleaned_away(parents: Parents, pods: Pods) -> None:
+    pods.play(PREPARE, succeed())
+    parents.create("FineTuneJob", "faq", job_spec())
+    until("training pods", lambda: parents.pods(component="train"))
+    prepared, training = parents.jobs()
+    parents.clean_away(prepared.metadata.name)
+    parents.settle("FineTuneJob", "faq", {"failurePolicy": {"backoffSeconds": 2}})
+    assert [job.metadata.uid for job in parents.jobs()] == [training.metadata.uid]
+
+    for stage in ("train", "merge", "verify"):
+        pods.play({"app.kubernetes.io/component": stage}, succeed())
+    done = parents.until("FineTuneJob", "faq", "Complete")
+    parents.clean_away(*(job.metadata.name for job in parents.jobs()))
+    parents.settle("FineTuneJob", "faq", {"failurePolicy": {"backoffSeconds": 3}})
+    assert (
+        parents.condition("FineTuneJob", "faq", "Complete")["lastTransitionTime"]
+        == done["lastTransitionTime"]
+    )
+    assert parents.jobs() == []
 
 
 def test_a_drained_node_does_not_count(parents: Parents, pods: Pods, api: client.ApiClient) -> None:

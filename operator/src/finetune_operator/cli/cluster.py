@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -17,7 +18,8 @@ from urllib3.exceptions import HTTPError
 from finetune_operator.api import GROUP, VERSION
 from finetune_operator.cli.place import KINDS, ContainerLog
 from finetune_operator.cli.pod_logs import container_logs
-from finetune_operator.core.labels import COMPONENT, INSTANCE, NAME, RUN
+from finetune_operator.core.conditions import condition_of, timestamp
+from finetune_operator.core.labels import INSTANCE, NAME, RETRIED_AT, RUN
 from finetune_operator.core.naming import child_name
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.plan import Event
@@ -122,25 +124,25 @@ class Cluster:
                 ) from None
 
     def retry(self, job: Manifest) -> int:
-        """Delete the failed Jobs of a failed job's run, by which the operator counts; it does the rest."""
-        name, run = job["metadata"]["name"], job["status"]["run"]
-        batch = client.BatchV1Api(self.api)
-        selector = f"{NAME}=finetune,{INSTANCE}={child_name(name)},{RUN}={run}"
-        listed = _ask(batch.list_namespaced_job, self.namespace, label_selector=selector).items
-        failed = [each for each in listed if _has_failed(each)]
-        if not failed:
-            raise LocalError(
-                f"no Job of FineTuneJob {name} has failed, and so there is nothing to try again",
-                f"do what `finetune status {name}` says",
-            )
-        for each in sorted(failed, key=lambda each: each.metadata.creation_timestamp):
-            # In the foreground: the next attempt may have its name once its pods are gone.
-            body = client.V1DeleteOptions(propagation_policy="Foreground")
-            _ask(batch.delete_namespaced_job, each.metadata.name, self.namespace, body=body)
-            click.echo(f"Job {self.namespace}/{each.metadata.name} deleted")
-        stage = failed[-1].metadata.labels[COMPONENT]
+        """Say in an annotation which failures are forgiven, by their time; the operator does the rest."""
+        name, status = job["metadata"]["name"], job["status"]
+        selector = f"{NAME}=finetune,{INSTANCE}={child_name(name)},{RUN}={status['run']}"
+        listed = _ask(
+            client.BatchV1Api(self.api).list_namespaced_job, self.namespace, label_selector=selector
+        )
+        ends = [end for each in listed.items if (end := _failed_at(each))]
+        # A Job may have failed again in the meantime, or be gone.
+        last = max(ends, default=None)
+        times = [condition_of(status, "Failed")["lastTransitionTime"], *([timestamp(last)] if last else [])]
+        patch = {"metadata": {"annotations": {RETRIED_AT: max(times)}}}
+        plural = BY_KIND[job["kind"]].plural
+        _ask(
+            client.CustomObjectsApi(self.api).patch_namespaced_custom_object,
+            *(GROUP, VERSION, self.namespace, plural, name, patch),
+        )
         click.echo(
-            f"The {stage} stage of FineTuneJob {name} is tried again: `finetune watch {name}` shows how"
+            f"The {status['stage']} stage of FineTuneJob {name} is tried again: "
+            f"`finetune watch {name}` shows how"
         )
         return 0
 
@@ -165,11 +167,13 @@ class Cluster:
         return items
 
 
-def _has_failed(job: Any) -> bool:
-    return any(each.type == "Failed" and each.status == "True" for each in job.status.conditions or ())
+def _failed_at(job: Any) -> datetime | None:
+    """Return when a Job failed; None when it has not."""
+    ends = (each for each in job.status.conditions or () if each.type == "Failed" and each.status == "True")
+    return next((end.last_transition_time for end in ends), None)
 
 
-def _ask(request: Callable[..., Any], *arguments: str, **options: Any) -> Any:
+def _ask(request: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """Make a request. Raises LocalError when it is refused or nobody answers."""
     try:
         return request(*arguments, **options, _request_timeout=_TIMEOUT_SECONDS)

@@ -40,5 +40,7 @@ def _check_failed(job: Manifest) -> None:
             f"FineTuneJob {name} took longer than it may",
             "raise scheduling.activeDeadlineSeconds: it goes on by itself then",
         )
+    if failed["reason"] == condition_of(status, "Fits").get("reason"):
+        raise LocalError(f"FineTuneJob {name} does not fit: {failed['message']}", "change its spec")
     if "startTime" not in status:
         raise LocalError(f"FineTuneJob {name} was never started: {failed['message']}", "change its spec")

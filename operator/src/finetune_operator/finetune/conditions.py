@@ -1,10 +1,11 @@
 """The conditions of a FineTuneJob, from its course alone; and the phase, a column that nothing reads back."""
 
 from finetune_operator.core.conditions import Condition, Status
-from finetune_operator.finetune.course import BackingOff, Complete, Course, Failed, Running, Step, Suspended
+from finetune_operator.finetune.course import Course
 from finetune_operator.finetune.reasons import MESSAGES, JobReason
 from finetune_operator.finetune.selection import Selected
 from finetune_operator.finetune.stages import TRAITS, Stage
+from finetune_operator.finetune.step import BackingOff, Complete, Failed, Running, Step, Suspended
 
 
 def conditions_of(course: Course, step: Step, selected: Selected | None = None) -> list[Condition]:
@@ -45,13 +46,13 @@ def _stage_condition(
     if stage not in course.stages:
         field = "export.verify is false" if Stage.MERGE in course.stages else "export.adapterOnly is true"
         return _condition(name, "False", JobReason.SKIPPED, MESSAGES[JobReason.SKIPPED].format(field=field))
-    if done := course.success(stage):
+    if course.is_done(stage):
         return Condition(
             type=name,
             status="True",
             reason=JobReason.DONE,
             message=_done(stage, selected),
-            since=done.finished_at,
+            since=course.done_at(stage),
         )
     if isinstance(step, Complete) or step.stage != stage:
         before = course.stages[course.stages.index(stage) - 1]
@@ -86,7 +87,7 @@ def _failed_condition(course: Course, step: Step) -> Condition:
             since=step.since,
             failure=True,
         )
-    taken, allowed = len(course.failures), course.failure_policy.max_restarts
+    taken, allowed = course.restarts, course.failure_policy.max_restarts
     restarts = MESSAGES[JobReason.RESTARTED].format(taken=taken, allowed=allowed)
     if isinstance(step, BackingOff):
         # A restart is worth a Warning, though the job has not failed.

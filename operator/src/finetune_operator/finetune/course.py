@@ -1,4 +1,4 @@
-"""Where a run stands and what comes next, from its Jobs alone."""
+"""What comes next in a run: from its Jobs, and from the status of those that were cleaned away (ADR 17)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,58 +9,12 @@ from finetune_operator.core.capacity.architecture import Architecture
 from finetune_operator.core.capacity.base_model import read_architecture
 from finetune_operator.core.observed.job import JobState, ObservedJob
 from finetune_operator.core.wait_reason import WaitReason
-from finetune_operator.core.waiting import Wait, first_of
+from finetune_operator.core.waiting import first_of
+from finetune_operator.finetune.memory import NOTHING, Memory
 from finetune_operator.finetune.reasons import JobReason
 from finetune_operator.finetune.selection import Selected, read_selection
 from finetune_operator.finetune.stages import Stage
-
-
-@dataclass(frozen=True, kw_only=True)
-class Running:
-    """A stage's attempt runs, or is to be made when `job` is None."""
-
-    stage: Stage
-    attempt: int
-    job: ObservedJob | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class BackingOff:
-    """An attempt failed; the next one waits for its time."""
-
-    stage: Stage
-    attempt: int
-    after: ObservedJob
-    until: datetime
-
-
-@dataclass(frozen=True, kw_only=True)
-class Suspended:
-    """The user asked for a pause before this stage was done."""
-
-    stage: Stage
-    waiting: Wait | None = None
-    """For a pod that should have ended and has not."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Failed:
-    """No further attempt is made."""
-
-    stage: Stage
-    reason: str
-    message: str
-    since: datetime | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Complete:
-    """Every stage is done."""
-
-    since: datetime | None
-
-
-Step = Running | BackingOff | Suspended | Failed | Complete
+from finetune_operator.finetune.step import BackingOff, Complete, Failed, Running, Step, Suspended
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +25,9 @@ class Course:
     jobs: Sequence[ObservedJob]
     scheduling: SchedulingSpec
     failure_policy: FailurePolicy
+    memory: Memory = NOTHING
+    retried_at: datetime | None = None
+    """Failures up to then are forgiven: somebody has done what they said."""
 
     def attempts(self, stage: Stage) -> list[ObservedJob]:
         """Return the Jobs of a stage, oldest first."""
@@ -79,6 +36,22 @@ class Course:
     def success(self, stage: Stage) -> ObservedJob | None:
         """Return the Job that did a stage."""
         return next((job for job in self.attempts(stage) if job.state is JobState.SUCCEEDED), None)
+
+    def is_done(self, stage: Stage) -> bool:
+        """Return whether a stage is done: by its Job, by the status, or as a stage after it was begun."""
+        after = self.stages[self.stages.index(stage) + 1 :]
+        is_behind = any(job.component in after for job in self.jobs)
+        return self.success(stage) is not None or stage in self.memory.done or is_behind
+
+    def done_at(self, stage: Stage) -> datetime | None:
+        """Return when a stage was done, as far as that is known."""
+        job = self.success(stage)
+        return job.finished_at if job else self.memory.done.get(stage)
+
+    @property
+    def has_started(self) -> bool:
+        """Whether an attempt of it was ever made."""
+        return bool(self.jobs) or self.memory.started_at is not None
 
     @property
     def told(self) -> Architecture | None:
@@ -97,7 +70,13 @@ class Course:
     @property
     def failures(self) -> list[ObservedJob]:
         """Attempts that count against maxRestarts."""
-        return [job for job in self.jobs if job.state is JobState.FAILED and not _is_no_fault(job)]
+        return [job for job in self.jobs if job.state is JobState.FAILED and self._counts(job)]
+
+    @property
+    def restarts(self) -> int:
+        """How many attempts have failed so, with those whose Jobs were cleaned away."""
+        forgiven = self._is_forgiven(self.memory.failed_at)
+        return max(len(self.failures), 0 if forgiven else self.memory.restarts)
 
     @property
     def remaining_seconds(self) -> int | None:
@@ -112,17 +91,39 @@ class Course:
 
     def next_step(self, now: datetime) -> Step:
         """Return what the run is doing, or has come to."""
-        stage = next((s for s in self.stages if self.success(s) is None), None)
+        stage = next((s for s in self.stages if not self.is_done(s)), None)
         if stage is None:
-            last = self.success(self.stages[-1])
-            return Complete(since=last.finished_at if last else None)
+            return Complete(since=self.done_at(self.stages[-1]))
         attempts = self.attempts(stage)
         last = attempts[-1] if attempts else None
+        if last is None and (failed := self._remembered_failure(stage)):
+            return failed
         if last is not None and last.state is JobState.FAILED:
+            if self._is_forgiven(last.finished_at):
+                return self._run(stage, last.attempt + 1, None)
             return self._after_failure(stage, last, now)
         if self.scheduling.suspend:
             return self._suspended(stage)
         return self._run(stage, last.attempt if last else 0, last)
+
+    def _counts(self, job: ObservedJob) -> bool:
+        return not _is_no_fault(job) and not self._is_forgiven(job.finished_at)
+
+    def _is_forgiven(self, failed_at: datetime | None) -> bool:
+        return self.retried_at is not None and failed_at is not None and failed_at <= self.retried_at
+
+    def _remembered_failure(self, stage: Stage) -> Failed | None:
+        """Return the failure of a stage whose Jobs were cleaned away; None once what it hit is raised."""
+        failed, started_at = self.memory.failed, self.memory.started_at
+        if failed is None or failed.stage != stage or self._is_forgiven(failed.since):
+            return None
+        if failed.reason == JobReason.RESTARTS_EXHAUSTED:
+            return failed if self.memory.restarts > self.failure_policy.max_restarts else None
+        if failed.reason == JobReason.DEADLINE_EXCEEDED and failed.since and started_at:
+            seconds = self.scheduling.active_deadline_seconds
+            taken = (failed.since - started_at).total_seconds()
+            return failed if seconds is not None and seconds <= taken else None
+        return failed
 
     def _suspended(self, stage: Stage) -> Suspended:
         waits = (job.waiting for job in self.jobs if job.deleting)
@@ -140,7 +141,7 @@ class Course:
             return Failed(stage=stage, reason=cause.reason, message=cause.sentence, since=last.finished_at)
         if self._deadline_is_over:
             return self._deadline_exceeded(stage)
-        if len(self.failures) > self.failure_policy.max_restarts:
+        if self.restarts > self.failure_policy.max_restarts:
             return self._restarts_exhausted(stage, last)
         if self.scheduling.suspend:
             return self._suspended(stage)
@@ -153,7 +154,7 @@ class Course:
         """Return the wait after a failure, doubled for each that counts."""
         if _is_no_fault(last):
             return 0
-        doubled = self.failure_policy.backoff_seconds * 2.0 ** min(len(self.failures) - 1, 16)
+        doubled = self.failure_policy.backoff_seconds * 2.0 ** min(self.restarts - 1, 16)
         return min(doubled, self.failure_policy.max_backoff_seconds)
 
     def _restarts_exhausted(self, stage: Stage, last: ObservedJob) -> Failed:

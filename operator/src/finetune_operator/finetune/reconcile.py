@@ -21,11 +21,13 @@ from finetune_operator.finetune.children.names import Names, names_of, owner_of
 from finetune_operator.finetune.children.network_policy import desired_network_policies
 from finetune_operator.finetune.children.service import desired_service
 from finetune_operator.finetune.conditions import conditions_of
-from finetune_operator.finetune.course import BackingOff, Complete, Course, Failed, Running, Step
+from finetune_operator.finetune.course import Course
 from finetune_operator.finetune.fits import fits_of
+from finetune_operator.finetune.memory import memory_of, retried_at
 from finetune_operator.finetune.observed import Observed
 from finetune_operator.finetune.stages import Stage, stages_of
 from finetune_operator.finetune.status import build_status, previous_status, selected_step
+from finetune_operator.finetune.step import BackingOff, Complete, Failed, Running, Step
 
 
 def reconcile(job: FineTuneJob, observed: Observed, now: datetime, config: Config) -> Plan:
@@ -37,6 +39,8 @@ def reconcile(job: FineTuneJob, observed: Observed, now: datetime, config: Confi
         jobs=tuple(j for j in observed.jobs if j.run == names.run),
         scheduling=job.spec.scheduling,
         failure_policy=job.spec.failure_policy,
+        memory=memory_of(previous_status(job), names.run),
+        retried_at=retried_at(job),
     )
     fits = fits_of(job, config, course.told)
     step = _next_step(job, course, fits, now)
@@ -60,15 +64,15 @@ def _next_step(job: FineTuneJob, course: Course, fits: Condition, now: datetime)
 
     How large a base is, is told by prepare: it is compared again before training starts (ADR 12).
     """
-    if fits.status == "False" and not course.jobs:
+    if fits.status == "False" and not course.has_started:
         return Failed(stage=course.stages[0], reason=fits.reason, message=fits.message, since=None)
     prepared = course.success(Stage.PREPARE)
-    if job.spec.flavor != "auto" or prepared is None or course.attempts(Stage.TRAIN):
+    if job.spec.flavor != "auto" or not course.is_done(Stage.PREPARE) or course.attempts(Stage.TRAIN):
         return course.next_step(now)
     if fits.status == "False" and course.told is not None:
-        since = prepared.finished_at
+        since = course.done_at(Stage.PREPARE)
         return Failed(stage=Stage.TRAIN, reason=fits.reason, message=fits.message, since=since)
-    if _will_tell(prepared):
+    if prepared and _will_tell(prepared):
         return Running(stage=Stage.PREPARE, attempt=prepared.attempt, job=prepared)
     return course.next_step(now)
 
@@ -82,7 +86,7 @@ def _desired_children(
     job: FineTuneJob, names: Names, run_file: RunFile, course: Course, step: Step, config: Config
 ) -> Iterable[Manifest]:
     """Yield what must be there. A Job's template is immutable: one that exists is left as it is."""
-    if isinstance(step, Failed) and not course.jobs:
+    if isinstance(step, Failed) and not course.has_started:
         return  # Never started, as it does not fit: a claim of a size that is too small is not made.
     if claim := desired_claim(job, names):
         yield claim

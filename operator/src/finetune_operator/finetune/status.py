@@ -9,10 +9,11 @@ from finetune_operator.api.run_file import RunFile
 from finetune_operator.core.conditions import Condition, set_conditions, timestamp
 from finetune_operator.core.objects import Manifest, without_empty
 from finetune_operator.finetune.conditions import job_phase
-from finetune_operator.finetune.course import Complete, Course, Step
+from finetune_operator.finetune.course import Course
 from finetune_operator.finetune.observed import Observed, ObservedProgress
 from finetune_operator.finetune.selection import Selected, selected_of
 from finetune_operator.finetune.stages import Stage
+from finetune_operator.finetune.step import Complete, Step
 
 
 def previous_status(job: FineTuneJob) -> dict[str, Any]:
@@ -33,22 +34,24 @@ def build_status(
     before = previous_status(job)
     generation = job.metadata.generation
     started = [j.started_at for j in course.jobs if j.started_at]
+    if course.memory.started_at:
+        started.append(course.memory.started_at)
     run_folder = run_file.paths.run
     status = {
         "observedGeneration": generation,
         "phase": job_phase(step),
         "run": run_file.run,
         "stage": None if isinstance(step, Complete) else step.stage.value,
-        "restarts": len(course.failures),
+        "restarts": course.restarts,
         "startTime": timestamp(min(started)) if started else None,
         "completionTime": timestamp(step.since) if isinstance(step, Complete) and step.since else None,
         "progress": _progress(observed.progress, before, run_file.run, step),
         "selection": selected.to_status() if (selected := selected_step(job, run_file.run, course)) else None,
-        "adapterPath": f"{run_folder}/adapter" if course.success(Stage.TRAIN) else None,
+        "adapterPath": f"{run_folder}/adapter" if course.is_done(Stage.TRAIN) else None,
         "modelPath": f"{run_folder}/merged"
         if isinstance(step, Complete) and Stage.MERGE in course.stages
         else None,
-        "pushedTo": job.spec.export.push.uri if job.spec.export.push and course.success(Stage.PUSH) else None,
+        "pushedTo": job.spec.export.push.uri if job.spec.export.push and course.is_done(Stage.PUSH) else None,
         "conditions": set_conditions(
             before.get("conditions", []), conditions, generation=generation, now=now
         ),
@@ -59,7 +62,7 @@ def build_status(
 def selected_step(job: FineTuneJob, run: str, course: Course) -> Selected | None:
     """Return which step the adapter is. What training told stays: its pods go, and it is for people."""
     before = previous_status(job)
-    if course.success(Stage.TRAIN) is None:
+    if not course.is_done(Stage.TRAIN):
         return None
     return course.selected or (selected_of(before.get("selection")) if before.get("run") == run else None)
 

@@ -136,6 +136,9 @@ class Engine:
             ends = child.get("status", {}).get("conditions", [])
             if child["kind"] == "Job" and any(end["type"] == "Failed" for end in ends):
                 self.store.remove(Ref.of(child))
+        # The status speaks for Jobs that are gone (ADR 17).
+        kept = [c for c in parent["status"]["conditions"] if c["type"] != "Failed"]
+        self.store.set_status(Ref.of(parent), {**parent["status"], "restarts": 0, "conditions": kept})
 
     def _forget_what_ran(self) -> None:
         """Remove what an engine before this one took with it: a machine that starts has no processes."""

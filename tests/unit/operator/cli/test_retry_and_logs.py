@@ -54,6 +54,17 @@ def ask(folder: Path, *words: str) -> Result:
             "FineTuneJob faq was never started: It needs 90 GB. Change its spec",
             id="does not fit",
         ),
+        pytest.param(
+            {
+                "startTime": "t",
+                "conditions": [
+                    failed("TrainingNeedsMoreMemory", "It needs 90 GB"),
+                    {"type": "Fits", "status": "False", "reason": "TrainingNeedsMoreMemory"},
+                ],
+            },
+            "FineTuneJob faq does not fit: It needs 90 GB. Change its spec",
+            id="does not fit, as prepare has told",
+        ),
     ],
 )
 def test_a_retry_that_does_not_help_is_refused(tmp_path: Path, status: Manifest, problem: str) -> None:

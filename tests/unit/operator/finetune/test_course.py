@@ -9,8 +9,9 @@ import pytest
 from finetune_operator.api.scheduling import FailurePolicy, SchedulingSpec
 from finetune_operator.core.observed.job import JobState, ObservedJob
 from finetune_operator.core.termination import Termination
-from finetune_operator.finetune.course import BackingOff, Complete, Course, Failed, Running, Step, Suspended
+from finetune_operator.finetune.course import Course
 from finetune_operator.finetune.stages import Stage
+from finetune_operator.finetune.step import BackingOff, Complete, Failed, Running, Step, Suspended
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = START + timedelta(hours=1)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from finetune_operator.core.labels import RETRIED_AT
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.observed.child import ObservedChild, child_fields, spec_text_of
 from finetune_operator.core.observed.kept import keep, kept
@@ -14,6 +15,8 @@ class ObservedParent(ObservedChild):
 
     generation: int = 1
     status_text: str = "{}"
+    retried_at: str = ""
+    """Our annotation; empty where nobody has asked for another try."""
 
     @property
     def status(self) -> Manifest:
@@ -31,6 +34,7 @@ class ObservedParent(ObservedChild):
                 "namespace": self.ref.namespace,
                 "uid": self.uid,
                 "generation": self.generation,
+                **({"annotations": {RETRIED_AT: self.retried_at}} if self.retried_at else {}),
             },
             "spec": self.spec,
             "status": self.status,
@@ -50,5 +54,8 @@ class ObservedParent(ObservedChild):
 def observe_parent(obj: Manifest) -> ObservedParent:
     """Return an object of ours."""
     fields = {**child_fields(obj), "spec_text": spec_text_of(obj)}
-    status = keep(obj.get("status", {}))
-    return ObservedParent(**fields, generation=obj["metadata"].get("generation", 1), status_text=status)
+    metadata, status = obj["metadata"], keep(obj.get("status", {}))
+    retried_at = (metadata.get("annotations") or {}).get(RETRIED_AT, "")
+    return ObservedParent(
+        **fields, generation=metadata.get("generation", 1), status_text=status, retried_at=retried_at
+    )

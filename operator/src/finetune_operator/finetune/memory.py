@@ -1,0 +1,75 @@
+"""What the status keeps of a run whose Jobs were cleaned away: by a cleaner, or by `kubectl delete job`."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from finetune_operator.api.job import FineTuneJob
+from finetune_operator.core.conditions import condition_of, time_of, true_condition_of
+from finetune_operator.core.labels import RETRIED_AT
+from finetune_operator.finetune.stages import TRAITS, Stage
+from finetune_operator.finetune.step import Failed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """What was done of a run. A Job that is there says it better."""
+
+    done: Mapping[Stage, datetime | None] = field(default_factory=dict)
+    failed: Failed | None = None
+    restarts: int = 0
+    started_at: datetime | None = None
+
+    @property
+    def failed_at(self) -> datetime | None:
+        """When it failed; None when it has not."""
+        return self.failed.since if self.failed else None
+
+
+NOTHING = Memory()
+
+
+def memory_of(status: Mapping[str, Any], run: str) -> Memory:
+    """Return what a status says of a run; nothing when it is of another run, or of one that never started."""
+    if status.get("run") != run or "startTime" not in status:
+        return NOTHING
+    return Memory(
+        done=dict(_done(status)),
+        failed=_failed(status),
+        restarts=status.get("restarts", 0),
+        started_at=time_of(status["startTime"]),
+    )
+
+
+def _done(status: Mapping[str, Any]) -> Iterator[tuple[Stage, datetime | None]]:
+    """Yield the stages that are done, and when; those before the one that goes on, too."""
+    names = [stage.value for stage in Stage]
+    begun = names.index(status["stage"]) if "stage" in status else len(names)
+    for position, stage in enumerate(Stage):
+        name = TRAITS[stage].condition
+        said = true_condition_of(status, name) if name else {}
+        if said or position < begun:
+            yield stage, time_of(said.get("lastTransitionTime"))
+
+
+def _failed(status: Mapping[str, Any]) -> Failed | None:
+    """Return the failure. What does not fit is compared anew: it left no Job."""
+    said, fits = true_condition_of(status, "Failed"), condition_of(status, "Fits")
+    if not said or "stage" not in status or said["reason"] == fits.get("reason"):
+        return None
+    return Failed(
+        stage=Stage(status["stage"]),
+        reason=said["reason"],
+        message=said["message"],
+        since=time_of(said["lastTransitionTime"]),
+    )
+
+
+def retried_at(job: FineTuneJob) -> datetime | None:
+    """Return up to when failures are forgiven, by the job's annotation; None for one that is no time."""
+    try:
+        said = time_of((job.metadata.annotations or {}).get(RETRIED_AT))
+    except ValueError:
+        return None
+    return said.replace(tzinfo=UTC) if said and said.tzinfo is None else said
