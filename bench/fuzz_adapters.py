@@ -95,7 +95,9 @@ LORA = st.fixed_dictionaries(
     },
 )
 TENSOR_EDITS = st.lists(
-    st.tuples(st.sampled_from(["drop", "module", "rename", "narrow", "cast", "extra"]), st.integers(0, 99)),
+    st.tuples(
+        st.sampled_from(["drop", "module", "rename", "narrow", "cast", "extra", "below"]), st.integers(0, 99)
+    ),
     max_size=2,
 )
 CONFIG_EDITS = st.dictionaries(st.sampled_from(sorted(CHANGES)), st.integers(0, 9), max_size=2)
@@ -152,6 +154,12 @@ def edited(tensors: Tensors, kind: str, number: int) -> Tensors:
             return {**tensors, name: tensors[name][..., :-1].clone()}
         case "cast":
             return {key: tensor.to(DTYPES[number % len(DTYPES)]) for key, tensor in tensors.items()}
+        case "below":
+            # The weight below an adapter, as PEFT saves an embedding's; of another shape where it is none.
+            target = module.removeprefix("base_model.model.") + ".weight"
+            shape = dict(_model().named_parameters()).get(target, torch.ones(2, 2)).shape
+            weight = torch.randn(shape, generator=torch.Generator().manual_seed(number)) * 0.05
+            return {**tensors, f"{module}.base_layer.weight": weight}
         case _:
             extra = {f"{module}.lora_{side}x.weight": tensors[name].clone() for side in "AB"}
             return tensors | (
