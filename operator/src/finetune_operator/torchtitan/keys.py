@@ -125,7 +125,10 @@ NO_COUNTERPART: Mapping[str, tuple[tuple[Any, ...], str]] = {
     "optimizer.eps": ((1e-8,), "AdamW's epsilon is 1e-8"),
     "parallelism.expert_tensor_parallel_degree": ((1,), "a routed expert is whole on its process"),
     "training.enable_cpu_offload": ((False,), "nothing is offloaded to the host: see docs/guides/fits.md"),
-    "model.converters": (([],), "a base in FP8: training.frozenDtype and training.frozenArithmetic: float8"),
+    "model.converters": (
+        ([], ["lora"]),
+        "a base in FP8: training.frozenDtype and training.frozenArithmetic: float8",
+    ),
     "validator.enable": (
         (False,),
         "give dataset.validationShare; training.validation says how often the loss is measured",
