@@ -42,6 +42,10 @@ def claim_a_dataset(folder: Path, _: Path) -> None:
     change_lineage(folder, datasetSha256="0" * 64)
 
 
+def claim_a_selection(folder: Path, _: Path) -> None:
+    change_lineage(folder, selection={"step": 100, "why": "the least validation loss"})
+
+
 def claim_a_loss(folder: Path, _: Path) -> None:
     change_lineage(folder, training=[{"step": 1, "loss": 0.1}])
 

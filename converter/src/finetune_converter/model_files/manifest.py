@@ -35,6 +35,39 @@ class Lineage:
     """The first logged step and the exported one, as metrics.jsonl has them."""
 
 
+def lineage_content(lineage: Lineage) -> dict[str, Any]:
+    """As MANIFEST.json has it."""
+    return {
+        "base": {
+            "uri": lineage.base,
+            "revision": lineage.base_revision,
+            "markerSha256": lineage.base_marker_sha256,
+        },
+        "adapterSha256": lineage.adapter_sha256,
+        "datasetSha256": lineage.dataset_sha256,
+        "dtype": lineage.dtype,
+        "run": lineage.run,
+        "selection": lineage.selection,
+        "training": [*lineage.training],
+    }
+
+
+def lineage_from(content: dict[str, Any]) -> Lineage:
+    """Of MANIFEST.json. Raises KeyError or TypeError for what is none."""
+    base = content["base"]
+    return Lineage(
+        base=base["uri"],
+        base_revision=base["revision"],
+        base_marker_sha256=base["markerSha256"],
+        adapter_sha256=content["adapterSha256"],
+        dtype=content["dtype"],
+        run=content["run"],
+        dataset_sha256=content["datasetSha256"],
+        selection=content["selection"],
+        training=tuple(content["training"]),
+    )
+
+
 def tool_version() -> str:
     """Of the converter that is installed."""
     return version("finetune-converter")
@@ -46,19 +79,7 @@ def write_manifest(folder: Path, lineage: Lineage, inputs: str, files: dict[str,
         "schemaVersion": 1,
         "tool": {"name": "finetune-convert", "version": tool_version()},
         "inputs": inputs,
-        "lineage": {
-            "base": {
-                "uri": lineage.base,
-                "revision": lineage.base_revision,
-                "markerSha256": lineage.base_marker_sha256,
-            },
-            "adapterSha256": lineage.adapter_sha256,
-            "datasetSha256": lineage.dataset_sha256,
-            "dtype": lineage.dtype,
-            "run": lineage.run,
-            "selection": lineage.selection,
-            "training": lineage.training,
-        },
+        "lineage": lineage_content(lineage),
         "files": {name: asdict(digest) for name, digest in sorted(files.items())},
     }
     write_json(folder / NAME, content)

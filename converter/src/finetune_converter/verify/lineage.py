@@ -7,15 +7,27 @@ from typing import Any
 from finetune_converter.failure import Failure, Reason
 from finetune_converter.files.digest import digest_file
 from finetune_converter.marker import MARKER
-from finetune_converter.model_files.manifest import NAME, Lineage, read_manifest, sha256_of
+from finetune_converter.model_files.manifest import (
+    NAME,
+    Lineage,
+    lineage_content,
+    lineage_from,
+    read_manifest,
+    sha256_of,
+)
 from finetune_converter.model_files.model_card import CARD, NOTE, model_card
 from finetune_converter.verify.gate import failed
 from finetune_converter.verify.peft_reference import WEIGHTS
 
 Json = Mapping[str, Any]
 _KEYS = frozenset({"schemaVersion", "tool", "inputs", "lineage", "files"})
-_OF_LINEAGE = frozenset({"base", "adapterSha256", "datasetSha256", "dtype", "run", "selection", "training"})
-_OF_BASE = frozenset({"uri", "revision", "markerSha256"})
+_OF_LINEAGE = lineage_content(
+    Lineage(base="", base_revision=None, base_marker_sha256=None, adapter_sha256="", dtype="")
+)
+"""Of folders that were merged without a run."""
+_IDENTITY = frozenset({"namespace", "name", "run"})
+_MAY_CHANGE = ("model.verify", "export.shards", "export.push")
+"""Of a job that has started (docs/guides/what-may-change.md), and so between its merge and its gate."""
 _GIVE = "Give the base, adapter and dtype that it was merged of, or merge again"
 
 
@@ -50,8 +62,8 @@ def _faults_of_keys(manifest: Json) -> Iterator[str]:
     of_base = lineage.get("base") if isinstance(lineage, dict) else None
     for where, found, keys in (
         ("", manifest, _KEYS),
-        ("lineage.", lineage, _OF_LINEAGE),
-        ("lineage.base.", of_base, _OF_BASE),
+        ("lineage.", lineage, _OF_LINEAGE.keys()),
+        ("lineage.base.", of_base, _OF_LINEAGE["base"].keys()),
     ):
         if not isinstance(found, dict):
             yield f"{where.removesuffix('.')} is {found!r:.100}, not an object"
@@ -63,15 +75,36 @@ def _faults_of_keys(manifest: Json) -> Iterator[str]:
 def _faults_of_run(manifest: Json, run: Json | None) -> Iterator[str]:
     """Of a merge in a run: it was of this run file, and says the same of the base as that does."""
     lineage = manifest["lineage"]
-    said, tool = lineage["run"], manifest["tool"]
-    version = tool.get("version") if isinstance(tool, dict) else None
-    if run is not None and said != {**run, "converter": version}:
-        yield "lineage.run is another run file than the one that is verified"
+    said = lineage["run"]
+    for path in _differences(said, run) if run is not None else ():
+        yield f"lineage.run is of another run file than the one that is verified: {path} differs"
     model = said.get("model") if isinstance(said, dict) else None
     for name in ("uri", "revision"):
         named = model.get(name) if isinstance(model, dict) else None
         if lineage["base"][name] != named:
             yield f"lineage.base.{name} is {lineage['base'][name]!r:.200}, and its run's is {named!r:.200}"
+
+
+def _differences(said: Any, run: Json) -> Iterator[str]:
+    """Fields of which the two run files say different things, but for those that may change of a run.
+
+    What only one of them has is of another version of the operator, which may take over between two stages.
+    """
+    if not isinstance(said, dict) or not said.keys() >= _IDENTITY:
+        yield from sorted(_IDENTITY)
+        return
+    found, known = dict(_leaves(said)), dict(_leaves(run))
+    for path in sorted(found.keys() & known.keys()):
+        if found[path] != known[path] and not path.startswith(_MAY_CHANGE):
+            yield path
+
+
+def _leaves(document: Json, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in document.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def _faults_of_folders(lineage: Json, base: Path, run: Json | None) -> Iterator[str]:
@@ -85,8 +118,8 @@ def _faults_of_folders(lineage: Json, base: Path, run: Json | None) -> Iterator[
     for name, value in expected.items():
         if of_base[name] != value:
             yield f"lineage.base.{name} is {of_base[name]!r:.200}, not {value!r}"
-    for name, nothing in (("run", None), ("datasetSha256", None), ("training", [])):
-        if lineage[name] != nothing:
+    for name in ("run", "datasetSha256", "selection", "training"):
+        if lineage[name] != _OF_LINEAGE[name]:
             yield f"lineage.{name} is {lineage[name]!r:.200}, and folders were merged, without a run"
 
 
@@ -107,21 +140,7 @@ def _check_card(merged: Path, manifest: Json) -> None:
 
 def _card_of(merged: Path, manifest: Json) -> str:
     """Without notes."""
-    lineage = manifest["lineage"]
-    base = lineage["base"]
     try:
-        return model_card(
-            Lineage(
-                base=base["uri"],
-                base_revision=base["revision"],
-                base_marker_sha256=base["markerSha256"],
-                adapter_sha256=lineage["adapterSha256"],
-                dtype=lineage["dtype"],
-                run=lineage["run"],
-                dataset_sha256=lineage["datasetSha256"],
-                training=tuple(lineage["training"]),
-            ),
-            manifest["tool"]["version"],
-        )
+        return model_card(lineage_from(manifest["lineage"]), manifest["tool"]["version"])
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise failed(f"{merged / NAME}: its lineage cannot be told in a card: {error!r:.200}") from error

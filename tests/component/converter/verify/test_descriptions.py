@@ -39,6 +39,7 @@ def check_caught(base: Path, adapter: Path, dtype: Dtype, corrupt: Corrupt, says
         pytest.param(changed.claim_a_marker, "lineage.base.markerSha256", id="a marker claimed"),
         pytest.param(changed.claim_a_run, "lineage.base.uri", id="a run claimed"),
         pytest.param(changed.claim_a_dataset, "lineage.datasetSha256", id="a dataset claimed"),
+        pytest.param(changed.claim_a_selection, "lineage.selection", id="a selection claimed"),
         pytest.param(changed.claim_a_loss, "lineage.training", id="a loss claimed"),
         pytest.param(changed.empty_the_manifest, "schemaVersion is None", id="a manifest of nothing"),
         pytest.param(changed.drop_the_lineage, "lineage is None, not an object", id="no lineage"),

@@ -24,12 +24,19 @@ def claim_another_base(lineage: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        pytest.param(claim_another_base, "another run file", id="another base"),
-        pytest.param(lambda lineage: {"run": {**lineage["run"], "run": "0"}}, "another run file", id="run"),
+        pytest.param(claim_another_base, "of another run file", id="another base"),
+        pytest.param(
+            lambda lineage: {"run": {**lineage["run"], "run": "0"}}, "of another run file", id="run"
+        ),
         pytest.param(
             lambda lineage: {"base": {**lineage["base"], "uri": "hf://acme/another"}},
             "and its run's is 'models/tiny-base'",
             id="another base than its run's",
+        ),
+        pytest.param(
+            lambda lineage: {"run": {**lineage["run"], "training": {"learningRate": 1.0}}},
+            "training.learningRate differs",
+            id="another learning rate",
         ),
         pytest.param(lambda _: {"run": None}, "it was not merged in this run", id="no run"),
         pytest.param(
@@ -55,6 +62,22 @@ def test_lineage(
     assert not (run / "merged").exists()
     # The merge is made anew, and then passes.
     merge_run(file, tmp_path)
+    verify_run(file, tmp_path)
+    assert (run / "merged").exists()
+
+
+def test_what_may_change_of_a_run_may_change_before_the_gate(
+    base: Path, adapter: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Or an operator of another version takes over, whose run file has more or less in it."""
+    file, run = prepared_run(tmp_path, base, adapter())
+    merge_run(file, tmp_path)
+    document = load_json(file)
+    document["model"]["verify"] = False
+    document["export"] |= {"shards": 3, "push": {"uri": "oci://registry.example/a:b", "format": "image"}}
+    document["training"]["newField"] = 1
+    del document["training"]["select"]
+    file.write_text(json.dumps(document))
     verify_run(file, tmp_path)
     assert (run / "merged").exists()
 
