@@ -35,8 +35,8 @@ def load_manifests(files: Sequence[Path], namespace: str = "default") -> list[di
     errors: list[str] = []
     for file in files:
         try:
-            for node, document in documents(file.read_text(encoding="utf-8")):
-                _drop_status(document)
+            for node, written in documents(file.read_text(encoding="utf-8")):
+                document = _without_status(written)
                 problems = list(_problems(file, node, document))
                 errors += problems
                 if not problems:
@@ -54,10 +54,11 @@ def load_manifests(files: Sequence[Path], namespace: str = "default") -> list[di
     return manifests
 
 
-def _drop_status(document: Any) -> None:
+def _without_status(document: Any) -> Any:
     """Leave out what is the controller's, as the API server does of what people write."""
-    if isinstance(document, dict):
-        document.pop("status", None)
+    if not isinstance(document, dict):
+        return document
+    return {key: value for key, value in document.items() if key != "status"}
 
 
 def _problems(file: Path, node: yaml.Node, document: Any) -> Iterator[str]:

@@ -55,12 +55,12 @@ def unmarked(text: str) -> str:
 
 def mark(messages: Sequence[Message], *, everything: bool = True) -> Marked:
     """The messages with marks, those of the assistant only unless `everything` is marked."""
-    parts: list[Part] = []
+    marker = _Marker()
     marked = [
-        _message(number, message, parts) if everything or message["role"] == "assistant" else message
+        marker.message(number, message) if everything or message["role"] == "assistant" else message
         for number, message in enumerate(messages)
     ]
-    return Marked(marked, parts)
+    return Marked(marked, marker.parts)
 
 
 def find(rendered: str) -> Found:
@@ -84,58 +84,62 @@ def find(rendered: str) -> Found:
     return Found("".join([*pieces, rendered[place:]]), found.spans, found.generated)
 
 
-def _message(number: int, message: Message, parts: list[Part]) -> Message:
-    marked = dict(message)
-    for key, value in message.items():
-        if key == "content" and isinstance(value, str) and message["role"] == "assistant":
-            marked[key] = _answer(number, value, parts)
-        elif key == "content" and isinstance(value, str):
-            marked[key] = _text(Part(number, "content", value), parts)
-        elif key == "tool_calls":
-            marked[key] = [_call(number, call, parts) for call in value]
-        elif key not in ("role", "content", "name", "tool_call_id"):
-            marked[key] = _text(Part(number, "thought", value), parts)
-    return marked
+class _Marker:
+    """Puts marks around texts, and keeps what is between them: a mark's number is its text's place."""
 
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
 
-def _answer(number: int, content: str, parts: list[Part]) -> str:
-    pieces: list[str] = []
-    split = THINK.split(content)
-    # A template that opens the thought in its prompt leaves only the closing tag to the answer.
-    kind: Kind = "thought" if split[1:2] == [THOUGHT_END] else "content"
-    for piece in split:
-        if THINK.fullmatch(piece):
-            kind = "thought" if piece == THOUGHT_BEGIN else "content"
-            pieces.append(piece)
-        else:
-            pieces.append(_text(Part(number, kind, piece), parts))
-    return "".join(pieces)
+    def message(self, number: int, message: Message) -> Message:
+        marked = dict(message)
+        for key, value in message.items():
+            if key == "content" and isinstance(value, str) and message["role"] == "assistant":
+                marked[key] = self._answer(number, value)
+            elif key == "content" and isinstance(value, str):
+                marked[key] = self._text(Part(number, "content", value))
+            elif key == "tool_calls":
+                marked[key] = [self._call(number, call) for call in value]
+            elif key not in ("role", "content", "name", "tool_call_id"):
+                marked[key] = self._text(Part(number, "thought", value))
+        return marked
 
+    def _answer(self, number: int, content: str) -> str:
+        pieces: list[str] = []
+        split = THINK.split(content)
+        # A template that opens the thought in its prompt leaves only the closing tag to the answer.
+        kind: Kind = "thought" if split[1:2] == [THOUGHT_END] else "content"
+        for piece in split:
+            if THINK.fullmatch(piece):
+                kind = "thought" if piece == THOUGHT_BEGIN else "content"
+                pieces.append(piece)
+            else:
+                pieces.append(self._text(Part(number, kind, piece)))
+        return "".join(pieces)
 
-def _call(number: int, call: dict[str, Any], parts: list[Part]) -> dict[str, Any]:
-    function = call["function"]
-    name = _text(Part(number, "call", function["name"]), parts)
-    return call | {"function": {"name": name, "arguments": _arguments(number, function["arguments"], parts)}}
+    def _call(self, number: int, call: dict[str, Any]) -> dict[str, Any]:
+        function = call["function"]
+        name = self._text(Part(number, "call", function["name"]))
+        return call | {
+            "function": {"name": name, "arguments": self._arguments(number, function["arguments"])}
+        }
 
+    def _arguments(self, number: int, value: Any) -> Any:
+        if isinstance(value, str):
+            return self._text(Part(number, "call", value))
+        if isinstance(value, dict):
+            return {key: self._arguments(number, inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [self._arguments(number, inner) for inner in value]
+        return value
 
-def _arguments(number: int, value: Any, parts: list[Part]) -> Any:
-    if isinstance(value, str):
-        return _text(Part(number, "call", value), parts)
-    if isinstance(value, dict):
-        return {key: _arguments(number, inner, parts) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_arguments(number, inner, parts) for inner in value]
-    return value
-
-
-def _text(part: Part, parts: list[Part]) -> str:
-    core = part.text.strip()
-    if not core:
-        return part.text
-    before, _, after = part.text.partition(core)
-    number = len(parts)
-    parts.append(Part(part.message, part.kind, core))
-    return f"{before}{_BEGIN}{number}{_STOP}{core}{_END}{number}{_STOP}{after}"
+    def _text(self, part: Part) -> str:
+        core = part.text.strip()
+        if not core:
+            return part.text
+        before, _, after = part.text.partition(core)
+        number = len(self.parts)
+        self.parts.append(Part(part.message, part.kind, core))
+        return f"{before}{_BEGIN}{number}{_STOP}{core}{_END}{number}{_STOP}{after}"
 
 
 def is_whole(part: Part, rendered: str) -> bool:
