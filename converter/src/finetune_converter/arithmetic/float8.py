@@ -71,5 +71,5 @@ def quantize(matrix: torch.Tensor, scales: torch.Tensor, block: BlockFormat) -> 
 
 
 def _by_column(scales: torch.Tensor, columns: int, block: BlockFormat) -> torch.Tensor:
-    """Each row of scales stretched to one scale a column: [block rows, columns]."""
+    """Each row of scales stretched to one scale per column: [block rows, columns]."""
     return scales.repeat_interleave(block.columns, dim=1)[:, :columns]

@@ -20,7 +20,7 @@ class PushTarget(ApiModel):
     """oci://HOST/REPOSITORY:TAG, s3://BUCKET/PREFIX, or hf://ORG/NAME on the Hugging Face hub."""
 
     format: PushFormat = "image"
-    """What a model at oci:// is. image: an image of one layer a file, which an image volume mounts.
+    """What a model at oci:// is. image: an image of one layer per file, which an image volume mounts.
     modelpack: an artifact of CNCF ModelPack's types, whose layers are the files."""
 
 

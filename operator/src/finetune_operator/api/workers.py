@@ -12,7 +12,7 @@ from finetune_operator.api.rules import Rule
 
 
 class WorkersSpec(ApiModel):
-    """One pod a node, and in it one process a GPU."""
+    """One pod per node, and in it one process per GPU."""
 
     nodes: Annotated[int, Field(ge=1, le=1024)] = 1
     """Pods that train together, each on its own node."""

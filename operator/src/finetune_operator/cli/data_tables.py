@@ -21,7 +21,7 @@ def source_names(report: Report) -> str:
 
 
 def sources_table(report: Report) -> Table:
-    """Return a row a source: its part of an epoch."""
+    """Return one row per source: its part of an epoch."""
     table = Table(box=None, pad_edge=False)
     table.add_column("SOURCE")
     for column in ("DOCUMENTS", "TOKENS THAT TRAIN", "SHARE", "TIMES AN EPOCH"):
@@ -38,7 +38,7 @@ def sources_table(report: Report) -> Table:
 
 
 def files_table(report: Report) -> Table:
-    """Return a row a file: what was read, what trains, what is cut and dropped, and where."""
+    """Return one row per file: what was read, what trains, what is cut and dropped, and where."""
     table = Table(box=None, pad_edge=False)
     table.add_column("FILE")
     table.add_column("FORMAT")

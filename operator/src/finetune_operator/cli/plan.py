@@ -92,7 +92,7 @@ def _print(console: Console, manifest: Manifest, demands: Sequence[Demand], fits
 
 
 def demands_table(demands: Iterable[Demand]) -> Table:
-    """Return one row a demand, and below it one a part."""
+    """Return one row per demand, and below it one per part."""
     table = Table(box=None, pad_edge=False)
     table.add_column("WHAT")
     table.add_column("NEEDS", justify="right")

@@ -8,7 +8,7 @@ from finetune_operator.core.objects import Manifest
 
 
 def progress_table(parents: list[Manifest]) -> Table:
-    """Return one row an object: where it is, and how far."""
+    """Return one row per object: where it is, and how far."""
     table = Table(box=None, pad_edge=False)
     for column in ("KIND", "NAME", "PHASE"):
         table.add_column(column)
@@ -60,7 +60,7 @@ def progress_line(parent: Manifest) -> str:
 
 
 def conditions_table(parent: Manifest) -> Table:
-    """Return one row a condition."""
+    """Return one row per condition."""
     table = Table(box=None, pad_edge=False)
     table.add_column("CONDITION")
     table.add_column("STATUS")

@@ -1,4 +1,4 @@
-"""The operator's log: for people, or a JSON object a line for a log store."""
+"""The operator's log: for people, or one JSON object per line for a log store."""
 
 import json
 import logging

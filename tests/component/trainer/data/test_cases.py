@@ -204,7 +204,7 @@ def test_what_trains(tmp_path, case, template, reading, expected):
             "26b",
             None,
             {},
-            ":1: not JSON: a comma after the object; JSON lines have an object a line and nothing between",
+            ":1: not JSON: a comma after the object; JSON lines have one object per line and nothing between",
             id="trailing-comma",
         ),
         pytest.param(

@@ -1,6 +1,6 @@
-"""Adapters and their optimizer state as whole tensors, one safetensors file a layer.
+"""Adapters and their optimizer state as whole tensors, one safetensors file per layer.
 
-Whole tensors make a checkpoint independent of how many processes wrote it and read it back; a file a layer
+Whole tensors make a checkpoint independent of how many processes wrote it and read it back; a layer's file
 bounds the memory of gathering them (experts' adapters of 671B are 26 GB in all) and lets the ranks that
 share a layer take turns in writing.
 """
@@ -81,7 +81,7 @@ def layer_file(name: str) -> str:
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the tensor `name` of size `shape`: from `start` up to `end`, a number a dimension."""
+    """A part of the tensor `name` of size `shape`: from `start` up to `end`, one number per dimension."""
 
     name: str
     shape: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""JSON that is not a value a line: an array of objects, or objects over several lines each."""
+"""JSON that is not one value per line: an array of objects, or objects over several lines each."""
 
 import re
 from collections.abc import Iterator

@@ -26,7 +26,7 @@ def parse_json(text: str) -> Any:
     value, end = parse_beginning(text, 0)
     rest = text[end:].strip()
     if rest == ",":
-        raise JsonError("a comma after the object; JSON lines have an object a line and nothing between")
+        raise JsonError("a comma after the object; JSON lines have one object per line and nothing between")
     if rest:
         raise JsonError("more than one value in the line", end)
     return value

@@ -11,7 +11,7 @@ def local_tensor(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def shard_slices(tensor: torch.Tensor) -> tuple[slice, ...]:
-    """Where this rank's part lies in the whole tensor, one slice a dimension."""
+    """Where this rank's part lies in the whole tensor, one slice per dimension."""
     if not isinstance(tensor, DTensor):
         return tuple(slice(0, size) for size in tensor.shape)
     shape, offset = compute_local_shape_and_global_offset(tensor.shape, tensor.device_mesh, tensor.placements)

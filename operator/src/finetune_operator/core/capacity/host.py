@@ -16,7 +16,7 @@ _GIB = 2**30
 _GPU_PROCESS_BYTES = 6 * _GIB
 _CPUS_PER_GPU = 2
 _INTERPRETER_BYTES = _GIB
-# vLLM's API server with its tokenizer, beside a process a GPU.
+# vLLM's API server with its tokenizer, beside one process per GPU.
 _SERVER_BYTES = 4 * _GIB
 _SCRATCH_BYTES = 2 * _GIB
 # Kernels that FlashInfer, DeepGEMM and torch compile at the first start go to /tmp.

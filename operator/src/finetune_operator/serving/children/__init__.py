@@ -1,1 +1,1 @@
-"""The children of a ModelDeployment, as pure builders: one file a noun."""
+"""The children of a ModelDeployment, as pure builders: one file per noun."""

@@ -1,4 +1,4 @@
-"""metrics.jsonl: one line a logged step, each step once."""
+"""metrics.jsonl: one line per logged step, each step once."""
 
 import json
 import logging

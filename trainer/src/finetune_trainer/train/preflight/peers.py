@@ -47,7 +47,7 @@ def check_world_size(found: int, settings: Preflight) -> None:
             f"{found} processes have met, the run file has {settings.nodes} nodes x "
             f"{settings.processes_per_node} processes",
             Reason.MACHINE_UNFIT,
-            remedy="Start one agent a node with the same run file, or correct workers in it",
+            remedy="Start one agent per node with the same run file, or correct workers in it",
         )
 
 
