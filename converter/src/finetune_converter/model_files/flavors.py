@@ -6,9 +6,11 @@ from typing import Any
 from finetune_converter.failure import Failure, Reason
 
 # Layers, and how many of them are dense; the widths are the original's.
+DEBUG = "deepseek_aghilora"
+"""Of any base: its first dense layer, where it has one, and its first with experts."""
 LAYERS = {
     "tiny_lora": (4, 1),
-    "deepseek_aghilora": (2, 1),
+    DEBUG: (2, 1),
     "16B_lora": (27, 1),
     "671B_lora": (61, 3),
 }
@@ -26,16 +28,25 @@ def known_flavor(flavor: str) -> str:
 
 def is_of_flavor(config: Mapping[str, Any], flavor: str) -> bool:
     """Whether config.json has the flavour's layers."""
-    return (config.get("num_hidden_layers"), config.get("first_k_dense_replace")) == LAYERS[flavor]
+    return (config.get("num_hidden_layers"), config.get("first_k_dense_replace")) == _layers(config, flavor)
 
 
 def flavor_config(config: Mapping[str, Any], flavor: str) -> dict[str, Any]:
     """config.json of a flavour, from the original's: its layers, no MTP, and weights in bfloat16."""
-    layers, dense = LAYERS[flavor]
+    layers, dense = _layers(config, flavor)
     kept = {name: value for name, value in config.items() if name != "quantization_config"}
+    listed = {"mlp_layer_types": ["dense"] * dense + ["sparse"] * (layers - dense)}
     return {
         **kept,
+        **(listed if kept.get("mlp_layer_types") else {}),
         "num_hidden_layers": layers,
         "first_k_dense_replace": dense,
         "num_nextn_predict_layers": 0,
     }
+
+
+def _layers(config: Mapping[str, Any], flavor: str) -> tuple[int, int]:
+    """How many layers the flavour has of this model, and how many of them are dense."""
+    if flavor == DEBUG and config.get("first_k_dense_replace") == 0:
+        return 1, 0
+    return LAYERS[flavor]
