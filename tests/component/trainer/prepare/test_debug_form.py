@@ -77,3 +77,23 @@ def test_of_the_hub_only_the_files_that_hold_it_are_fetched(debug, hub, pristine
     assert not list(debug.base.parent.glob("*.original"))
     assert {name.split(".")[2] for name in tensors_of(debug.base) if ".layers." in name} == {"0", "1"}
     assert not [name for name in hub.fetched if "00003-of-00003" in name]
+
+
+def test_its_data_is_shown_without_weights(debug) -> None:
+    config = FAMILIES["Moonlight"]
+    write_random_base(debug.original, config)
+    write_tokenizer(debug.original, config["vocab_size"])
+    assert main(["data", *debug.arguments]) == 0
+    assert not tensors_of(debug.base)
+    assert main(["prepare", *debug.arguments]) == 0
+    assert tensors_of(debug.base)
+
+
+def test_what_is_not_trained_is_refused_before_it_is_cut(debug, capsys) -> None:
+    config = FAMILIES["DeepSeek-V3"]
+    write_random_base(debug.original, config)
+    write_tokenizer(debug.original, config["vocab_size"])
+    (debug.original / "config.json").write_text(json.dumps(config | {"model_type": "deepseek_v32"}))
+    assert main(["prepare", *debug.arguments]) == 3
+    assert "DeepSeek-V3.2: its attention reads" in capsys.readouterr().err
+    assert not debug.base.exists() or not tensors_of(debug.base)
