@@ -41,7 +41,8 @@ REFUSED_MODELS = (
         _SMALL,
     ),
     _refuse(
-        "moonshotai/Kimi-(VL|K2[.]5)|deepseek-ai/DeepSeek-(VL|OCR)|zai-org/GLM-5-Next|google/gemma-3",
+        "moonshotai/Kimi-(VL|K2[.][0-9])|deepseek-ai/(DeepSeek-(VL|OCR)|Janus)|zai-org/GLM-(5-Next|4[.][0-9]V)"
+        "|google/gemma-3",
         "models that read images are not trained, only language models are",
         _SMALL,
     ),
@@ -52,8 +53,8 @@ REFUSED_MODELS = (
     ),
     _refuse(
         "meta-llama/|mistralai/Mi[sx]tral-(7B|8x)|Qwen/Qwen([12]|3-[0-9C])|google/gemma-2|openai/gpt-oss"
-        "|microsoft/phi-"
-        "|zai-org/GLM-4[.][567](-Air|-FP8|$)|deepseek-ai/DeepSeek-(LLM|MoE|R1-Distill|R1-0528-Qwen3)",
+        "|Qwen/QwQ|microsoft/phi-|moonshotai/Kimi-Dev|(zai-org|THUDM)/GLM-4(-|[.][567](-Air|-FP8|$))"
+        "|deepseek-ai/DeepSeek-(LLM|MoE|R1-Distill|R1-0528-Qwen3|Math-7B|Coder-[0-9])",
         "Llama, Mistral, Mixtral, Qwen, Gemma, GPT-OSS, Phi, GLM-4.5 to 4.7 and models distilled into them "
         "are not trained: their attention is not latent",
         f"{_SMALL}; PEFT trains yours by itself",
