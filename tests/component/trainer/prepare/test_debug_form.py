@@ -8,9 +8,10 @@ import pytest
 import torch
 from random_base import write_tokenizer
 from random_families import FAMILIES, write_random_base
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from finetune_trainer.__main__ import main
+from finetune_trainer.base.float8 import quantize
 from finetune_trainer.prepare.marker import MARKER
 
 
@@ -97,3 +98,26 @@ def test_what_is_not_trained_is_refused_before_it_is_cut(debug, capsys) -> None:
     assert main(["prepare", *debug.arguments]) == 3
     assert "DeepSeek-V3.2: its attention reads" in capsys.readouterr().err
     assert not debug.base.exists() or not tensors_of(debug.base)
+
+
+def test_fp8_stays_fp8_with_its_scales(debug) -> None:
+    config = FAMILIES["Kimi-K2"] | {"first_k_dense_replace": 2, "num_hidden_layers": 4}
+    write_random_base(debug.original, config)
+    write_tokenizer(debug.original, config["vocab_size"])
+    weights = debug.original / "model.safetensors"
+    tensors = load_file(weights)
+    for name in [name for name in tensors if "_proj.weight" in name]:
+        values, tensors[f"{name}_scale_inv"] = quantize(tensors[name])
+        tensors[name] = values.contiguous()
+    save_file(tensors, weights)
+    float8 = {"quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [128, 128]}
+    said = config | {"quantization_config": float8}
+    (debug.original / "config.json").write_text(json.dumps(said))
+    assert main(["prepare", *debug.arguments]) == 0
+    found = tensors_of(debug.base)
+    name = "layers.{}.mlp.experts.3.up_proj.weight"
+    assert found[f"model.{name.format(1)}"].dtype == torch.float8_e4m3fn
+    assert torch.equal(
+        found[f"model.{name.format(1)}_scale_inv"], tensors[f"model.{name.format(2)}_scale_inv"]
+    )
+    assert json.loads((debug.base / "config.json").read_text())["quantization_config"] == float8
