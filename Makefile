@@ -6,8 +6,8 @@ UV := $(ENVS)/uv/bin/uv
 BIN := $(CURDIR)/$(ENVS)/dev/bin
 DEMO := .demo
 
-.PHONY: demo test unit component programs controlplane kueue-program kueue registry-program images image-base \
-  chain cluster cluster-down lint format generate bench lock envs clean
+.PHONY: demo test unit component programs controlplane kueue-program kueue registry-program node-packages \
+  node-programs images image-base e2e chain cluster cluster-down lint format generate bench lock envs clean
 
 # --- environments: one a lock file, installed by hash -------------------------------------------------
 
@@ -97,9 +97,18 @@ controlplane: programs
 kueue: programs kueue-program
 	$(BIN)/pytest -m kueue tests/controlplane
 
-# A control plane with fake GPU nodes for hand work; prints the exports that kubectl and helm need.
-cluster: programs
-	@$(BIN)/python tests/controlplane/cluster up
+# As root: what a real node needs of Debian's, and what else it runs, built into the user's cache.
+node-packages: $(ENVS)/dev/.installed
+	@packages="$$($(BIN)/python tests/controlplane/cluster node-packages)" && echo "installing $$packages" \
+	  && apt-get update --quiet=2 && apt-get install --yes --no-install-recommends $$packages
+
+node-programs: $(ENVS)/dev/.installed
+	@$(BIN)/python tests/controlplane/cluster build-node
+
+# A control plane with fake GPU nodes for hand work; NODE=real: one node that really runs pods, as root.
+# Prints the exports that kubectl and helm need.
+cluster: $(if $(filter real,$(NODE)),node-programs) programs
+	@$(BIN)/python tests/controlplane/cluster up --node $(or $(NODE),played)
 	@echo 'export PATH=$(BIN):$$PATH'
 
 cluster-down: $(ENVS)/dev/.installed
@@ -118,13 +127,17 @@ images:
 
 # The base of our images where no public one can be had: Debian's own, with its Python.
 image-base:
-	rm -rf build/image-base
+	rm -rf build/image-base && mkdir -p build
 	debootstrap --variant=minbase --include=python3-venv,ca-certificates bookworm build/image-base
 	rm -rf build/image-base/var/lib/apt/lists/* build/image-base/var/cache/apt/archives/*.deb build/image-base/var/log/*
 	base=$$(buildah from scratch) && buildah add --quiet $$base build/image-base / \
 	  && buildah config --env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin $$base \
 	  && buildah commit --quiet $$base localhost/image-base && buildah rm $$base
 	rm -rf build/image-base
+
+# By hand, as root: a node that really runs pods.
+e2e: node-programs programs
+	$(BIN)/pytest tests/e2e
 
 chain: envs
 	$(BIN)/pytest tests/chain

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from cluster import binaries
 from cluster.controlplane import ControlPlane
 from cluster.nodes import GPU_TAINT
 from cluster.pods import (
@@ -53,6 +54,14 @@ def indexed_job(name: str, *, nodes: int, gpus: int) -> dict[str, Any]:
             "template": {"metadata": {"labels": {"app": name}}, "spec": pod_spec(gpus=gpus)},
         },
     }
+
+
+def test_a_node_that_really_runs_pods_is_of_the_control_plane_s_kubernetes() -> None:
+    versions = {
+        binaries.module_version("k8s.io/kubernetes", tools)
+        for tools in (binaries.TOOLS, binaries.TOOLS / "node")
+    }
+    assert len(versions) == 1
 
 
 def test_nodes_are_ready_with_their_gpus(api: client.ApiClient) -> None:

@@ -5,7 +5,6 @@ leader; and it may do everything, whatever its roles say.
 """
 
 import json
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,9 +56,7 @@ class AddOn:
         return f"{self.name}-{self.version}", self.folder, {self.name: self.package}, "-s -w"
 
     def source(self) -> Path:
-        command = [binaries.go(), "list", "-m", "-f", "{{.Dir}}", self.module]
-        found = subprocess.run(command, cwd=self.folder, check=True, capture_output=True, text=True)
-        return Path(found.stdout.strip())
+        return binaries.module_folder(self.module, self.folder)
 
     def start(self, plane: ControlPlane, kubectl: Run) -> Process:
         """The controller, ready, with its CRDs and webhooks; its namespace must be there."""

@@ -39,7 +39,7 @@ def find(name: str) -> Path:
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     if assets and (program := Path(assets) / name).exists():
         return program
-    target = target_of(module_version("k8s.io/kubernetes"), TOOLS, PACKAGES, _ldflags())
+    target = target_of(module_version("k8s.io/kubernetes"), TOOLS, PACKAGES, version_stamps())
     return built(target / name, "make programs")
 
 
@@ -61,7 +61,7 @@ def _kubectl() -> Path:
 
 def build() -> Path:
     """Builds every program once; returns the folder. Safe to call from several processes."""
-    return build_once(module_version("k8s.io/kubernetes"), TOOLS, PACKAGES, _ldflags())
+    return build_once(module_version("k8s.io/kubernetes"), TOOLS, PACKAGES, version_stamps())
 
 
 def build_once(version: str, tools: Path, packages: dict[str, str], ldflags: str) -> Path:
@@ -124,8 +124,8 @@ def _built_as(package: str) -> str:
     return [part for part in package.split("/") if not re.fullmatch(r"v\d+", part)][-1]
 
 
-def _ldflags() -> str:
-    """Versions that the projects' own release builds stamp: clients and feature gates read them."""
+def version_stamps() -> str:
+    """Flags of the linker: the versions of the projects' own builds, which clients and feature gates read."""
     kubernetes = module_version("k8s.io/kubernetes")
     major, minor, _ = kubernetes.removeprefix("v").split(".", 2)
     stamps = {
@@ -139,9 +139,17 @@ def _ldflags() -> str:
 
 def module_version(module: str, tools: Path = TOOLS) -> str:
     """The version of a module that tools/go.mod pins."""
-    found = re.search(rf"^\s*{re.escape(module)} (v\S+)", (tools / "go.mod").read_text(), re.MULTILINE)
+    found = re.search(
+        rf"^(?:require)?\s+{re.escape(module)} (v\S+)", (tools / "go.mod").read_text(), re.MULTILINE
+    )
     assert found, f"{tools}/go.mod requires no {module}"
     return found[1]
+
+
+def module_folder(module: str, tools: Path) -> Path:
+    """Its source, as it was downloaded to build what tools/go.mod pins."""
+    command = [go(), "list", "-m", "-f", "{{.Dir}}", module]
+    return Path(subprocess.run(command, cwd=tools, check=True, capture_output=True, text=True).stdout.strip())
 
 
 def _fingerprint(tools: Path, packages: dict[str, str], ldflags: str) -> str:

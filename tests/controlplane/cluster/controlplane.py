@@ -24,6 +24,10 @@ class ControlPlane:
     folder: Path
     gpu_nodes: int = 4
     follows_parent: bool = True
+    address: str = "127.0.0.1"
+    """Where the API server listens; pods that really run reach it there."""
+    plays_nodes: bool = True
+    """kwok's nodes and pods; else there are none until a kubelet registers one."""
     processes: dict[str, Process] = field(default_factory=dict, init=False)
     ports: dict[str, int] = field(default_factory=dict, init=False)
 
@@ -38,7 +42,7 @@ class ControlPlane:
 
     @property
     def server(self) -> str:
-        return f"https://127.0.0.1:{self.ports['kube-apiserver']}"
+        return f"https://{self.address}:{self.ports['kube-apiserver']}"
 
     @contextmanager
     def api_client(self, user: str = "admin") -> Iterator[client.ApiClient]:
@@ -55,7 +59,7 @@ class ControlPlane:
             self._apiserver(),
             self._controller_manager(),
             self._scheduler(),
-            self._kwok(),
+            *([self._kwok()] if self.plays_nodes else []),
         ):
             name = Path(command[0]).name
             self.processes[name] = Process(
@@ -65,6 +69,10 @@ class ControlPlane:
         self.start_process("kube-apiserver")
         self.start_process("kube-controller-manager")
         self.start_process("kube-scheduler")
+        if self.plays_nodes:
+            self._play_nodes()
+
+    def _play_nodes(self) -> None:
         with self.api_client() as api:
             stages.install(api)
             nodes.create(api, gpu_nodes=self.gpu_nodes)
@@ -115,8 +123,8 @@ class ControlPlane:
         return [
             str(binaries.find("kube-apiserver")),
             f"--etcd-servers=http://127.0.0.1:{self.ports['etcd']}",
-            "--bind-address=127.0.0.1",
-            "--advertise-address=127.0.0.1",
+            f"--bind-address={self.address}",
+            f"--advertise-address={self.address}",
             f"--secure-port={self.ports['kube-apiserver']}",
             f"--cert-dir={self.credentials.folder}",
             f"--token-auth-file={self.credentials.tokens}",
@@ -125,7 +133,8 @@ class ControlPlane:
             f"--service-account-key-file={key}",
             f"--service-account-signing-key-file={key}",
             f"--service-cluster-ip-range={SERVICE_RANGE}",
-            "--endpoint-reconciler-type=none",
+            f"--endpoint-reconciler-type={'none' if self.plays_nodes else 'lease'}",
+            "--kubelet-preferred-address-types=InternalIP",  # no name server knows a node's name
             "--profiling=false",
         ]
 

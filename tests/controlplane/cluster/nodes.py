@@ -53,8 +53,9 @@ def node(
 
 
 def are_ready(api: client.ApiClient) -> bool:
-    """Whether every node is Ready and free of the taints that a node starts with."""
-    return all(map(_schedulable, client.CoreV1Api(api).list_node().items))
+    """Whether there are nodes, and every one is Ready and free of the taints that a node starts with."""
+    found = client.CoreV1Api(api).list_node().items
+    return bool(found) and all(map(_schedulable, found))
 
 
 def _schedulable(each: client.V1Node) -> bool:

@@ -1,0 +1,136 @@
+"""A node that really runs pods: containerd, a kubelet, kube-proxy and CoreDNS in namespaces of its own."""
+
+import json
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cluster.controlplane import POD_RANGE, SERVICE_RANGE
+from cluster.process import Process
+from cluster.real import configuration, programs
+from cluster.real.image import archive_of, compiled_pause
+from cluster.real.namespaces import Namespaces
+from waiting import until
+
+NAME = "finetune-node"
+HOST, ADDRESS = "10.245.0.1", "10.245.0.2"
+REGISTRY = f"{HOST}:5000"
+BUSYBOX = "localhost/busybox:1"
+"""An image that is there: `command: [busybox, sh, -c, ...]`, for what a pod sees."""
+CGROUPS = Path("/sys/fs/cgroup")
+
+
+@dataclass(kw_only=True)
+class Node:
+    """`folder` holds its images, volumes, logs and configuration."""
+
+    folder: Path
+    follows_parent: bool = True
+    processes: dict[str, Process] = field(default_factory=dict, init=False)
+    namespaces: Namespaces = field(init=False)
+
+    def connect(self) -> None:
+        """Before the control plane starts, which listens at the machine's end of the cable."""
+        self.folder.mkdir(parents=True)
+        self.namespaces = Namespaces(
+            name=NAME,
+            folder=self.folder,
+            address=ADDRESS,
+            host=HOST,
+            follows_parent=self.follows_parent,
+            ranges=(SERVICE_RANGE, POD_RANGE),
+        )
+        self.namespaces.start()
+        self.processes["node"] = self.namespaces.first
+
+    def start(self, kubeconfig: Path) -> None:
+        """Once the API server serves."""
+        for group in _cgroups():
+            group.mkdir(exist_ok=True)
+        self._write_configuration(kubeconfig)
+        self._start("containerd", ["containerd", f"--config={self.folder / 'containerd.toml'}"])
+        self.processes["containerd"].wait_until(self._containerd_serves)
+        self.load(archive_of(compiled_pause(programs.pause_source()), configuration.PAUSE, "/pause"))
+        self.load(archive_of(programs.busybox(), BUSYBOX, "/bin/busybox"))
+        self._start("coredns", [str(programs.find("coredns")), "-conf", str(self.folder / "Corefile")])
+        self._start(
+            "kube-proxy", [str(programs.find("kube-proxy")), f"--config={self.folder / 'kube-proxy.json'}"]
+        )
+        self._start("kubelet", self._kubelet(kubeconfig))
+
+    def enforce_policies(self, kubeconfig: Path) -> None:
+        """NetworkPolicies; once the node is registered."""
+        parts = {"router": False, "service-proxy": False, "firewall": True}
+        runs = [f"--run-{part}={str(on).lower()}" for part, on in parts.items()]
+        ranges = [f"--kubeconfig={kubeconfig}", f"--service-cluster-ip-range={SERVICE_RANGE}"]
+        self._start("kube-router", [str(programs.find("kube-router")), *runs, *ranges])
+
+    def stop(self) -> None:
+        for process in reversed(self.processes.values()):
+            process.kill()
+        clear()
+
+    def load(self, archive: bytes) -> None:
+        """An image in docker's format."""
+        self.namespaces.run("ctr", "--namespace=k8s.io", "images", "import", "-", stdin=archive)
+
+    def restart(self, name: str) -> None:
+        self.processes[name].stop()
+        self.processes[name].start()
+
+    def _start(self, name: str, command: list[str]) -> None:
+        self.processes[name] = self.namespaces.process(name, command)
+        self.processes[name].start()
+
+    def _containerd_serves(self) -> bool:
+        with suppress(RuntimeError):
+            self.namespaces.run("ctr", "version")
+            return True
+        return False
+
+    def _kubelet(self, kubeconfig: Path) -> list[str]:
+        return [
+            str(programs.find("kubelet")),
+            f"--config={self.folder / 'kubelet.json'}",
+            f"--kubeconfig={kubeconfig}",
+            f"--root-dir={self.folder / 'kubelet'}",
+            f"--cert-dir={self.folder / 'kubelet/pki'}",
+            f"--hostname-override={NAME}",
+            f"--node-ip={ADDRESS}",
+        ]
+
+    def _write_configuration(self, kubeconfig: Path) -> None:
+        written = {
+            "kubelet.json": configuration.kubelet(self.folder, ADDRESS),
+            "kube-proxy.json": configuration.kube_proxy(kubeconfig, NAME),
+            "cni/10-pods.conflist": configuration.network(),
+        }
+        (self.folder / "cni").mkdir()
+        for name, content in written.items():
+            (self.folder / name).write_text(json.dumps(content, indent=1))
+        (self.folder / "containerd.toml").write_text(configuration.containerd(self.folder, REGISTRY))
+        (self.folder / "Corefile").write_text(configuration.corefile(kubeconfig, ADDRESS))
+        (self.folder / "resolv.conf").touch()
+
+
+def clear() -> None:
+    """Removes what no namespace takes along: the groups of its processes, once these are gone."""
+    until("the node's control groups removed", lambda: not any(map(_is_left, _cgroups())), timeout=60)
+    # The kernel ends a network a moment after its last process.
+    until(
+        "the node's cable gone", lambda: not Path("/sys/class/net", f"{NAME[:8]}-cable").exists(), timeout=60
+    )
+
+
+def _is_left(group: Path) -> bool:
+    folders = [group, *group.rglob("*/")] if group.exists() else []
+    for folder in reversed(folders):
+        with suppress(OSError):  # its last process is still ending
+            folder.rmdir()
+    return group.exists()
+
+
+def _cgroups() -> list[Path]:
+    """One a controller."""
+    mounted = [folder for folder in CGROUPS.iterdir() if folder.is_dir() and not folder.is_symlink()]
+    return [folder / configuration.CGROUP for folder in mounted]
