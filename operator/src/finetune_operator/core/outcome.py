@@ -30,6 +30,8 @@ class Outcome:
     """Targets of the adapter that vLLM leaves out when it serves it unmerged."""
     failure: str = ""
     """The message of the job's Failed condition; empty when it has not failed."""
+    base: str = ""
+    """Address of the model that is tuned."""
     weights: Weights | None = None
     """What comes out, where it is known from the start; None for an adapter only."""
 
@@ -58,6 +60,7 @@ def outcome_of(manifest: Manifest) -> Outcome:
         rank=job.spec.lora.rank,
         unserved_targets=job.spec.lora.unserved_targets,
         failure=failed["message"] if failed["status"] == "True" else "",
+        base=job.spec.model.uri,
         weights=exported_weights(job.spec),
     )
 

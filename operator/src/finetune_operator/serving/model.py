@@ -29,6 +29,8 @@ class ServedModel:
     claim: str
     size_bytes: int | None = None
     """Of what is read before it can serve; None for a folder that nobody has looked into."""
+    base: str = ""
+    """Address of what it is tuned from; empty where nobody knows it."""
     adapters: tuple[ServedAdapter, ...] = ()
 
 
@@ -106,4 +108,4 @@ def _resolve_base(deployment: ModelDeployment, jobs: Mapping[str, Outcome]) -> S
         message = MESSAGES[ServingReason.JOB_HAS_NO_MODEL].format(job=name)
         return NoModel(reason=ServingReason.JOB_HAS_NO_MODEL, message=message, final=True)
     size = checkpoint_bytes(job.weights.model, job.weights.dtype) if job.weights else None
-    return ServedModel(path=job.model_path, claim=job.claim, size_bytes=size)
+    return ServedModel(path=job.model_path, claim=job.claim, size_bytes=size, base=job.base)

@@ -33,6 +33,7 @@ from finetune_operator.serving.startup import (
     reading_seconds,
     startup_seconds,
 )
+from finetune_operator.serving.tool_calls import tool_call_args
 
 _COMMAND = ("python", "-m", "vllm.entrypoints.openai.api_server")
 # What --max-lora-rank may be, from its default on.
@@ -112,6 +113,7 @@ def _args(deployment: ModelDeployment, model: ServedModel) -> tuple[str, ...]:
         *_adapters(model),
         *(_LORA_WITH_EXPERTS if model.adapters else ()),
         *(() if spec.gpus_per_replica else CPU_ARGS),
+        *tool_call_args(model.base, spec.engine_args),
         # Without it vLLM aborts open requests at SIGTERM.
         *("--shutdown-timeout", str(_drain_seconds(deployment))),
         *spec.engine_args,
