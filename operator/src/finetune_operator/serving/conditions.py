@@ -15,19 +15,25 @@ from finetune_operator.serving.step import (
 
 
 def conditions_of(step: Step, *, ready: int, replicas: int) -> list[Condition]:
-    """Return Available and Progressing, and kstatus' Reconciling and Stalled."""
+    """Return Available and Progressing, and kstatus' Reconciling and Stalled.
+
+    Available says what answers, or why nothing does. Of the other three each says its own: what goes on,
+    whether all is as the spec asks, and why a person has to step in.
+    """
     reason, message, stalled = _reason_of(step), _message_of(step, replicas), _is_stalled(step)
     settled = isinstance(step, Serving | ScaledToZero)
+    progressing, reconciling = _of_what_goes_on(message, stalled=stalled, settled=settled)
     return [
         _available(reason, message, ready, replicas),
         Condition(
             type="Progressing",
             status="False" if stalled or settled else "True",
             reason=reason,
-            message=message,
+            message=progressing,
+            event=message,  # who follows the events wants to know what happened
             failure=stalled,
         ),
-        _kstatus("Reconciling", not (stalled or settled), reason, _what_goes_on(stalled, settled)),
+        _kstatus("Reconciling", not (stalled or settled), reason, reconciling),
         _kstatus("Stalled", stalled, reason, message if stalled else "Nobody has to step in"),
     ]
 
@@ -100,15 +106,16 @@ def _is_stalled(step: Step) -> bool:
             return isinstance(step, NotReadyInTime | RolledBack)
 
 
-def _what_goes_on(stalled: bool, settled: bool) -> str:
-    """Return whether anything still goes on; what, the condition Progressing says."""
+def _of_what_goes_on(message: str, *, stalled: bool, settled: bool) -> tuple[str, str]:
+    """Return what Progressing and Reconciling say."""
     if stalled:
-        return "Nothing goes on: the condition Stalled says why"
-    return (
-        "All is as the spec asks"
-        if settled
-        else "Not yet as the spec asks: the condition Progressing says why"
-    )
+        return (
+            "Nothing goes on: the condition Stalled says why",
+            "Waits for a change of the spec or of the model",
+        )
+    if settled:
+        return "Nothing is left to be rolled out", "All is as the spec asks"
+    return message, "Not yet as the spec asks: the condition Progressing says why"
 
 
 def _kstatus(type_: str, holds: bool, reason: str, message: str) -> Condition:

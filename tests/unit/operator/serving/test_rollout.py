@@ -110,7 +110,7 @@ def test_a_version_that_is_late_gives_way_to_the_one_before(cluster: FakeCluster
     assert again.apply == ()
     assert conditions(again)["Available"] == ("True", "Serving")
     assert conditions(again)["Stalled"] == ("True", "RolledBack")
-    assert again.status["conditions"][2]["message"].startswith(
+    assert again.status["conditions"][4]["message"].startswith(
         "The server of runs/two/merged was not ready in time; runs/one/merged is served again, and 1 of 1"
     )
 
