@@ -8,6 +8,7 @@ wait (docs/adr/0016).
 import asyncio
 import logging
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from itertools import repeat
@@ -146,7 +147,10 @@ async def _kopf(
     for resource in WATCHED:
         _watch(resource, registry, cache, wake)
     ours = asyncio.all_tasks()
+    # kopf would ask for the name of the user, and a container's user need not have one.
+    identity: Any = socket.gethostname()
     tasks = await kopf.spawn_tasks(
+        identity=identity,
         registry=registry,
         settings=operator_settings(),
         standalone=True,
