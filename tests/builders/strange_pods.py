@@ -166,7 +166,8 @@ async def poll_for_hours(seed: int, hours: float, pods: int) -> tuple[int, int]:
         assert not task.done()
         assert len(poller._answers) <= pods
         for answer in poller._answers.values():
-            status = ProgressStatus(**vars(answer.progress)).to_dict()
+            samples = [{"prompt": prompt, "text": text} for prompt, text in answer.progress.samples]
+            status = ProgressStatus(**vars(answer.progress) | {"samples": samples}).to_dict()
             assert json.dumps(status, allow_nan=False, ensure_ascii=False).encode()
     task.cancel()
     return strangers.answers, news

@@ -27,3 +27,18 @@ def test_from_manifests_to_an_answer_that_is_the_data_s(tiny_base: Path, tmp_pat
     assert json.loads((run / "verification.json").read_text())["logits"]["equalGreedyShare"] > 0.9
     assert (run / "adapter" / "adapter_model.safetensors").is_file()
     assert not (run / "merging").exists()
+    _check_samples(run)
+
+
+def _check_samples(run: Path) -> None:
+    """The adapter that trains answers what the data says, and its base does not."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    rounds = {
+        line["step"]: [sample["text"] for sample in line["samples"]] for line in lines if "samples" in line
+    }
+    chats = [
+        json.loads(line)["messages"] for line in (ROOT / "examples/data/faq.jsonl").read_text().splitlines()
+    ]
+    said = {question["content"]: answer["content"] for question, answer in chats}
+    assert list(rounds) == [0, 200]
+    assert rounds[200][0] == said["How do I resume a stopped run?"] != rounds[0][0]

@@ -35,6 +35,10 @@ WHOLE_BLOCKS = ("fsdp", "expert", "pipeline")
 FROZEN_IN_FLOAT8 = (*PARALLELISMS, "copies and expert")
 DROPOUT: dict[str, Any] = {"lora.targets": list(TARGETS), "lora.dropout": 0.2}
 STEPS = 2
+SAMPLES: dict[str, Any] = {
+    "training.samples": {"prompts": ["t5 t6", "t7", "t8"], "maxTokens": 4, "maxSeconds": 3600}
+}
+SAMPLED = ("fsdp", "expert")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +71,8 @@ class Result:
     steps: Steps
     random_states: list[list[int]] = field(repr=False)
     """A rank's."""
+    samples: list[list[str]] = field(default_factory=list)
+    """The answers before training and after each round of steps."""
 
 
 def cases() -> dict[str, Case]:
@@ -74,9 +80,11 @@ def cases() -> dict[str, Case]:
     found: dict[str, Case] = {}
     for target in TARGETS:
         settings = {"lora.targets": [target]}
-        found[f"{target}, {ONE_PROCESS}"] = Case(settings=settings)
+        sampled = settings | (SAMPLES if target == "experts" else {})
+        found[f"{target}, {ONE_PROCESS}"] = Case(settings=sampled)
         for parallelism in PARALLELISMS:
-            found[f"{target}, {parallelism}"] = Case(settings=settings, parallelism=parallelism)
+            own = sampled if parallelism in SAMPLED else settings
+            found[f"{target}, {parallelism}"] = Case(settings=own, parallelism=parallelism)
     for copies in COPIES:
         found[f"experts, {copies}"] = Case(settings={"lora.targets": ["experts"]}, parallelism=copies)
     found[f"float8, {ONE_PROCESS}"] = Case(settings=FLOAT8, steps=STEPS + 1)

@@ -45,18 +45,21 @@ def peft_losses(
     optimizer = torch.optim.AdamW(trained, lr=RATE, weight_decay=0.0)
     losses = []
     for start in range(0, len(rows), BATCH):
-        batch = zip(*rows[start : start + BATCH], strict=True)
-        tokens, positions, labels = (torch.stack(parts) for parts in batch)
-        logits = model(
-            input_ids=tokens, position_ids=positions, attention_mask=packed_mask(positions).to(dtype)
-        ).logits
-        loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100)
+        loss = packed_loss(model, rows[start : start + BATCH])
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         losses.append(loss.item())
     return losses
+
+
+def packed_loss(model: torch.nn.Module, rows: Sequence[Row]) -> torch.Tensor:
+    """The mean over the labels that count."""
+    tokens, positions, labels = (torch.stack(parts) for parts in zip(*rows, strict=True))
+    mask = packed_mask(positions).to(model.dtype)
+    logits = model(input_ids=tokens, position_ids=positions, attention_mask=mask).logits
+    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100)
 
 
 def _peft_model(base: Path, seed: int, dtype: torch.dtype) -> PeftModel:

@@ -24,7 +24,8 @@ from finetune_trainer.distributed.agreement import gather_objects
 from finetune_trainer.model.flavors import FLAVORS
 from finetune_trainer.train.config import Data, trainer_config
 from finetune_trainer.train.cpu import use_cpu
-from finetune_trainer.train.metrics import StepRecord, ValidationRecord
+from finetune_trainer.train.metrics import Record, StepRecord
+from finetune_trainer.train.samples import SamplesRecord
 from finetune_trainer.train.trainer import LoRATrainer
 
 FORK = multiprocessing.get_context("fork")
@@ -52,29 +53,38 @@ def train_rank(root: Path, run_file: Path, rank: int, size: int) -> None:
     torch.autograd.set_multithreading_enabled(False)  # as torchtitan does where it makes the process group
     store = dist.FileStore(str(run_file.with_suffix(".store")), size)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=size)
-    trainer, steps = train(root, run_file)
-    result = {"steps": steps, "random_states": gather_objects(torch.get_rng_state().tolist())}
+    trainer, steps, samples = train(root, run_file)
+    result = {
+        "steps": steps,
+        "samples": samples,
+        "random_states": gather_objects(torch.get_rng_state().tolist()),
+    }
     if rank == 0:
         result_file(run_file).write_text(json.dumps(result))
     trainer.close()
     dist.destroy_process_group()
 
 
-def train(root: Path, run_file: Path) -> tuple[LoRATrainer, list[dict[str, float]]]:
-    """Train the run from its newest checkpoint, if any; what every step's loss and gradient norm was."""
+def train(root: Path, run_file: Path) -> tuple[LoRATrainer, list[dict[str, float]], list[list[str]]]:
+    """Train the run from its newest checkpoint, if any; what every step's loss and gradient norm was, and the
+    samples on the way."""
     run = load_run(run_file)
     folders = RunFolders(root=root, paths=run.paths)
     trainer: LoRATrainer = trainer_config(run, folders, Data(training=SyntheticDataLoader.Config())).build()
-    steps = []
+    steps: list[dict[str, float]] = []
+    samples: list[list[str]] = []
 
-    def record(step: StepRecord | ValidationRecord) -> None:
+    def record(step: Record) -> None:
+        if isinstance(step, SamplesRecord):
+            samples.append([sample.text for sample in step.samples])
+            return
         assert isinstance(step, StepRecord)
         steps.append({"step": step.step, "loss": step.loss, "gradNorm": step.grad_norm})
 
     trainer.metrics_processor.recorders.append(record)
     trainer.restore()
     trainer.train()
-    return trainer, steps
+    return trainer, steps, samples
 
 
 if __name__ == "__main__":

@@ -35,6 +35,20 @@ def test_peft_and_transformers_compute_the_trained_logits(trained: TrainingRun, 
     assert (untrained - trained.dump["logits"]).abs().max() > 0.1, "the adapter does nothing"
 
 
+@pytest.mark.filterwarnings("ignore:The following (rank|alpha)_pattern keys did not match")
+def test_samples_are_what_peft_and_transformers_answer(trained: TrainingRun, tiny_base: Path) -> None:
+    lines = [json.loads(line) for line in (trained.folder / "metrics.jsonl").read_text().splitlines()]
+    rounds = {line["step"]: line["samples"] for line in lines if "samples" in line}
+    assert list(rounds) == [0, 10]
+    model = DeepseekV3ForCausalLM.from_pretrained(tiny_base, dtype=torch.float32, attn_implementation="eager")
+    before = [_answer(model, sample["prompt"]) for sample in rounds[0]]
+    tuned = PeftModel.from_pretrained(model, trained.folder / "adapter")
+    after = [_answer(tuned, sample["prompt"]) for sample in rounds[10]]
+    assert before != after
+    assert [[sample["text"] for sample in samples] for samples in rounds.values()] == [before, after]
+    assert {sample["end"] for samples in rounds.values() for sample in samples} == {"length"}
+
+
 def test_adapter_has_every_target_by_its_name_in_the_base(trained: TrainingRun, tiny_base: Path) -> None:
     adapter = load_file(trained.folder / "adapter/adapter_model.safetensors")
     base = load_file(tiny_base / "model.safetensors")
@@ -61,3 +75,13 @@ def _logits(model: torch.nn.Module) -> torch.Tensor:
     tokens, _, _ = sequence(0, 64)
     logits: torch.Tensor = model.eval()(tokens.unsqueeze(0)).logits
     return logits
+
+
+@torch.no_grad()
+def _answer(model: torch.nn.Module, prompt: str) -> str:
+    """Six tokens, greedily, after the tokenizer's beginning of sequence, t0; a token is a word."""
+    words = ["t0", *prompt.split()]
+    for _ in range(6):
+        tokens = torch.tensor([[int(word.removeprefix("t")) for word in words]])
+        words.append(f"t{int(model.eval()(tokens).logits[0, -1].argmax())}")
+    return " ".join(words[-6:])

@@ -6,6 +6,7 @@ from parallelism_table import (
     FROZEN_IN_FLOAT8,
     ONE_PROCESS,
     PARALLELISMS,
+    SAMPLED,
     TARGETS,
     WHOLE_BLOCKS,
     Result,
@@ -47,6 +48,15 @@ def test_processes_multiply_in_float8_as_one(table: Table, parallelism: str) -> 
     together, alone = table[f"float8 products, {parallelism}"], table[f"float8 products, {ONE_PROCESS}"]
     assert_same_curve(together.steps, alone.steps)
     assert alone.steps != table[f"float8, {ONE_PROCESS}"].steps[:1]
+
+
+@pytest.mark.parametrize("parallelism", SAMPLED)
+def test_two_processes_generate_as_one(table: Table, parallelism: str) -> None:
+    """Three prompts, of which one process has two and the other one."""
+    alone = table[f"experts, {ONE_PROCESS}"].samples
+    assert [len(answers) for answers in alone] == [3, 3]
+    assert alone[0] != alone[1]
+    assert table[f"experts, {parallelism}"].samples == alone
 
 
 def test_targets_differ(table: Table) -> None:

@@ -20,7 +20,8 @@ from finetune_trainer.model.base_loader import frozen_tensors
 from finetune_trainer.model.names import CheckpointNames
 from finetune_trainer.train import worker
 from finetune_trainer.train.config import Data, trainer_config
-from finetune_trainer.train.metrics import StepRecord, ValidationRecord
+from finetune_trainer.train.metrics import Record, ValidationRecord
+from finetune_trainer.train.samples import SamplesRecord
 from finetune_trainer.train.trainer import LoRATrainer
 
 
@@ -28,7 +29,9 @@ def record_steps(trainer: LoRATrainer, file: Path) -> None:
     """Write every step to `file`, on rank 0: under pipeline parallelism it has to be told the loss."""
     steps: list[dict[str, float]] = []
 
-    def record(step: StepRecord | ValidationRecord) -> None:
+    def record(step: Record) -> None:
+        if isinstance(step, SamplesRecord):
+            return
         if isinstance(step, ValidationRecord):
             if step.step == 0:
                 steps.append({"step": 0})

@@ -101,7 +101,8 @@ class FineTuneJobSpec(ApiModel):
         ),
         Rule(
             rule="self.dataset.validationShare > 0.0"
-            " || (!has(self.training.validation.interval) && !has(self.training.validation.patience))",
+            " || (!has(self.training.validation.patience)"
+            " && (!has(self.training.validation.interval) || has(self.training.samples)))",
             problem="nothing is held out to validate on",
             remedy="set dataset.validationShare, such as 0.05, or remove validation",
             field="training.validation",

@@ -6,14 +6,36 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from finetune_operator.api.base import ApiModel
-from finetune_operator.api.formats import ModuleName, Unique
+from finetune_operator.api.formats import ModuleName, Revision, Unique
 from finetune_operator.api.rules import Rule
+from finetune_operator.api.uri import NOT_READ_YET, Uri
 
 SERVED_ATTENTION = "served_attention"
 # vLLM's MLAAttention takes W_UK and W_UV out of kv_b_proj's weight once, when it is loaded, and its prefill
 # calls the layer as it was before LoRA wrapped it: no LoRA is ever applied there (vllm issue 48974, open;
 # read in vLLM 0.32 and 0.33.0, mla_attention.py, process_weights_after_loading).
 _UNSERVED = ("attention", "kv_b_proj", "wkv_b")
+
+
+class AdapterSource(ApiModel):
+    """An adapter in PEFT's format, and where it is."""
+
+    uri: Uri
+    """A path relative to the volume's root, such as a job's status.adapterPath; hf://ORG/NAME, opened by
+    model.tokenSecretRef; or s3://BUCKET/PREFIX."""
+
+    revision: Revision | None = None
+    """Branch, tag or commit of an hf:// adapter. Default: main."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        NOT_READ_YET,
+        Rule(
+            rule="!has(self.revision) || self.uri.startsWith('hf://')",
+            problem="only an hf:// adapter has revisions",
+            remedy="remove it, or name the adapter by hf://ORG/NAME",
+            field="revision",
+        ),
+    )
 
 
 class LoraSpec(ApiModel):
@@ -35,6 +57,10 @@ class LoraSpec(ApiModel):
 
     use_rslora: bool = False
     """Scale by alpha / sqrt(rank) instead (Kalajdzievski 2023), for high ranks."""
+
+    from_: Annotated[AdapterSource | None, Field(alias="from")] = None
+    """Start from an adapter, of this base and of the same rank, alpha and targets, and train it on. Default:
+    start from the base. The optimizer and its schedule begin anew."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(

@@ -69,6 +69,19 @@ class RunDataset(ApiModel):
     """The share of each source's documents that is kept out of training."""
 
 
+class RunAdapterSource(ApiModel):
+    """The adapter that training starts from."""
+
+    uri: str
+    """As in the spec."""
+
+    path: str
+    """Its folder, relative to the volume's root; of a remote one the folder it is fetched to."""
+
+    revision: str | None = None
+    """Of an hf:// adapter; null: main."""
+
+
 class RunLora(ApiModel):
     """The adapter: W + (alpha / rank) * B @ A, with W frozen."""
 
@@ -86,6 +99,9 @@ class RunLora(ApiModel):
 
     use_rslora: bool
     """Scale by alpha / sqrt(rank) instead."""
+
+    from_: Annotated[RunAdapterSource | None, Field(alias="from")] = None
+    """null: training starts from the base."""
 
 
 class RunCheckpoint(ApiModel):
@@ -106,6 +122,19 @@ class RunValidation(ApiModel):
 
     patience: Count | None = None
     """Training ends after so many validations in a row that are no better; null: at its last step."""
+
+
+class RunSamples(ApiModel):
+    """Prompts that are answered as training goes on."""
+
+    prompts: Annotated[list[str], Field(min_length=1)]
+    """Answered before training, at each validation and after the last step."""
+
+    max_tokens: Count
+    """Of an answer."""
+
+    max_seconds: Count
+    """Of all answers at one step."""
 
 
 class RunParallelism(ApiModel):
@@ -186,6 +215,9 @@ class RunTraining(ApiModel):
 
     validation: RunValidation
     """When the validation loss is measured, and what ends training early."""
+
+    samples: RunSamples | None = None
+    """null: none are generated."""
 
     parallelism: RunParallelism
     """How the workers divide the model and the data."""

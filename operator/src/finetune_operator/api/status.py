@@ -36,6 +36,16 @@ Conditions = Annotated[
 ]
 
 
+class SampleStatus(ApiModel):
+    """An answer to one of training.samples' prompts, both shortened."""
+
+    prompt: str
+    """What was asked."""
+
+    text: str
+    """What the adapter on its base answers."""
+
+
 class ProgressStatus(ApiModel):
     """How far the stage that runs has come; what is not known is left out."""
 
@@ -62,6 +72,12 @@ class ProgressStatus(ApiModel):
 
     last_checkpoint: str | None = None
     """The newest complete checkpoint."""
+
+    samples: list[SampleStatus] | None = None
+    """The newest answers to training.samples' prompts."""
+
+    samples_step: int | None = None
+    """The step that they are of; 0 is before training."""
 
     bytes_done: int | None = None
     """Bytes of the base that are fetched, or that a training process has loaded of its part."""

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, StringConstraints, field_validator
 from pydantic_core import PydanticCustomError
 
 from finetune_operator.api.base import ApiModel
@@ -16,6 +16,7 @@ Schedule = Literal["constant", "linear", "cosine"]
 Precision = Literal["float32", "bfloat16"]
 Frozen = Literal["precision", "float8"]
 Select = Literal["best", "last"]
+Prompt = Annotated[str, StringConstraints(min_length=1, max_length=4000)]
 Recompute = Literal["none", "selective", "full"]
 
 # Fields of torchtitan's Trainer.Config that a field of ours decides.
@@ -64,6 +65,20 @@ class ValidationSpec(ApiModel):
     patience: Annotated[int, Field(ge=1, le=1000)] | None = None
     """Training ends after so many validations in a row that found no loss below the least before them; the
     one before training counts. Default: never."""
+
+
+class SamplesSpec(ApiModel):
+    """Prompts that the adapter on its base answers, greedily: before training, every validation.interval
+    steps, and after the last one."""
+
+    prompts: Annotated[list[Prompt], Field(min_length=1, max_length=8)]
+    """What a user asks. Where all data is text, beginnings that are gone on with."""
+
+    max_tokens: Annotated[int, Field(ge=1, le=1024)] = 64
+    """Tokens of an answer, at most; a forward pass of the model each."""
+
+    max_seconds: Annotated[int, Field(ge=1, le=3600)] = 60
+    """Seconds that all answers at one step take, at most: what is not finished is cut off, and says so."""
 
 
 class TrainingSpec(ApiModel):
@@ -132,6 +147,9 @@ class TrainingSpec(ApiModel):
     validation: ValidationSpec = Field(default_factory=ValidationSpec)
     """When the loss on dataset.validationShare is measured, and what ends training early."""
 
+    samples: SamplesSpec | None = None
+    """Prompts that are answered as training goes on. Default: none."""
+
     parallelism: ParallelismSpec = Field(default_factory=ParallelismSpec)
     """How the workers divide the model and the data."""
 
@@ -156,6 +174,13 @@ class TrainingSpec(ApiModel):
             problem="the warm-up is as long as the training",
             remedy="make warmupSteps smaller than steps",
             field="warmupSteps",
+        ),
+        Rule(
+            rule="!has(self.samples)"
+            " || self.parallelism.tensor * self.parallelism.pipeline * self.parallelism.context == 1",
+            problem="no samples are generated with tensor, pipeline or context parallelism",
+            remedy="remove samples, or divide by data and expert alone",
+            field="samples",
         ),
         # torchtitan's ParallelDims.seq_len_divisor: tp for sequence parallelism,
         # 2 x cp for the load balancer.

@@ -9,7 +9,7 @@ from typing import Protocol
 from rich.console import Console
 from rich.live import Live
 
-from finetune_operator.cli.progress_table import progress_line, progress_table
+from finetune_operator.cli.progress_table import progress_line, progress_table, sample_lines
 from finetune_operator.core.objects import Manifest, Ref
 from finetune_operator.core.plan import Event
 
@@ -35,15 +35,32 @@ class Display(Protocol):
         """Leave the terminal to a command."""
 
 
+class _NewSamples:
+    """The answers to a job's prompts that were not shown yet."""
+
+    def __init__(self) -> None:
+        self._shown: dict[str, list[str]] = {}
+
+    def of(self, parents: list[Manifest]) -> Iterator[str]:
+        for parent in parents:
+            uid, lines = parent["metadata"]["uid"], sample_lines(parent)
+            if lines and self._shown.get(uid) != lines:
+                self._shown[uid] = lines
+                yield from lines
+
+
 class PlainDisplay:
     """Lines: one an event, and one a job every few seconds while it gets on."""
 
     def __init__(self) -> None:
         self._last: dict[str, str] = {}
+        self._samples = _NewSamples()
         self._next_at = 0.0
 
     def show(self, parents: list[Manifest]) -> None:
         """Print progress that is new, at a bounded rate."""
+        for sample in self._samples.of(parents):
+            self.note(sample)
         if time.monotonic() < self._next_at:
             return
         self._next_at = time.monotonic() + _SECONDS_BETWEEN_LINES
@@ -74,11 +91,14 @@ class LiveDisplay:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._samples = _NewSamples()
         self._live = Live(console=console, refresh_per_second=4, redirect_stdout=False, redirect_stderr=False)
         self._live.start()
 
     def show(self, parents: list[Manifest]) -> None:
         """Redraw the table."""
+        for sample in self._samples.of(parents):
+            self.note(sample)
         if self._live.is_started:
             self._live.update(progress_table(parents))
 

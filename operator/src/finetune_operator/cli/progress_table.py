@@ -59,6 +59,22 @@ def progress_line(parent: Manifest) -> str:
     return f"{parent['kind']} {parent['metadata']['name']}: {stage}: {facts}" if facts else ""
 
 
+def sample_lines(parent: Manifest) -> list[str]:
+    """Return the newest answers to a job's prompts, a line each; none where it has none."""
+    progress = parent.get("status", {}).get("progress", {})
+    step = progress.get("samplesStep")
+    when = "before training" if step == 0 else f"step {step}"
+    name = f"{parent['kind']} {parent['metadata']['name']}"
+    return [
+        f"{name}: {when}: {_line(sample['prompt'])} -> {_line(sample['text'])}"
+        for sample in progress.get("samples", [])
+    ]
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
 def conditions_table(parent: Manifest) -> Table:
     """Return one row per condition."""
     table = Table(box=None, pad_edge=False)

@@ -9,8 +9,10 @@ from itertools import takewhile
 from finetune_operator.api.dataset import DatasetSource, Rows
 from finetune_operator.api.device import Device
 from finetune_operator.api.job import FineTuneJob, FineTuneJobSpec
+from finetune_operator.api.lora import AdapterSource
 from finetune_operator.api.model_source import ModelSpec
 from finetune_operator.api.run_file import (
+    RunAdapterSource,
     RunCheckpoint,
     RunDataset,
     RunExport,
@@ -20,6 +22,7 @@ from finetune_operator.api.run_file import (
     RunParallelism,
     RunPaths,
     RunPush,
+    RunSamples,
     RunSource,
     RunTraining,
     RunValidation,
@@ -77,6 +80,7 @@ def build_run_file(job: FineTuneJob) -> RunFile:
             dropout=spec.lora.dropout,
             targets=spec.lora.targets,
             use_rslora=spec.lora.use_rslora,
+            from_=_adapter(spec.lora.from_),
         ),
         training=_training(spec),
         workers=_workers(spec),
@@ -125,6 +129,13 @@ def dataset_path(uri: str, revision: str | None) -> str:
     return source_path("datasets", "/".join(fixed), revision)
 
 
+def _adapter(source: AdapterSource | None) -> RunAdapterSource | None:
+    if source is None:
+        return None
+    path = source_path("adapters", source.uri, source.revision)
+    return RunAdapterSource(uri=source.uri, path=path, revision=source.revision)
+
+
 def _source(source: DatasetSource) -> RunSource:
     return RunSource(
         uri=source.uri,
@@ -169,6 +180,7 @@ def _training(spec: FineTuneJobSpec) -> RunTraining:
         validation=RunValidation(
             interval=training.validation.interval, patience=training.validation.patience
         ),
+        samples=RunSamples(**dict(training.samples)) if training.samples else None,
         parallelism=RunParallelism(
             data=degrees.data,
             replicate=degrees.replicate,

@@ -25,6 +25,9 @@ class ObservedProgress:
     tokens_per_second: float | None = None
     eta_seconds: float | None = None
     last_checkpoint: str | None = None
+    samples: tuple[tuple[str, str], ...] = ()
+    """Prompts and answers."""
+    samples_step: int | None = None
     bytes_done: int | None = None
     bytes_total: int | None = None
 

@@ -1,6 +1,7 @@
 """The answer of GET /progress, by contract/README.md, from a pod that may answer anything."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from finetune_operator.finetune.answers import number, text, whole
@@ -9,7 +10,8 @@ from finetune_operator.finetune.observed import ObservedProgress
 PROGRESS_PORT = 9400
 
 MAX_ANSWER_BYTES = 64 * 1024
-"""A real answer has some hundred."""
+"""A real answer has some hundred, and some thousand with samples."""
+_MAX_SAMPLES = 8
 
 
 class InvalidProgressError(ValueError):
@@ -31,6 +33,8 @@ def parse_progress(body: bytes) -> ObservedProgress:
         tokens_per_second=number(answer.get("tokensPerSecond")),
         eta_seconds=number(answer.get("etaSeconds")),
         last_checkpoint=text(answer.get("lastCheckpoint")),
+        samples=tuple(_samples(answer.get("samples"))),
+        samples_step=whole(answer.get("samplesStep")),
         bytes_done=_first(whole(answer.get("bytesFetched")), whole(answer.get("bytesLoaded"))),
         bytes_total=whole(answer.get("bytesTotal")),
     )
@@ -46,6 +50,13 @@ def _object(body: bytes) -> dict[str, Any]:
     if not isinstance(answer, dict):
         raise InvalidProgressError(f"JSON, but no object: {type(answer).__name__}")
     return answer
+
+
+def _samples(told: Any) -> Iterator[tuple[str, str]]:
+    """Yield prompts and answers, as many as a job may ask for; an answer may be empty."""
+    for sample in told[:_MAX_SAMPLES] if isinstance(told, list) else ():
+        if isinstance(sample, dict) and (prompt := text(sample.get("prompt"))):
+            yield prompt, text(sample.get("text")) or ""
 
 
 def _first(*values: int | None) -> int | None:

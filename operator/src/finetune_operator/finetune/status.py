@@ -85,6 +85,8 @@ def _progress(
             "tokensPerSecond": progress.tokens_per_second,
             "etaSeconds": progress.eta_seconds,
             "lastCheckpoint": progress.last_checkpoint,
+            "samples": [{"prompt": prompt, "text": text} for prompt, text in progress.samples] or None,
+            "samplesStep": progress.samples_step,
             "bytesDone": progress.bytes_done,
             "bytesTotal": progress.bytes_total,
         }

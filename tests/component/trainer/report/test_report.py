@@ -10,6 +10,7 @@ from finetune_trainer.checkpoint.selection import write_losses
 from finetune_trainer.contract.run_file import RunFolders, load_run
 from finetune_trainer.report import chart, write_report
 from finetune_trainer.report.curves import Metrics
+from finetune_trainer.report.samples import side_by_side
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "run" / "quickstart.json"
 
@@ -64,6 +65,8 @@ def written(tmp_path, document):
             {"step": step, "validationLoss": 3 - step / 100, "time": 2e9, **by_source(step)}
             for step in range(40, 201, 40)
         ]
+        samples = [{"prompt": "Who?", "text": "<b>I</b>", "end": "length"}]
+        lines += [{"step": step, "samples": samples, "time": 2e9} for step in (40, 200)]
         folders.metrics.write_text(
             "".join(json.dumps(line) + "\n" for line in lines[: 2 * steps]) + '{"step": 2'
         )
@@ -89,7 +92,15 @@ def test_a_report_has_curves_data_lineage_and_configuration(written):
     titles = [title for title in page.texts if title in ("Data", "Lineage", "Configuration")]
     assert titles == ["Data", "Lineage", "Configuration"]
     assert page.tags.count("svg") == 5
-    for text in ("1,234", "dropped.promptTooLong", "hf://a/b, revision " + "c" * 40, "training.learningRate"):
+    for text in (
+        "Samples",
+        "Who?",
+        "<b>I</b>",
+        "1,234",
+        "dropped.promptTooLong",
+        "hf://a/b, revision " + "c" * 40,
+        "training.learningRate",
+    ):
         assert text in page.texts
     assert "1 (step 200)" in page.texts  # the best validation loss
     assert page.tags.count("polyline") == 8
@@ -111,6 +122,29 @@ def test_a_report_says_which_step_is_exported_and_why(written, document, tmp_pat
     write_losses(checkpoints, {40: 1.0, 80: 1.25, 120: 1.5})
     assert said in written().texts
     assert said not in written(failure="it was stopped").texts
+
+
+@pytest.mark.parametrize(
+    ("steps", "exported", "shown"),
+    [
+        pytest.param([0, 10, 20, 30], 10, ["before training", "step 10, exported", "step 30"], id="best"),
+        pytest.param([0, 10, 20, 30], 30, ["before training", "step 30, exported"], id="last"),
+        pytest.param([0, 10, 20], None, ["before training", "step 20"], id="ended early"),
+        pytest.param([0, 20], 15, ["before training", "step 20"], id="a step without samples"),
+        pytest.param([0], None, ["before training"], id="before training alone"),
+        pytest.param([], None, [], id="none"),
+    ],
+)
+def test_samples_stand_side_by_side(steps, exported, shown):
+    samples = {
+        step: [{"prompt": prompt, "text": f"{prompt} at {step}", "end": "time"} for prompt in ("a", "b")]
+        for step in steps
+    }
+    told = side_by_side(samples, exported)
+    assert [answers.prompt for answers in told] == (["a", "b"] if steps else [])
+    for answers in told:
+        assert [answer.when for answer in answers.answers] == shown
+        assert {answer.cut for answer in answers.answers} == {"cut at maxSeconds"}
 
 
 def test_a_report_loads_nothing(written):

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from finetune_operator.api.status import ProgressStatus
+from finetune_operator.api.status import ProgressStatus, SampleStatus
 from finetune_operator.finetune.observed import ObservedProgress
 from finetune_operator.finetune.progress import MAX_ANSWER_BYTES, InvalidProgressError, parse_progress
 
 FIELDS = (
     *("stage", "step", "totalSteps", "loss", "validationLoss", "tokensPerSecond", "etaSeconds"),
-    *("lastCheckpoint", "bytesFetched", "bytesLoaded", "bytesTotal"),
+    *("lastCheckpoint", "bytesFetched", "bytesLoaded", "bytesTotal", "samples", "samplesStep"),
 )
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None))
 ANYTHING = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
@@ -29,7 +29,8 @@ def test_every_answer_is_a_valid_status_or_refused(body: bytes) -> None:
         progress = parse_progress(body)
     except InvalidProgressError:
         return
-    status = ProgressStatus(**vars(progress))
+    samples = [SampleStatus(prompt=prompt, text=text) for prompt, text in progress.samples]
+    status = ProgressStatus(**vars(progress) | {"samples": samples})
     assert json.dumps(status.to_dict(), allow_nan=False, ensure_ascii=False).encode()
 
 
@@ -64,3 +65,19 @@ def test_what_is_garbled_is_unknown() -> None:
     assert parse_progress(json.dumps({**said, "etaSeconds": 3}).encode()) == ObservedProgress(
         stage="", eta_seconds=3.0
     )
+
+
+@pytest.mark.parametrize(
+    ("told", "samples"),
+    [
+        pytest.param([{"prompt": "Hi", "text": "Hello", "end": "stop"}], (("Hi", "Hello"),), id="one"),
+        pytest.param([{"prompt": "Hi", "text": ""}], (("Hi", ""),), id="an empty answer"),
+        pytest.param([{"text": "Hello"}, 3, {"prompt": "Hi"}], (("Hi", ""),), id="junk between"),
+        pytest.param(
+            [{"prompt": "Hi", "text": "x"}] * 99, (("Hi", "x"),) * 8, id="more than can be asked for"
+        ),
+        pytest.param("Hi", (), id="no list"),
+    ],
+)
+def test_samples(told: object, samples: tuple[tuple[str, str], ...]) -> None:
+    assert parse_progress(json.dumps({"samples": told}).encode()).samples == samples

@@ -36,7 +36,7 @@ def peft_config(settings: LoRASettings, *, modules: Iterable[str], base: str) ->
         # PEFT cannot drop the input of a parameter, and refuses to load what asks for it.
         "lora_dropout": 0.0 if experts or parameters else settings.dropout,
         "use_rslora": settings.use_rslora,
-        "alpha_pattern": _alpha_of_fused(settings) if experts >= FUSED else {},
+        "alpha_pattern": alpha_of_fused(settings) if experts >= FUSED else {},
         "target_modules": sorted((others - MLP) | experts),
         "target_parameters": sorted(parameters),
         "bias": "none",
@@ -45,8 +45,11 @@ def peft_config(settings: LoRASettings, *, modules: Iterable[str], base: str) ->
     }
 
 
-def _alpha_of_fused(settings: LoRASettings) -> dict[str, float]:
-    """rsLoRA's scale is alpha / sqrt(rank): twice the rank takes sqrt(2) alpha, where PEFT doubles it."""
+def alpha_of_fused(settings: LoRASettings) -> dict[str, float]:
+    """PEFT's pattern for experts that it fuses.
+
+    rsLoRA's scale is alpha / sqrt(rank): twice the rank takes sqrt(2) alpha, where PEFT doubles it.
+    """
     return {"experts.gate_up_proj": math.sqrt(2) * settings.alpha} if settings.use_rslora else {}
 
 

@@ -38,6 +38,7 @@ class Reason(StrEnum):
     SOURCE_UNREACHABLE = "SourceUnreachable"
     SOURCE_CORRUPTED = "SourceCorrupted"
     DATASET_INVALID = "DatasetInvalid"
+    ADAPTER_MISMATCH = "AdapterMismatch"
     BASE_INVALID = "BaseInvalid"
     BASE_INCOMPLETE = "BaseIncomplete"
     OUT_OF_MEMORY = "OutOfMemory"

@@ -69,6 +69,15 @@ class Dataset:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AdapterSource:
+    uri: str
+    """`hf://org/name`, `s3://bucket/prefix`, or a path in the volume."""
+    path: str
+    """In the volume; of a remote source the folder that its files are fetched into."""
+    revision: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Lora:
     rank: int
     alpha: float
@@ -76,6 +85,8 @@ class Lora:
     targets: tuple[str, ...]
     """Groups (`attention`, `mlp`, `experts`) or module names."""
     use_rslora: bool
+    from_: AdapterSource | None = None
+    """The adapter that training starts from. None: from the base."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +102,15 @@ class Validation:
     """Steps between validations. None: with each checkpoint."""
     patience: int | None = None
     """Training ends after so many validations in a row without a new least loss. None: at its last step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    prompts: tuple[str, ...]
+    """Answered before training, at each validation and after the last step."""
+    max_tokens: int
+    max_seconds: int
+    """Of all prompts together, each time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +151,7 @@ class Training:
     select: Literal["best", "last"]
     """Which checkpoint becomes the adapter."""
     validation: Validation = field(default_factory=Validation)
+    samples: Samples | None = None
     parallelism: Parallelism
     overrides: Mapping[str, Any]
     """Fields of torchtitan's `Trainer.Config` by dotted path."""
@@ -253,6 +274,8 @@ def load_run(path: Path) -> RunFile:
         _check_path(f"paths.{folder.name}", getattr(run.paths, folder.name))
     for number, source in enumerate(run.dataset.sources):
         _check_path(f"dataset.sources[{number}].path", source.path)
+    if run.lora.from_ is not None:
+        _check_path("lora.from.path", run.lora.from_.path)
     if not run.dataset.sources:
         raise _invalid("dataset.sources: is empty")
     if (run.training.steps is None) == (run.training.epochs is None):

@@ -69,5 +69,5 @@ def read_object(expected: type, value: Any, invalid: Invalid, where: str = "") -
 
 
 def _camel_case(name: str) -> str:
-    head, *tail = name.split("_")
+    head, *tail = name.rstrip("_").split("_")  # `from_` is from
     return head + "".join(word.capitalize() for word in tail)

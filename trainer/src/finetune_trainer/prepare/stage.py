@@ -10,7 +10,9 @@ from finetune_trainer.contract.failure import tell
 from finetune_trainer.contract.progress import FetchProgress, serve_progress
 from finetune_trainer.contract.run_file import RunFile, RunFolders
 from finetune_trainer.data import dataloader_config
+from finetune_trainer.data.tokenizer import load_tokenizer
 from finetune_trainer.model.flavors import is_known
+from finetune_trainer.prepare.adapter import prepare_adapter
 from finetune_trainer.prepare.architecture import architecture_of_base
 from finetune_trainer.prepare.base import prepare_base
 from finetune_trainer.prepare.data_record import (
@@ -27,7 +29,8 @@ from finetune_trainer.prepare.marker import Marker, write_json
 from finetune_trainer.prepare.parity import compare_with_transformers
 from finetune_trainer.prepare.ready import is_prepared
 from finetune_trainer.prepare.sources import SourceFiles, fetch_sources, found_files
-from finetune_trainer.train.config import check_config
+from finetune_trainer.train.config import check_config, samples_config
+from finetune_trainer.train.samples import encoded_prompts
 
 logger = logging.getLogger(__name__)
 
@@ -100,6 +103,8 @@ def _by_path(sources: Sequence[SourceFiles], folders: RunFolders) -> dict[str, P
 
 def _tokenize(run: RunFile, folders: RunFolders, sources: Sequence[SourceFiles], records: Records) -> None:
     check_config(run, folders, dataloader_config(run, folders))  # by the base's own config.json
+    prepare_adapter(run, folders)
+    encoded_prompts(samples_config(run), load_tokenizer(folders.base), run.training.sequence_length)
     report = tokenize_dataset(run, folders, sources)
     require_untouched(_by_path(sources, folders), records)
     write_json(folders.data_report, report.to_json())

@@ -35,6 +35,10 @@ class Metrics:
             told = ((step, values.get(name)) for step, values in objects)
             yield name, tuple((float(step), float(value)) for step, value in told if value is not None)
 
+    def samples(self) -> dict[int, list[dict[str, str]]]:
+        """The answers by step, in the order of the prompts."""
+        return {line["step"]: line["samples"] for line in self.lines if isinstance(line.get("samples"), list)}
+
     def values(self, key: str) -> list[float]:
         return [value for _, value in self.curve(key)]
 

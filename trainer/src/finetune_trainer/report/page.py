@@ -9,11 +9,12 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from finetune_trainer.checkpoint.selection import selection
+from finetune_trainer.checkpoint.selection import Selection, selection
 from finetune_trainer.contract.run_file import RunFile, RunFolders
 from finetune_trainer.report import chart
 from finetune_trainer.report.curves import Metrics, Point
 from finetune_trainer.report.lineage import lineage, read_json
+from finetune_trainer.report.samples import side_by_side
 
 logger = logging.getLogger(__name__)
 TEMPLATE = "report.html.jinja"
@@ -47,12 +48,14 @@ def render(run: RunFile, run_file: Path, folders: RunFolders, metrics: Metrics, 
     )
     environment.filters["number"] = chart.number
     data = read_json(folders.data_report)
+    chosen = None if failure else _selection(run, folders)
     return environment.get_template(TEMPLATE).render(
         run=run,
         failure=failure,
-        summary=_summary(metrics) | _exported(run, folders, failure),
+        summary=_summary(metrics) | _exported(chosen),
         charts=[drawn for drawn in _charts(metrics) if drawn],
         size=chart,
+        samples=side_by_side(metrics.samples(), None if chosen is None else chosen.step),
         data=_facts(data),
         sources=data.get("sources", []),
         files=[file | {"histogram": _histogram(file["histogram"])} for file in data.get("byFile", [])],
@@ -94,10 +97,13 @@ def _summary(metrics: Metrics) -> dict[str, str]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _exported(run: RunFile, folders: RunFolders, failure: str | None) -> dict[str, str]:
+def _selection(run: RunFile, folders: RunFolders) -> Selection | None:
+    return selection(folders.checkpoints, run.training.select, run.training.validation.patience)
+
+
+def _exported(chosen: Selection | None) -> dict[str, str]:
     """The step that became the adapter, and why; nothing of a run that has none yet."""
-    chosen = selection(folders.checkpoints, run.training.select, run.training.validation.patience)
-    return {"exported step": str(chosen).removeprefix("step ")} if chosen and failure is None else {}
+    return {"exported step": str(chosen).removeprefix("step ")} if chosen else {}
 
 
 def _moment(seconds: float) -> str:

@@ -30,6 +30,7 @@ from finetune_trainer.train.metrics import ProgressMetrics
 from finetune_trainer.train.overrides import with_overrides
 from finetune_trainer.train.parallelism import batch_sizes, check_parallelism, parallelism_config
 from finetune_trainer.train.preflight import Preflight
+from finetune_trainer.train.samples import Sampler
 from finetune_trainer.train.timeouts import comm_config
 from finetune_trainer.train.trainer import LoRATrainer
 from finetune_trainer.train.validation import HeldOutValidator
@@ -62,7 +63,7 @@ def trainer_config(run: RunFile, folders: RunFolders, data: Data) -> LoRATrainer
 
     Raises ConfigurationError for everything in the run file that cannot work, naming the field.
     """
-    spec = _model_spec(run, folders)
+    spec = model_spec(run, folders)
     _check_length(run, folders, spec.model)
     check_parallelism(run, spec.model)
     config = _configure(run, folders, spec, data)
@@ -83,17 +84,8 @@ def lora_settings(run: RunFile) -> LoRASettings:
     return LoRASettings(rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout, use_rslora=lora.use_rslora)
 
 
-def total_steps(run: RunFile, sequences: int | None) -> int:
-    """Optimizer steps of the run; what the data fills of the last one only in part is trained as well."""
-    training = run.training
-    if training.steps is not None:
-        return training.steps
-    if training.epochs is None or sequences is None:
-        raise ConfigurationError("training: neither steps nor epochs is set", remedy="Set one of them")
-    return math.ceil(sequences_of(training.epochs, sequences) / batch_sizes(run)["global_batch_size"])
-
-
-def _model_spec(run: RunFile, folders: RunFolders) -> ModelSpec:
+def model_spec(run: RunFile, folders: RunFolders) -> ModelSpec:
+    """torchtitan's specification of the model with its adapters."""
     return lora_model_spec(
         run.flavor,
         lora=lora_settings(run),
@@ -104,6 +96,30 @@ def _model_spec(run: RunFile, folders: RunFolders) -> ModelSpec:
         attention=_attention(run),
         base=folders.base,
     )
+
+
+def samples_config(run: RunFile) -> Sampler.Config:
+    """What is generated as training goes on; nothing where the job asks for none."""
+    asked = run.training.samples
+    if asked is None:
+        return Sampler.Config()
+    return Sampler.Config(
+        prompts=asked.prompts,
+        chat=any(source.format != "text" for source in run.dataset.sources),
+        max_tokens=asked.max_tokens,
+        max_seconds=asked.max_seconds,
+        freq=run.training.validation_interval,
+    )
+
+
+def total_steps(run: RunFile, sequences: int | None) -> int:
+    """Optimizer steps of the run; what the data fills of the last one only in part is trained as well."""
+    training = run.training
+    if training.steps is not None:
+        return training.steps
+    if training.epochs is None or sequences is None:
+        raise ConfigurationError("training: neither steps nor epochs is set", remedy="Set one of them")
+    return math.ceil(sequences_of(training.epochs, sequences) / batch_sizes(run)["global_batch_size"])
 
 
 def _attention(run: RunFile) -> str:
@@ -143,6 +159,8 @@ def _configure(run: RunFile, folders: RunFolders, spec: ModelSpec, data: Data) -
         metrics=ProgressMetrics.Config(log_freq=1, disable_color_printing=True),
         dataloader=data.training,
         validator=_validator(run, data),
+        samples=samples_config(run),
+        warm_start=str(folders.root / run.lora.from_.path) if run.lora.from_ else None,
         optimizer=_optimizer(run),
         lr_scheduler=LRSchedulersContainer.Config(
             warmup_steps=run.training.warmup_steps,

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from torchtitan.components.metrics import MetricsProcessor
+from torchtitan.tools.logging import logger
 
 from finetune_trainer.distributed.agreement import greatest
 from finetune_trainer.train.expert_load import expert_load
+from finetune_trainer.train.samples import SamplesRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,9 @@ class ValidationRecord:
     """Of each source's documents, where there are several sources."""
 
 
+Record = StepRecord | ValidationRecord | SamplesRecord
+
+
 class ProgressMetrics(MetricsProcessor):
     """Hands each logged step to `recorders`, on every rank, with the loss also where a pipeline has none."""
 
@@ -47,7 +52,7 @@ class ProgressMetrics(MetricsProcessor):
         if config.enable_wandb:
             os.environ |= wandb_identity(Path(dump_folder)) | os.environ
         super().__init__(config, dump_folder=dump_folder, **settings)
-        self.recorders: list[Callable[[StepRecord | ValidationRecord], None]] = []
+        self.recorders: list[Callable[[Record], None]] = []
         self.on_validation: Callable[[int, float], None] = lambda _step, _loss: None
         """Called on every rank alike, before the recorders."""
 
@@ -88,7 +93,13 @@ class ProgressMetrics(MetricsProcessor):
         told = {f"validation_metrics/loss/{name}": value for name, value in by_source.items()}
         super().log_validation(loss, step, (extra_metrics or {}) | told)
 
-    def _tell(self, record: StepRecord | ValidationRecord) -> None:
+    def record_samples(self, record: SamplesRecord) -> None:
+        """What was generated at a step; every rank has all of it."""
+        for sample in record.samples:
+            logger.info("step %d: %r is answered %r", record.step, sample.prompt, sample.text)
+        self._tell(record)
+
+    def _tell(self, record: Record) -> None:
         for recorder in self.recorders:
             recorder(record)
 

@@ -1,21 +1,26 @@
 """torchtitan's trainer, training adapters on a frozen base: stops at a step boundary and saves."""
 
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torchtitan.components.dataloader import DataloaderExhaustedError
 from torchtitan.distributed import ParallelDims
+from torchtitan.tools.logging import logger
 from torchtitan.trainer import Trainer
 
+from finetune_trainer.checkpoint.warm_start import load_adapter
 from finetune_trainer.contract.failure import ConfigurationError, Reason
 from finetune_trainer.data.loader import PackedDataLoader
-from finetune_trainer.distributed.agreement import any_rank, gather_objects
+from finetune_trainer.distributed.agreement import any_rank, gather_objects, write_together
 from finetune_trainer.model.lora.initialize import initialize_adapters
+from finetune_trainer.model.names import CheckpointNames
 from finetune_trainer.train.finite import FiniteCheck, NonFinite
 from finetune_trainer.train.preflight import Preflight, check_machine, check_peers
+from finetune_trainer.train.samples import Sampler, SamplesRecord
 
 # More than there are pipeline stages, whose seeds torchtitan numbers one by one.
 SEED_STRIDE = 2**20
@@ -30,6 +35,9 @@ class LoRATrainer(Trainer):
     class Config(Trainer.Config):
         preflight: Preflight | None = None
         """None where torchtitan's own command line starts it, with no run file to compare with."""
+        samples: Sampler.Config = field(default_factory=Sampler.Config)
+        warm_start: str | None = None
+        """The folder of the adapter to start from, where there is no checkpoint to resume from."""
 
     def __init__(self, config: Config) -> None:
         if config.preflight and config.preflight.enable:
@@ -41,8 +49,25 @@ class LoRATrainer(Trainer):
             initialize_adapters(part, seed=config.debug.seed or 0)
         _seed_dropout(self.parallel_dims)
         self._position: dict[str, Any] = {}
+        self._sampled: int | None = None
+        self._restored = False
         self._finite = FiniteCheck(self.model_parts, self.device)
+        self.sampler = self._sampler()
         self.optimizers.register_step_pre_hook(self._refuse_non_finite)
+
+    def _sampler(self) -> Sampler | None:
+        config, dimensions = self.config, self.parallel_dims
+        if not config.samples.prompts:
+            return None
+        batch = dimensions.get_optional_mesh("batch")
+        return config.samples.build(
+            base=Path(config.hf_assets_path),
+            length=config.training.seq_len,
+            rank=batch.get_local_rank() if batch is not None else 0,
+            ranks=batch.size() if batch is not None else 1,
+            device=self.device,
+            context=self.train_context,
+        )
 
     def init_distributed(self) -> ParallelDims:
         """Meet the other processes. Raises ConfigurationError if they are not those of the run."""
@@ -56,6 +81,8 @@ class LoRATrainer(Trainer):
         self.stop_requested = True
 
     def should_continue_training(self) -> bool:
+        if self.sampler and self.sampler.is_due(self.step):
+            self._generate_samples()
         if not super().should_continue_training():
             return False
         self.stopped = any_rank(self.stop_requested)
@@ -78,18 +105,42 @@ class LoRATrainer(Trainer):
 
     def restore(self) -> None:
         """Load the base and the newest checkpoint, once. `train` does it otherwise."""
+        if self._restored:
+            return
+        self._restored = True
         self.checkpointer.load(step=self.config.checkpoint.load_step)
+        if self.config.warm_start and self.step == 0:
+            self._start_from(Path(self.config.warm_start))
+
+    def _start_from(self, adapter: Path) -> None:
+        """Raises DataError, on every rank, for an adapter that does not fit."""
+        names = CheckpointNames.of(self.model_config)
+        write_together(lambda: load_adapter(self.model_parts, adapter, names), adapter)
+        logger.info("training starts from the adapter %s", adapter)
 
     def train(self) -> None:
         """Train to the last step, the end of the data or of patience, or a requested stop; save there."""
         self.metrics_processor.on_validation = self.checkpointer.record_validation
         self.restore()
+        self._sampled = self.step or None
         if self.config.validator.enable and self.step == 0:
             self.validator.validate(self.model_parts, 0)
         super().train()
         self.checkpointer.save(self.step, last_step=True)
         if self.config.validator.enable and self._last_is_unmeasured():
             self.validator.validate(self.model_parts, self.step)
+        if not self.stopped:
+            self._generate_samples()
+
+    def _generate_samples(self) -> None:
+        """Of this step, once: a step that was resumed from has had its samples."""
+        if self.sampler is None or self.step == self._sampled:
+            return
+        self._sampled = self.step
+        began = time.perf_counter()
+        samples = self.sampler.generate(self.model_parts[0])
+        self.metrics_processor.record_samples(SamplesRecord(step=self.step, samples=samples))
+        self.metrics_processor.time_last_log += time.perf_counter() - began  # not of the next step's speed
 
     def _last_is_unmeasured(self) -> bool:
         """The last step is no multiple of the interval, or the process was killed before its validation."""

@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +24,8 @@ from finetune_trainer.model.names import CheckpointNames
 from finetune_trainer.train.agent import stop_with_agent
 from finetune_trainer.train.config import Data, lora_settings, trainer_config
 from finetune_trainer.train.cpu import use_cpu
-from finetune_trainer.train.metrics import StepRecord, ValidationRecord
+from finetune_trainer.train.metrics import Record, ValidationRecord
+from finetune_trainer.train.samples import SamplesRecord
 from finetune_trainer.train.trainer import LoRATrainer
 
 Configure = Callable[[RunFile, RunFolders], LoRATrainer.Config]
@@ -135,7 +136,10 @@ def _reported_progress(trainer: LoRATrainer, folders: RunFolders, told: _Told) -
         progress.close()
 
 
-def _record(progress: TrainingProgress, record: StepRecord | ValidationRecord) -> None:
+def _record(progress: TrainingProgress, record: Record) -> None:
+    if isinstance(record, SamplesRecord):
+        progress.record_samples(record.step, [asdict(sample) for sample in record.samples])
+        return
     if isinstance(record, ValidationRecord):
         progress.record_validation(record.step, record.loss, record.by_source)
         return

@@ -1,6 +1,7 @@
 """What a stage says of itself at one moment."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -21,6 +22,10 @@ class Progress:
     """A folder's name under checkpoints/."""
     skipped_checkpoints: tuple[str, ...] = ()
     """Those that could not be read when the run was resumed."""
+    samples: tuple[Mapping[str, str], ...] = ()
+    """The newest answers to training.samples' prompts, shortened."""
+    samples_step: int | None = None
+    """The step that they are of; 0 is before training."""
     peak_memory_bytes: int | None = None
     """Of the process that is asked, in its last step: on the GPU, or of the whole process on a CPU."""
     bytes_fetched: int | None = None

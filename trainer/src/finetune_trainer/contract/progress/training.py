@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from finetune_trainer.contract.progress.snapshot import Progress, finite
 
 # Steps that the remaining time is estimated from.
 RECENT = 20
+LONGEST_SAMPLE = 240
+"""Characters of a prompt or an answer that progress tells; metrics.jsonl has all of it."""
 
 
 class TrainingProgress:
@@ -75,6 +77,13 @@ class TrainingProgress:
             }
         )
 
+    def record_samples(self, step: int, samples: Sequence[Mapping[str, str]]) -> None:
+        """Answers to the same prompts at each such step: prompt, text, and what ended the text."""
+        short = tuple({name: _shortened(text) for name, text in sample.items()} for sample in samples)
+        with self._lock:
+            self._progress = replace(self._progress, samples=short, samples_step=step)
+        self._log.append({"step": step, "samples": list(samples), "time": time.time()})
+
     def record_checkpoint(self, name: str, skipped: tuple[str, ...] = ()) -> None:
         """A checkpoint is durable, or was resumed from after the unreadable ones in `skipped`.
 
@@ -99,3 +108,7 @@ class TrainingProgress:
         if total is None or step <= first_step:
             return None
         return (total - step) * (now - then) / (step - first_step)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST_SAMPLE else text[: LONGEST_SAMPLE - 1] + "…"
