@@ -55,7 +55,6 @@ def test_two_processes_generate_as_one(table: Table, parallelism: str) -> None:
     """Three prompts, of which one process has two and the other one."""
     alone = table[f"experts, {ONE_PROCESS}"].samples
     assert [len(answers) for answers in alone] == [3, 3]
-    assert alone[0] != alone[1]
     assert table[f"experts, {parallelism}"].samples == alone
 
 

@@ -66,6 +66,8 @@ def test_training_is_told_as_the_contract_says(tmp_path, clock, monkeypatch):
         "etaSeconds": 24.0,
         "lastCheckpoint": "step-2",
         "skippedCheckpoints": (),
+        "samples": (),
+        "samplesStep": None,
         "peakMemoryBytes": 2**30,
         "bytesFetched": None,
         "bytesLoaded": None,
