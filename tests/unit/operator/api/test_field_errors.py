@@ -231,26 +231,6 @@ def test_names_wrong_fields(job: Build, spec: dict[str, Any], errors: list[str])
             ["spec.workers.podOverrides.resources.requests"],
             id="request-over-limit",
         ),
-        pytest.param(steps(select="best"), ["spec.training.select"], id="best-of-nothing-held-out"),
-        pytest.param(
-            steps(validation={"patience": 3}), ["spec.training.validation"], id="patience-for-nothing"
-        ),
-        pytest.param(
-            steps(validation={"interval": 5}), ["spec.training.validation"], id="interval-of-nothing"
-        ),
-        pytest.param(
-            parallel(1, 2, tensor=2) | steps(samples={"prompts": ["Hi"]}, parallelism={"tensor": 2}),
-            ["spec.training.samples"],
-            id="samples-of-half-a-model",
-        ),
-        pytest.param(
-            steps(samples={"prompts": []}), ["spec.training.samples.prompts"], id="samples-of-no-prompt"
-        ),
-        pytest.param(
-            steps(samples={"prompts": ["Hi", ""]}),
-            ["spec.training.samples.prompts[1]"],
-            id="samples-of-an-empty-prompt",
-        ),
         pytest.param({"storage": {}}, ["spec.storage"], id="neither-claim-nor-size"),
         pytest.param({"storage": {"claimName": "a", "size": "1Gi"}}, ["spec.storage"], id="claim-and-size"),
         pytest.param(

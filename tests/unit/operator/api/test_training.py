@@ -1,0 +1,84 @@
+"""Validation, samples and starting from an adapter: what goes together, and what is refused by its field."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from finetune_operator.api.field_errors import field_errors
+from finetune_operator.api.job import FineTuneJob
+
+Build = Callable[..., dict[str, Any]]
+
+HELD_OUT = {"dataset": {"uri": "datasets/faq.jsonl", "validationShare": 0.1}}
+SAMPLES = {"prompts": ["Hi"]}
+
+
+def steps(**training: Any) -> dict[str, Any]:
+    return {"training": {"steps": 10, **training}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "fields"),
+    [
+        pytest.param(
+            HELD_OUT | steps(select="best", validation={"interval": 5, "patience": 2}), [], id="all"
+        ),
+        pytest.param(steps(samples=SAMPLES, validation={"interval": 5}), [], id="interval-of-samples-alone"),
+        pytest.param(steps(select="best"), ["spec.training.select"], id="best-of-nothing-held-out"),
+        pytest.param(
+            steps(validation={"patience": 3}), ["spec.training.validation"], id="patience-for-nothing"
+        ),
+        pytest.param(
+            steps(validation={"interval": 5}), ["spec.training.validation"], id="interval-of-nothing"
+        ),
+        pytest.param(
+            steps(validation={"interval": 5, "patience": 3}, samples=SAMPLES),
+            ["spec.training.validation"],
+            id="patience-with-samples-alone",
+        ),
+        pytest.param(
+            HELD_OUT | steps(validation={"patience": 0}),
+            ["spec.training.validation.patience"],
+            id="no-patience-at-all",
+        ),
+        pytest.param(
+            {"workers": {"gpusPerNode": 2}, **steps(samples=SAMPLES, parallelism={"tensor": 2})},
+            ["spec.training.samples"],
+            id="samples-of-half-a-model",
+        ),
+        pytest.param(
+            {"workers": {"gpusPerNode": 2}, **steps(samples=SAMPLES, parallelism={"expert": 2})},
+            [],
+            id="samples-with-experts-apart",
+        ),
+        pytest.param(
+            steps(samples={"prompts": []}), ["spec.training.samples.prompts"], id="samples-of-no-prompt"
+        ),
+        pytest.param(
+            steps(samples={"prompts": ["Hi", ""]}),
+            ["spec.training.samples.prompts[1]"],
+            id="samples-of-an-empty-prompt",
+        ),
+        pytest.param(
+            {"lora": {"from": {"uri": "runs/default/a/1234abcd/adapter"}}}, [], id="adapter-of-a-job"
+        ),
+        pytest.param(
+            {"lora": {"from": {"uri": "hf://acme/first", "revision": "v1"}}}, [], id="adapter-of-the-hub"
+        ),
+        pytest.param(
+            {"lora": {"from": {"uri": "adapters/first", "revision": "v1"}}},
+            ["spec.lora.from.revision"],
+            id="revision-of-a-folder",
+        ),
+        pytest.param(
+            {"lora": {"from": {"uri": "oci://acme.com/first:1"}}},
+            ["spec.lora.from.uri"],
+            id="adapter-in-a-registry",
+        ),
+        pytest.param({"lora": {"from_": {"uri": "a"}}}, ["spec.lora.from_"], id="a-name-of-python"),
+    ],
+)
+def test_blames_the_field(job: Build, spec: dict[str, Any], fields: list[str]) -> None:
+    errors = field_errors(FineTuneJob, job(**spec))
+    assert [str(error).split(":")[0] for error in errors] == fields
