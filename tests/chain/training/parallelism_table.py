@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from random_adapter import write_random_adapter
 from random_base import write_tiny_base
 from training_run import Steps, TrainingRun
 from waiting import HANG_SECONDS
+
+from finetune_trainer.model.lora.settings import LoRASettings
 
 TARGETS = ("attention", "mlp", "experts")
 PARALLELISMS: dict[str, dict[str, int]] = {
@@ -39,6 +42,11 @@ SAMPLES: dict[str, Any] = {
     "training.samples": {"prompts": ["t5 t6", "t7", "t8"], "maxTokens": 4, "maxSeconds": 3600}
 }
 SAMPLED = ("fsdp", "expert")
+ADAPTER = "adapters/first"
+WARM_START: dict[str, Any] = {
+    "lora.targets": list(TARGETS),
+    "lora.from": {"uri": ADAPTER, "path": ADAPTER, "revision": None},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +103,8 @@ def cases() -> dict[str, Case]:
     found[f"float8 products, {ONE_PROCESS}"] = Case(settings=FLOAT8_PRODUCTS, steps=1)
     for name in WHOLE_BLOCKS:
         found[f"float8 products, {name}"] = Case(settings=FLOAT8_PRODUCTS, parallelism=name, steps=1)
+    found[f"warm start, {ONE_PROCESS}"] = Case(settings=WARM_START, steps=1)
+    found["warm start, expert"] = Case(settings=WARM_START, parallelism="expert", steps=1)
     for name in ("fsdp", "tensor and expert"):
         found[f"dropout, {name}"] = Case(settings=DROPOUT, parallelism=name)
     return found
@@ -103,6 +113,8 @@ def cases() -> dict[str, Case]:
 def run_table(folder: Path) -> dict[str, Result]:
     """Run all cases with a base model of their own."""
     write_tiny_base(folder / "base", layers=3)
+    settings = LoRASettings(rank=16, alpha=32.0)
+    write_random_adapter(folder / ADAPTER, settings, TARGETS, base="models/tiny-base", layers=3)
     files = {name: _run_file(folder, name, case) for name, case in cases().items()}
     command = [sys.executable, str(Path(__file__).with_name("table_case.py")), str(folder)]
     builders = str(Path(__file__).parents[2] / "builders")

@@ -50,6 +50,13 @@ def test_processes_multiply_in_float8_as_one(table: Table, parallelism: str) -> 
     assert alone.steps != table[f"float8, {ONE_PROCESS}"].steps[:1]
 
 
+def test_two_processes_start_from_an_adapter_as_one(table: Table) -> None:
+    """Experts are on one process each, and the rest is sharded."""
+    assert_same_curve(table["warm start, expert"].steps, table[f"warm start, {ONE_PROCESS}"].steps)
+    untrained = table[f"attention, {ONE_PROCESS}"].steps[0]["loss"]
+    assert abs(table["warm start, expert"].steps[0]["loss"] - untrained) > 0.01
+
+
 @pytest.mark.parametrize("parallelism", SAMPLED)
 def test_two_processes_generate_as_one(table: Table, parallelism: str) -> None:
     """Three prompts, of which one process has two and the other one."""

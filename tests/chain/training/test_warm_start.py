@@ -16,10 +16,8 @@ pytestmark = pytest.mark.chain
 # PEFT compares its patterns with target_modules only, and applies them to target_parameters all the same.
 @pytest.mark.filterwarnings("ignore:The following (rank|alpha)_pattern keys did not match")
 def test_the_first_loss_is_the_adapter_s(run: TrainingRun, trained: TrainingRun, tiny_base: Path) -> None:
-    """On two processes: experts on one each, the rest sharded."""
     shutil.copytree(trained.folder / "adapter", run.root / "adapters/first")
     run.having({"lora.from": {"uri": "adapters/first", "path": "adapters/first", "revision": None}})
-    run.having({"workers.processesPerNode": 2, "training.parallelism.expert": 2})
     run.having({"training.steps": 3}).execute()
     model = DeepseekV3ForCausalLM.from_pretrained(tiny_base, attn_implementation="sdpa")
     rows = [sequence(index, 64) for index in range(4)]

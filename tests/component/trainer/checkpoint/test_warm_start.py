@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from random_adapter import write_random_adapter
 from safetensors.torch import load_file, save_file
 
-from finetune_trainer.checkpoint.peft_config import peft_config
 from finetune_trainer.checkpoint.warm_start import check_adapter, expected_tensors, load_adapter
 from finetune_trainer.contract.failure import DataError
-from finetune_trainer.model.converter import with_adapters
+from finetune_trainer.model.converter import LoRAConverter
 from finetune_trainer.model.flavors import build_model_config
 from finetune_trainer.model.frozen_base import FrozenBaseModel
 from finetune_trainer.model.lora.names import is_adapter
@@ -24,6 +24,7 @@ pytestmark = pytest.mark.usefixtures("plain_tensors")
 
 SETTINGS = LoRASettings(rank=8, alpha=8.0)
 BASE = "hf://acme/base"
+TARGETS = ["attention", "experts"]
 FIRST = "base_model.model.model.layers.0.self_attn.kv_a_proj_with_mqa.lora_A.weight"
 UP = FIRST.replace("self_attn.kv_a_proj_with_mqa", "mlp.up_proj")
 Change = Callable[[Path], None]
@@ -31,9 +32,8 @@ Change = Callable[[Path], None]
 
 @pytest.fixture(scope="module")
 def config() -> FrozenBaseModel.Config:
-    return with_adapters(
-        build_model_config("tiny_lora", device="cpu"), SETTINGS, ["attention", "experts"], "float32"
-    )
+    converter = LoRAConverter.Config(lora=SETTINGS, targets=tuple(TARGETS), base_dtype="float32")
+    return converter.build().convert(build_model_config("tiny_lora", device="cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -43,15 +43,9 @@ def expected(config: FrozenBaseModel.Config) -> dict[str, tuple[int, ...]]:
 
 
 @pytest.fixture
-def adapter(tmp_path: Path, expected: dict[str, tuple[int, ...]]) -> Path:
-    generator = torch.Generator().manual_seed(1)
-    tensors = {name: torch.randn(shape, generator=generator) for name, shape in expected.items()}
-    save_file(tensors, tmp_path / "adapter_model.safetensors")
-    modules = {name.removeprefix("base_model.model.").rsplit(".", 2)[0] for name in expected}
-    (tmp_path / "adapter_config.json").write_text(
-        json.dumps(peft_config(SETTINGS, modules=modules, base=BASE))
-    )
-    return tmp_path
+def adapter(tmp_path: Path) -> Path:
+    write_random_adapter(tmp_path / "adapter", SETTINGS, TARGETS, base=BASE)
+    return tmp_path / "adapter"
 
 
 def configured(**changed: Any) -> Change:

@@ -4,33 +4,20 @@ import json
 import re
 
 import pytest
-import torch
-from safetensors.torch import save
+from random_adapter import write_random_adapter
 
 from finetune_trainer.__main__ import main
-from finetune_trainer.checkpoint.peft_config import peft_config
-from finetune_trainer.checkpoint.warm_start import expected_tensors
-from finetune_trainer.model.converter import with_adapters
-from finetune_trainer.model.flavors import build_model_config
 from finetune_trainer.model.lora.settings import LoRASettings
-from finetune_trainer.model.names import CheckpointNames
 from finetune_trainer.prepare.marker import MARKER
 
 
 @pytest.fixture
-def adapter(volume) -> dict[str, bytes]:
+def adapter(volume, tmp_path) -> dict[str, bytes]:
     """The files of an adapter of attention, of rank 4, on what the run's base is called."""
     volume.document["lora"] |= {"rank": 4, "alpha": 8.0, "targets": ["attention"]}
-    settings = LoRASettings(rank=4, alpha=8.0)
-    config = with_adapters(build_model_config("tiny_lora", device="cpu"), settings, ["attention"], "float32")
-    with torch.device("meta"):
-        expected = expected_tensors(config.build(), CheckpointNames.of(config))
-    modules = {name.removeprefix("base_model.model.").rsplit(".", 2)[0] for name in expected}
-    described = peft_config(settings, modules=modules, base=volume.document["model"]["uri"])
-    return {
-        "adapter_config.json": json.dumps(described).encode(),
-        "adapter_model.safetensors": save({name: torch.zeros(shape) for name, shape in expected.items()}),
-    }
+    folder, settings = tmp_path / "adapter", LoRASettings(rank=4, alpha=8.0)
+    write_random_adapter(folder, settings, ["attention"], base=volume.document["model"]["uri"])
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
 def test_an_adapter_of_the_hub_is_fetched_without_pickle(volume, copy_base, hub, adapter):
