@@ -26,7 +26,7 @@ def tiny_base() -> Path:
 
 @pytest.fixture(scope="session")
 def families(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FamilyChain]:
-    """Five families, each through the chain to the gate; vLLM loads what came out with other models."""
+    """Every shape of the families, through the chain to the gate; vLLM loads them with other models."""
     return run_chains(tmp_path_factory.mktemp("families"))
 
 

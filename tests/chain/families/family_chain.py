@@ -1,4 +1,4 @@
-"""Five families at a tiny size, each through prepare, train, merge and the gate."""
+"""Every shape of the families at a tiny size, through prepare, train, merge and the gate."""
 
 import json
 import os
@@ -15,10 +15,10 @@ from waiting import HANG_SECONDS
 from finetune_converter.merge.stage import merge_folders
 from finetune_converter.model_files.export_dtype import Dtype
 from finetune_converter.verify.stage import verify_folders
-from finetune_trainer.base.families.guide import IN_THE_CHAIN
+from finetune_trainer.base.families.guide import SHAPES
 
 GOLDEN = Path(__file__).parents[2] / "golden/run/quickstart.json"
-NAMES = IN_THE_CHAIN
+NAMES = SHAPES
 STEPS, LENGTH, BATCH, RATE, RANK = 5, 64, 2, 2e-3, 8
 # What vLLM decodes on a CPU is latent attention of 512 + 64 numbers a token.
 _SERVED = {"num_hidden_layers": 2, "kv_lora_rank": 512, "qk_rope_head_dim": 64, "head_dim": 64}

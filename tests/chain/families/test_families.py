@@ -1,4 +1,4 @@
-"""Five families through the whole chain, in which no flavor is named: each is what transformers and PEFT say.
+"""Every shape of the families through the whole chain, without a flavor: as transformers and PEFT have it.
 
 That vLLM answers with the merged models is in ../converter/test_loads.py, with the others that it loads.
 """
