@@ -36,6 +36,7 @@ def test_gradients_that_are_not_finite_name_the_rank_and_change_nothing(run: Tra
     assert "the gradients are not finite at step 3; the last good checkpoint is step-2; " in result.stderr
     assert "it came up on rank 1, whose batch has the dataset's lines " in result.stderr
     assert run.checkpoints == ["step-1", "step-2"]
+    assert [step["slowestRank"] for step in run.steps] == [1, 1]
     run.execute("--tokens")
     resumed = run.steps
     undisturbed = TrainingRun(run.root / "undisturbed", run.root / "models/tiny-base")

@@ -8,10 +8,13 @@ import argparse
 import json
 import resource
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from safetensors.torch import save_file
 from synthetic_data import SyntheticDataLoader, sequence
 from torch.distributed.tensor import DTensor
@@ -38,7 +41,8 @@ def record_steps(trainer: LoRATrainer, file: Path) -> None:
             steps[-1]["validationLoss"] = step.loss
         else:
             told = {"step": step.step, "loss": step.loss, "gradNorm": step.grad_norm}
-            steps.append(told | {"expertLoad": step.expert_load or 0.0})
+            told |= {"expertLoad": step.expert_load.fullest if step.expert_load else 0.0}
+            steps.append(told | ({"slowestRank": step.slowest.rank} if step.slowest else {}))
         if dist.get_rank() == 0:
             file.write_text(json.dumps(steps))
 
@@ -53,6 +57,17 @@ def poison(trainer: LoRATrainer, step: int) -> None:
             output.register_hook(lambda gradient: gradient * float("nan"))
 
     list(trainer.model_parts[-1].layers.children())[-1].register_forward_hook(spoil)
+
+
+def slow_down() -> None:
+    """Make this rank's attention slow, as a GPU that is too hot does."""
+    attend = F.scaled_dot_product_attention
+
+    def slowly(*arguments: Any, **settings: Any) -> torch.Tensor:
+        time.sleep(0.1)
+        return attend(*arguments, **settings)
+
+    F.scaled_dot_product_attention = slowly
 
 
 @torch.no_grad()
@@ -91,7 +106,9 @@ def main() -> int:
     )
     parser.add_argument("--dump", action="store_true")
     parser.add_argument("--validate", action="store_true")
-    parser.add_argument("--poisoned-rank", type=int, help="whose gradients are NaN at step 3")
+    parser.add_argument(
+        "--poisoned-rank", type=int, help="whose gradients are NaN at step 3; it is slow, too"
+    )
     parser.add_argument("--largest-file", type=int, help="bytes; a volume that is full")
     arguments = parser.parse_args()
     if arguments.largest_file:
@@ -109,6 +126,7 @@ def main() -> int:
         record_steps(trainer, arguments.root / "record.json")
         if arguments.poisoned_rank == dist.get_rank():
             poison(trainer, step=3)
+            slow_down()
 
     return worker.run_worker(
         arguments.run,

@@ -67,6 +67,18 @@ class ProgressStatus(ApiModel):
     tokens_per_second: float | None = None
     """Tokens a second, over all processes."""
 
+    expert_load: float | None = None
+    """Tokens of the fullest expert over the mean of its layer, in the most uneven layer."""
+
+    expert_rank_load: float | None = None
+    """Tokens of the fullest expert-parallel rank over the mean, where that is most."""
+
+    slowest_rank: int | None = None
+    """The rank that the others waited for most in the newest step."""
+
+    slowdown: float | None = None
+    """What that rank took for what it does alone, over a rank in the middle."""
+
     eta_seconds: float | None = None
     """Seconds that the stage still takes at this rate."""
 

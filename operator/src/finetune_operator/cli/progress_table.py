@@ -6,6 +6,9 @@ from rich.table import Table
 
 from finetune_operator.core.objects import Manifest
 
+WORTH_TELLING = 1.1
+"""Ranks of one machine differ by some per cent."""
+
 
 def progress_table(parents: list[Manifest]) -> Table:
     """Return one row per object: where it is, and how far."""
@@ -14,6 +17,7 @@ def progress_table(parents: list[Manifest]) -> Table:
         table.add_column(column)
     for column in ("STEP", "LOSS", "VALIDATION", "TOKENS/S", "ETA"):
         table.add_column(column, justify="right")
+    table.add_column("UNEVEN")
     table.add_column("ENDPOINT")
     for parent in parents:
         status = parent.get("status", {})
@@ -22,6 +26,7 @@ def progress_table(parents: list[Manifest]) -> Table:
             parent["metadata"]["name"],
             status.get("phase", ""),
             *progress_cells(status.get("progress", {})),
+            ", ".join(unevenness(status.get("progress", {}))),
             status.get("endpoint", ""),
         )
     return table
@@ -54,7 +59,7 @@ def progress_line(parent: Manifest) -> str:
         return ""
     labels = ("step", "loss", "validation loss", "tokens/s", "ETA")
     cells = zip(labels, progress_cells(progress), strict=True)
-    facts = ", ".join(f"{label} {cell}" for label, cell in cells if cell)
+    facts = ", ".join([*(f"{label} {cell}" for label, cell in cells if cell), *unevenness(progress)])
     stage = progress.get("stage", "")
     return f"{parent['kind']} {parent['metadata']['name']}: {stage}: {facts}" if facts else ""
 
@@ -73,6 +78,18 @@ def sample_lines(parent: Manifest) -> list[str]:
 
 def _line(text: str) -> str:
     return " ".join(text.split())
+
+
+def unevenness(progress: Manifest) -> list[str]:
+    """Return what ranks wait for, where it is by more than a tenth: an expert's tokens, a slow rank."""
+    expert, ranks = progress.get("expertLoad", 1), progress.get("expertRankLoad", 1)
+    slowdown, slowest = progress.get("slowdown", 1), progress.get("slowestRank")
+    facts = {
+        f"fullest expert {expert:.1f} x": expert,
+        f"fullest rank {ranks:.2f} x": ranks,
+        f"slowest rank {slowest} by {slowdown:.2f} x": slowdown,
+    }
+    return [fact for fact, ratio in facts.items() if ratio > WORTH_TELLING]
 
 
 def conditions_table(parent: Manifest) -> Table:

@@ -23,6 +23,10 @@ class ObservedProgress:
     loss: float | None = None
     validation_loss: float | None = None
     tokens_per_second: float | None = None
+    expert_load: float | None = None
+    expert_rank_load: float | None = None
+    slowest_rank: int | None = None
+    slowdown: float | None = None
     eta_seconds: float | None = None
     last_checkpoint: str | None = None
     samples: tuple[tuple[str, str], ...] = ()

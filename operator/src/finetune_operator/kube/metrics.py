@@ -94,6 +94,10 @@ def _job_fields(jobs: list[ObservedParent]) -> Iterator[Metric]:
         ("loss", "finetune_job_loss", "Training loss of the newest step"),
         ("validationLoss", "finetune_job_validation_loss", "Newest loss on the data held out"),
         ("tokensPerSecond", "finetune_job_tokens_per_second", "Over all processes"),
+        ("expertLoad", "finetune_job_expert_load", "Tokens of the fullest expert over the mean"),
+        ("expertRankLoad", "finetune_job_expert_rank_load", "Tokens of the fullest rank over the mean"),
+        ("slowestRank", "finetune_job_slowest_rank", "The rank that was waited for most"),
+        ("slowdown", "finetune_job_slowdown", "Its time alone over that of a rank in the middle"),
     ):
         said = [(_key(job), job.status.get("progress", {}).get(field)) for job in jobs]
         yield _gauge(name, text, _NAMED, [(key, value) for key, value in said if value is not None])

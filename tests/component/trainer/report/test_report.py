@@ -84,6 +84,7 @@ def by_source(step: int) -> dict[str, dict[str, float]]:
 
 def step_line(step: int) -> dict[str, float]:
     figures = {"loss": 4 / step, "gradNorm": 0.5, "learningRate": 1e-3, "tokensPerSecond": 1000.0 + step}
+    figures |= {"expertLoad": 2.0, "expertRankLoad": 1.25, "slowestRank": step % 4 and 3, "slowdown": 1.5}
     return {"step": step, **figures, "peakMemoryBytes": 3 * 2**30, "time": 1.9e9}
 
 
@@ -91,7 +92,7 @@ def test_a_report_has_curves_data_lineage_and_configuration(written):
     page = written()
     titles = [title for title in page.texts if title in ("Data", "Lineage", "Configuration")]
     assert titles == ["Data", "Lineage", "Configuration"]
-    assert page.tags.count("svg") == 5
+    assert page.tags.count("svg") == 7
     for text in (
         "Samples",
         "Who?",
@@ -103,8 +104,9 @@ def test_a_report_has_curves_data_lineage_and_configuration(written):
     ):
         assert text in page.texts
     assert "1 (step 200)" in page.texts  # the best validation loss
-    assert page.tags.count("polyline") == 8
+    assert page.tags.count("polyline") == 11
     assert {"validation, faq", "validation, chats"} <= set(page.texts)
+    assert "3 in 75% of the steps, 1.50 times one in the middle" in page.texts
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from finetune_operator.finetune.progress import MAX_ANSWER_BYTES, InvalidProgres
 
 FIELDS = (
     *("stage", "step", "totalSteps", "loss", "validationLoss", "tokensPerSecond", "etaSeconds"),
+    *("expertLoad", "expertRankLoad", "slowestRank", "slowdown"),
     *("lastCheckpoint", "bytesFetched", "bytesLoaded", "bytesTotal", "samples", "samplesStep"),
 )
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None))

@@ -1,7 +1,7 @@
 """Ranks act as one: what one of them fails at, all of them fail at."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,6 +37,14 @@ def greatest(value: float) -> float:
     tensor = torch.tensor([value], dtype=torch.float64)
     dist.all_reduce(tensor, dist.ReduceOp.MAX, group=control_group())
     return float(tensor.item())
+
+
+def gather_numbers(values: Sequence[float]) -> list[list[float]]:
+    """`values`, as many on every rank, of every rank, by rank."""
+    own = torch.tensor(values, dtype=torch.float64)
+    gathered = [torch.empty_like(own) for _ in range(dist.get_world_size())]
+    dist.all_gather(gathered, own, group=control_group())
+    return [numbers.tolist() for numbers in gathered]
 
 
 def gather_objects(value: T, group: dist.ProcessGroup | None = None) -> list[T]:

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torchtitan.models.common.attention import FlexAttention
 
+from finetune_trainer.model.stopwatch import ATTENTION
+
 # Shape suffixes, as torchtitan's: B = batch, L = sequence length, N = heads, H = head size.
 
 
@@ -29,14 +31,15 @@ class DenseAttention(FlexAttention):
         scale: float | None = None,
     ) -> torch.Tensor:
         """Attend, to [B, L, N, H]; attention_masks [B, 1, L, L]."""
-        output_BNLH = F.scaled_dot_product_attention(
-            q_BLNH.transpose(1, 2),
-            k_BLNH.transpose(1, 2),
-            v_BLNH.transpose(1, 2),
-            attn_mask=attention_masks,
-            is_causal=attention_masks is None,
-            scale=scale,
-        )
+        with ATTENTION.running(q_BLNH.device):
+            output_BNLH = F.scaled_dot_product_attention(
+                q_BLNH.transpose(1, 2),
+                k_BLNH.transpose(1, 2),
+                v_BLNH.transpose(1, 2),
+                attn_mask=attention_masks,
+                is_causal=attention_masks is None,
+                scale=scale,
+            )
         return output_BNLH.transpose(1, 2)
 
 

@@ -8,6 +8,8 @@ import torch
 from torch.nn.attention import activate_flash_attention_impl, current_flash_attention_impl
 from torchtitan.models.common.attention import VarlenAttention, VarlenMetadata
 
+from finetune_trainer.model.stopwatch import ATTENTION
+
 # Shape suffixes, as torchtitan's: B = batch, L = sequence length, N = heads, H = head size (of values V,
 # which is another one), T = tokens of the batch (B*L), S = documents of the batch and 1.
 
@@ -73,9 +75,10 @@ def document_starts(positions_BL: torch.Tensor) -> VarlenMetadata:
 def _attend(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, starts: torch.Tensor, length: int, scale: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    output, logsumexp, *_ = torch.ops.aten._flash_attention_forward(
-        q, k, v, starts, starts, length, length, 0.0, True, return_debug_mask=False, scale=scale
-    )
+    with ATTENTION.running(q.device):
+        output, logsumexp, *_ = torch.ops.aten._flash_attention_forward(
+            q, k, v, starts, starts, length, length, 0.0, True, return_debug_mask=False, scale=scale
+        )
     return output, logsumexp
 
 
@@ -98,23 +101,24 @@ def _attend_backward(
     scale: float,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     nothing = torch.zeros(2, dtype=torch.uint64, device=q.device)  # the random state of a dropout of 0
-    dq, dk, dv = torch.ops.aten._flash_attention_backward(
-        gradient,
-        q,
-        k,
-        v,
-        output,
-        logsumexp,
-        starts,
-        starts,
-        length,
-        length,
-        0.0,
-        True,
-        nothing,
-        nothing,
-        scale=scale,
-    )
+    with ATTENTION.running(q.device):
+        dq, dk, dv = torch.ops.aten._flash_attention_backward(
+            gradient,
+            q,
+            k,
+            v,
+            output,
+            logsumexp,
+            starts,
+            starts,
+            length,
+            length,
+            0.0,
+            True,
+            nothing,
+            nothing,
+            scale=scale,
+        )
     return dq, dk, dv
 
 

@@ -2,9 +2,11 @@
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -77,6 +79,11 @@ def _charts(metrics: Metrics) -> Iterator[chart.Chart | None]:
     yield chart.draw_chart("Learning rate", {"learning rate": curve("learningRate")})
     yield chart.draw_chart("Gradient norm", {"before clipping": curve("gradNorm")})
     yield chart.draw_chart("Tokens a second, all processes", {"tokens/s": curve("tokensPerSecond")})
+    yield chart.draw_chart(
+        "Tokens of experts, over the mean",
+        {"fullest expert": curve("expertLoad"), "fullest rank": curve("expertRankLoad")},
+    )
+    yield chart.draw_chart("Time of the slowest rank", {"over one in the middle": curve("slowdown")})
     memory = [(step, value / GIB) for step, value in curve("peakMemoryBytes")]
     yield chart.draw_chart("Peak memory of the first process, GiB", {"GiB": memory})
 
@@ -90,6 +97,7 @@ def _summary(metrics: Metrics) -> dict[str, str]:
         "last loss": chart.number(loss) if loss is not None else None,
         "best validation loss": f"{chart.number(best[1])} (step {best[0]:,.0f})" if best else None,
         "tokens/s, median": f"{speed:,.0f}" if speed is not None else None,
+        "slowest rank": _slowest(metrics),
         "peak memory": f"{memory / GIB:,.1f} GiB" if memory is not None else None,
         "first step": _moment(times[0]) if times else None,
         "last step": _moment(times[-1]) if times else None,
@@ -99,6 +107,16 @@ def _summary(metrics: Metrics) -> dict[str, str]:
 
 def _selection(run: RunFile, folders: RunFolders) -> Selection | None:
     return selection(folders.checkpoints, run.training.select, run.training.validation.patience)
+
+
+def _slowest(metrics: Metrics) -> str | None:
+    """The rank that was waited for in most steps, and by how much in the middle one of these."""
+    steps = list(zip(metrics.values("slowestRank"), metrics.values("slowdown"), strict=True))
+    if not steps:
+        return None
+    (rank, times), *_ = Counter(rank for rank, _ in steps).most_common(1)
+    slowdown = median(slowdown for slowest, slowdown in steps if slowest == rank)
+    return f"{rank:.0f} in {times / len(steps):.0%} of the steps, {slowdown:.2f} times one in the middle"
 
 
 def _exported(chosen: Selection | None) -> dict[str, str]:

@@ -3,16 +3,18 @@
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from torchtitan.components.metrics import MetricsProcessor
 from torchtitan.tools.logging import logger
 
-from finetune_trainer.distributed.agreement import greatest
-from finetune_trainer.train.expert_load import expert_load
+from finetune_trainer.distributed.agreement import gather_numbers, greatest
+from finetune_trainer.model.stopwatch import ATTENTION
+from finetune_trainer.train.expert_load import ExpertLoad, expert_load
 from finetune_trainer.train.samples import SamplesRecord
+from finetune_trainer.train.straggler import SlowestRank, slowest_rank
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +26,8 @@ class StepRecord:
     grad_norm: float
     learning_rate: float
     tokens_per_second: float
-    expert_load: float | None = None
-    """Tokens of the fullest expert over the mean, in the most uneven layer; 1 is even."""
+    expert_load: ExpertLoad | None = None
+    slowest: SlowestRank | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +67,7 @@ class ProgressMetrics(MetricsProcessor):
         extra_metrics: dict[str, Any] | None = None,
     ) -> None:
         global_avg_loss = self.known_loss(global_avg_loss)
-        load = expert_load(self.model_parts, self.parallel_dims)
+        slowest, load = self._unevenness()
         self._tell(
             StepRecord(
                 step=step,
@@ -74,9 +76,10 @@ class ProgressMetrics(MetricsProcessor):
                 learning_rate=_learning_rate(extra_metrics or {}),
                 tokens_per_second=self._tokens_per_second(),
                 expert_load=load,
+                slowest=slowest,
             )
         )
-        told = (extra_metrics or {}) | ({"experts/load": load} if load else {})
+        told = (extra_metrics or {}) | _scalars(slowest, load)
         super().log(step, global_avg_loss, global_max_loss, grad_norm, told)
 
     def log_validation(
@@ -103,6 +106,23 @@ class ProgressMetrics(MetricsProcessor):
         for recorder in self.recorders:
             recorder(record)
 
+    def _unevenness(self) -> tuple[SlowestRank | None, ExpertLoad | None]:
+        """Of what ranks did since the last time, the same on all: who is waited for, and which expert."""
+        own = expert_load(self.model_parts, self.parallel_dims)
+        by_rank = gather_numbers([self._alone(), *(_numbers(own) if own else [0.0] * 4)])
+        loads = [_load(*load) for _, *load in by_rank if load[0]]
+        fullest = max(loads, key=lambda load: load.fullest, default=None)
+        if fullest:
+            fullest = replace(fullest, fullest_rank=max(load.fullest_rank for load in loads))
+        return slowest_rank([seconds for seconds, *_ in by_rank]), fullest
+
+    def _alone(self) -> float:
+        """Seconds for attention, as if this stage had all layers, and for drawing batches; 0: unknown."""
+        parts = self.model_parts
+        layers = sum(len(part.get_submodule("layers")._modules) for part in parts)
+        attention = ATTENTION.take() * len(parts[0].config.layers) / layers
+        return attention + sum(self.data_loading_times) if attention else 0.0
+
     def known_loss(self, loss: float) -> float:
         """Only a pipeline's last stage has the loss; torchtitan logs -1, or less, on the others."""
         return greatest(loss) if self.parallel_dims.pp_enabled else loss
@@ -111,6 +131,21 @@ class ProgressMetrics(MetricsProcessor):
         seconds = time.perf_counter() - self.time_last_log
         replicas = self.parallel_dims.world_size / self.parallel_dims.non_data_parallel_size
         return self.ntokens_since_last_log * replicas / seconds
+
+
+def _numbers(load: ExpertLoad) -> list[float]:
+    return [load.fullest, load.layer, load.expert, load.fullest_rank]
+
+
+def _load(fullest: float, layer: float, expert: float, fullest_rank: float) -> ExpertLoad:
+    return ExpertLoad(fullest=fullest, layer=int(layer), expert=int(expert), fullest_rank=fullest_rank)
+
+
+def _scalars(slowest: SlowestRank | None, load: ExpertLoad | None) -> dict[str, float]:
+    """For TensorBoard and W&B."""
+    of_experts = {"experts/load": load.fullest, "experts/rank_load": load.fullest_rank} if load else {}
+    of_ranks = {"ranks/slowest": float(slowest.rank), "ranks/slowdown": slowest.slowdown} if slowest else {}
+    return of_experts | of_ranks
 
 
 def wandb_identity(run: Path) -> dict[str, str]:

@@ -149,7 +149,11 @@ def _record(progress: TrainingProgress, record: Record) -> None:
         grad_norm=record.grad_norm,
         learning_rate=record.learning_rate,
         tokens_per_second=record.tokens_per_second,
-        expert_load=record.expert_load,
+        expert_load=record.expert_load.fullest if record.expert_load else None,
+        expert_rank_load=record.expert_load.fullest_rank if record.expert_load else None,
+        fullest_expert=str(record.expert_load) if record.expert_load else None,
+        slowest_rank=record.slowest.rank if record.slowest else None,
+        slowdown=record.slowest.slowdown if record.slowest else None,
     )
 
 

@@ -39,8 +39,17 @@ def clock(monkeypatch):
     return Clock
 
 
-def record(progress: TrainingProgress, step: int, loss: float = 1.5) -> None:
-    progress.record_step(step, loss=loss, grad_norm=0.5, learning_rate=1e-3, tokens_per_second=100.0)
+UNEVEN = {
+    "expert_load": 2.5,
+    "expert_rank_load": 1.25,
+    "fullest_expert": "layer 3, expert 7",
+    "slowest_rank": 3,
+    "slowdown": 1.5,
+}
+
+
+def record(progress: TrainingProgress, step: int, **uneven) -> None:
+    progress.record_step(step, loss=1.5, grad_norm=0.5, learning_rate=1e-3, tokens_per_second=100.0, **uneven)
 
 
 def steps_in(file) -> list[int]:
@@ -53,7 +62,7 @@ def test_training_is_told_as_the_contract_says(tmp_path, clock, monkeypatch):
     clock.now += 2
     record(progress, 1)
     clock.now += 4
-    record(progress, 2)
+    record(progress, 2, **UNEVEN)
     progress.record_validation(2, 1.25)
     progress.record_checkpoint("step-2")
     assert progress.snapshot().to_json() == {
@@ -63,6 +72,10 @@ def test_training_is_told_as_the_contract_says(tmp_path, clock, monkeypatch):
         "loss": 1.5,
         "validationLoss": 1.25,
         "tokensPerSecond": 100.0,
+        "expertLoad": 2.5,
+        "expertRankLoad": 1.25,
+        "slowestRank": 3,
+        "slowdown": 1.5,
         "etaSeconds": 24.0,
         "lastCheckpoint": "step-2",
         "skippedCheckpoints": (),
@@ -126,14 +139,16 @@ def test_a_port_that_cannot_be_had_stops_nothing(monkeypatch, port, caplog):
 def test_metrics_have_one_line_a_step(tmp_path):
     file = tmp_path / "run" / "metrics.jsonl"
     progress = TrainingProgress(total_steps=3, metrics=file)
-    for step in (1, 2):
-        record(progress, step)
+    record(progress, 1)
+    record(progress, 2, **UNEVEN)
     progress.record_validation(2, 1.0, {"a": 0.5, "b": float("nan")})
     progress.close()
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 2]
     names = {"step", "loss", "gradNorm", "learningRate", "tokensPerSecond", "peakMemoryBytes", "time"}
     assert set(lines[0]) == names
+    uneven = {"expertLoad", "expertRankLoad", "fullestExpert", "slowestRank", "slowdown"}
+    assert set(lines[1]) == names | uneven
     assert set(lines[2]) == {"step", "validationLoss", "validationLossBySource", "time"}
     assert lines[2]["validationLossBySource"] == {"a": 0.5, "b": None}
 

@@ -17,6 +17,13 @@ class Progress:
     validation_loss: float | None = None
     tokens_per_second: float | None = None
     """Over all processes."""
+    expert_load: float | None = None
+    """Tokens of the fullest expert over the mean, in the most uneven layer."""
+    expert_rank_load: float | None = None
+    """The same of the ranks that share the experts."""
+    slowest_rank: int | None = None
+    slowdown: float | None = None
+    """What the slowest rank takes for what it does alone, over a rank in the middle."""
     eta_seconds: float | None = None
     last_checkpoint: str | None = None
     """A folder's name under checkpoints/."""

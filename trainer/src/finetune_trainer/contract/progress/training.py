@@ -36,8 +36,12 @@ class TrainingProgress:
         learning_rate: float,
         tokens_per_second: float,
         expert_load: float | None = None,
+        expert_rank_load: float | None = None,
+        fullest_expert: str | None = None,
+        slowest_rank: int | None = None,
+        slowdown: float | None = None,
     ) -> None:
-        """A step is done. tokens_per_second counts all processes; expert_load is 1 where all are even."""
+        """A step is done. tokens_per_second counts all processes; 1 is an even load, and no slowdown."""
         now, memory = time.monotonic(), peak_memory()
         with self._lock:
             eta = self._eta(step, now)
@@ -47,6 +51,10 @@ class TrainingProgress:
                 step=step,
                 loss=loss,
                 tokens_per_second=tokens_per_second,
+                expert_load=expert_load,
+                expert_rank_load=expert_rank_load,
+                slowest_rank=slowest_rank,
+                slowdown=slowdown,
                 peak_memory_bytes=memory,
                 eta_seconds=eta,
             )
@@ -58,6 +66,10 @@ class TrainingProgress:
                 "learning_rate": learning_rate,
                 "tokens_per_second": tokens_per_second,
                 "expert_load": expert_load,
+                "expert_rank_load": expert_rank_load,
+                "fullest_expert": fullest_expert,
+                "slowest_rank": slowest_rank,
+                "slowdown": slowdown,
                 "peak_memory_bytes": memory,
                 "time": time.time(),
             }
