@@ -19,10 +19,10 @@ SERVED = {"tensorParallelSize": 8}
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        pytest.param({}, "Training needs 59 GB of the 141 GB of each GPU", id="4 x 8 H200"),
+        pytest.param({}, "Training needs 60 GB of the 141 GB of each GPU", id="4 x 8 H200"),
         pytest.param(
             {"deployment": {**SERVED, "maxModelLen": 32768}},
-            "Training needs 59 GB of the 141 GB of each GPU; "
+            "Training needs 60 GB of the 141 GB of each GPU; "
             "Serving in float8 needs 673 GB of the 1,128 GB of 8 GPUs; "
             "Serving needs 101 GB of the 130 GB of each GPU, 0.92 of its 141 GB",
             id="and 8 to serve it",
@@ -37,7 +37,7 @@ SERVED = {"tensorParallelSize": 8}
         ),
         pytest.param(
             {"storage": {"size": "1500G"}},
-            "Training needs 59 GB of the 141 GB of each GPU; "
+            "Training needs 60 GB of the 141 GB of each GPU; "
             "Storage needs 1,382 GB of the 1,500 GB of the volume",
             id="a claim to be made",
         ),
@@ -77,14 +77,14 @@ def test_it_fits(job: JobBuilder, spec: dict[str, Any], message: str) -> None:
                 "workers": {"nodes": 4, "gpusPerNode": 8, "gpuMemory": "80G"},
             },
             "TrainingNeedsMoreMemory",
-            "Training needs 115 GB of the 80 GB of each GPU (frozen base in float32: 84 GB): "
+            "Training needs 116 GB of the 80 GB of each GPU (frozen base in float32: 84 GB): "
             "set training.precision to bfloat16, or set training.frozenDtype to float8",
             id="a base in float32",
         ),
         pytest.param(
             {"workers": {"nodes": 1, "gpusPerNode": 8}},
             "TrainingNeedsMoreMemory",
-            "Training needs 185 GB of the 141 GB of each GPU (frozen base in bfloat16: 168 GB): "
+            "Training needs 186 GB of the 141 GB of each GPU (frozen base in bfloat16: 168 GB): "
             "set training.frozenDtype to float8, or set workers.nodes to 2",
             id="one node",
         ),

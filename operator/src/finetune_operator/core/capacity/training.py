@@ -28,6 +28,9 @@ _TRAINED_BYTES = 4 * 4
 # model/frozen/weight_only.py and model/frozen/float8_products.py.
 _DEQUANTIZED_BYTES = 2**30
 _TRANSPOSED_BYTES = 2**29
+# Tokens of the fullest expert-parallel rank over the mean: 1.07 at 8 ranks and 1.18 at 32 with a router of
+# random weights (bench/results/2026-11-28-full-width-h200.json). A run tells its own as expertRankLoad.
+EXPERT_IMBALANCE = 1.2
 # The CUDA context, NCCL's buffers, kernels' workspaces and what the allocator cannot use.
 OVERHEAD_BYTES = 4_000_000_000
 
@@ -106,6 +109,7 @@ def training_memory(training: Training) -> dict[str, int]:
         **_copied(training),
         "activations": _activations(training),
         "logits, or a layer at work": _at_work(training),
+        **_uneven(training),
     }
 
 
@@ -188,6 +192,21 @@ def _at_work(training: Training) -> int:
     model, copies = training.model, 3 if training.layout.expert > 1 else 1
     gradients = copies * model.num_experts_per_tok * model.hidden_size
     return max(logits, _bytes(training, _kept(training, "none", experts=True) + gradients))
+
+
+def _uneven(training: Training) -> dict[str, int]:
+    """Return what the fullest of the ranks that share a layer's experts is sent beyond the mean.
+
+    The states of tokens, what experts compute of them, and gradients; of the layer at work, as the rank that
+    is the fullest in one layer is not in the others.
+    """
+    if training.layout.expert == 1:
+        return {}
+    model = training.model
+    numbers = model.num_experts_per_tok * (2 * model.moe_intermediate_size + 4 * model.hidden_size)
+    return {
+        "unevenly loaded experts": math.ceil((EXPERT_IMBALANCE - 1) * _bytes(training, numbers))
+    }
 
 
 def _bytes(training: Training, numbers_a_token: int) -> int:

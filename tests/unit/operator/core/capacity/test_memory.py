@@ -27,6 +27,7 @@ LARGE = Training(
 )
 ONE_GPU = replace(LARGE, model=FLAVORS["deepseek_aghilora"], layout=Layout(processes=1), recompute="none")
 DEBUG_FLOAT8: dict[str, Any] = {"frozen": "float8", "recompute": "full"}
+UNEVEN = "unevenly loaded experts"
 SERVED = Serving(model=FLAVORS["671B_lora"], weights="float8", tensor=8, length=8192)
 # In MB: CUDA and NCCL, activations, graphs.
 LARGE_OVERHEAD = (3320, 1442, 8240)
@@ -86,31 +87,34 @@ def test_training_on_two_gpus_is_near_what_was_measured(
 ) -> None:
     """bench/results/2026-11-25-several-gpus.json: the rank with the higher peak, of two H100."""
     two = replace(ONE_GPU, layout=Layout(processes=2, **degrees), micro_batch_size=2)
-    needed = sum(training_memory(replace(two, **changes)).values())
+    parts = training_memory(replace(two, **changes))
+    needed = sum(parts.values()) - parts.get(UNEVEN, 0)  # experts of theirs had as many tokens
     assert needed / GIB == pytest.approx(measured_gib, rel=error)
 
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        pytest.param({}, [41_939, 6_569, 48, 3_758, 3_179], id="FSDP and EP"),
+        pytest.param({}, [41_939, 6_569, 48, 3_758, 3_179, 429], id="FSDP and EP"),
         pytest.param(
-            {"recompute": "selective"}, [41_939, 6_569, 48, 102_947, 3_179], id="selective recompute"
+            {"recompute": "selective"}, [41_939, 6_569, 48, 102_947, 3_179, 429], id="selective recompute"
         ),
-        pytest.param({"frozen": "float8"}, [21_035, 3_289, 48, 939, 3_758, 3_179], id="a frozen base in FP8"),
+        pytest.param(
+            {"frozen": "float8"}, [21_035, 3_289, 48, 939, 3_758, 3_179, 429], id="a frozen base in FP8"
+        ),
         pytest.param(
             {"layout": Layout(processes=32, replicate=4, expert=8), "frozen": "float8"},
-            [84_143, 3_289, 194, 939, 3_758, 3_179],
+            [84_143, 3_289, 194, 939, 3_758, 3_179, 429],
             id="a copy in each node, in FP8",
         ),
         pytest.param(
             {"layout": Layout(processes=32, expert=8, tensor=8)},
-            [42_389, 5_813, 388, 469, 397],
+            [42_389, 5_813, 388, 469, 397, 53],
             id="tensor parallelism",
         ),
         pytest.param(
             {"layout": Layout(processes=32, expert=8, pipeline=4), "micro_batches": 4},
-            [46_260, 52_552, 50, 3_934, 3_179],
+            [46_260, 52_552, 50, 3_934, 3_179, 429],
             id="a pipeline keeps a stage whole",
         ),
         pytest.param({"layout": Layout(processes=1)}, [1_342_050, 0, 1552, 3_758, 2_240], id="one GPU"),
