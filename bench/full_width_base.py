@@ -1,4 +1,7 @@
-"""Write random weights of `deepseek_aghilora` as Hugging Face does, in bfloat16: 26 GB in a folder."""
+"""Write random weights of `deepseek_aghilora` as Hugging Face does, in bfloat16: 26 GB in a folder.
+
+With --float8 in DeepSeek's FP8, as the published models are: 15 GB.
+"""
 
 import json
 import sys
@@ -9,6 +12,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
+from finetune_trainer.base.float8 import SCALE_SUFFIX, quantize
 from finetune_trainer.model.base_loader import frozen_tensors
 from finetune_trainer.model.converter import LoRAConverter
 from finetune_trainer.model.flavors import build_model_config
@@ -62,7 +66,15 @@ CONFIG = {
 }
 
 
-def main(folder: Path) -> None:
+FLOAT8 = {
+    "quant_method": "fp8",
+    "fmt": "e4m3",
+    "activation_scheme": "dynamic",
+    "weight_block_size": [128, 128],
+}
+
+
+def main(folder: Path, *, float8: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     config = build_model_config("deepseek_aghilora", device="cuda")
@@ -82,14 +94,15 @@ def main(folder: Path) -> None:
         hf_names = names.tensors(name, num_experts=tensor.shape[0])
         shape = tensor.shape if len(hf_names) == 1 else tensor.shape[1:]
         for hf_name in hf_names:
-            pending[hf_name] = _random(hf_name, shape)
+            pending |= _stored(hf_name, _random(hf_name, shape), float8=float8)
             if sum(part.nbytes for part in pending.values()) > FILE_BYTES:
                 _write(folder, pending, weight_map)
     _write(folder, pending, weight_map)
     (folder / "model.safetensors.index.json").write_text(
         json.dumps({"metadata": {}, "weight_map": weight_map})
     )
-    (folder / "config.json").write_text(json.dumps(CONFIG))
+    config_json = CONFIG | ({"quantization_config": FLOAT8} if float8 else {})
+    (folder / "config.json").write_text(json.dumps(config_json))
     vocabulary = {f"t{token}": token for token in range(64)}
     Tokenizer(WordLevel(vocabulary, unk_token="t2")).save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text(json.dumps({"bos_token": "t0", "eos_token": "t1"}))
@@ -102,9 +115,15 @@ def _random(name: str, shape: torch.Size) -> torch.Tensor:
     if "norm" in name:
         return torch.ones(shape, dtype=torch.bfloat16)
     scale = 1.0 if "embed_tokens" in name else shape[-1] ** -0.5
-    return (
-        (torch.randn(shape, device="cuda" if torch.cuda.is_available() else "cpu") * scale).bfloat16().cpu()
-    )
+    return (torch.randn(shape, device="cuda" if torch.cuda.is_available() else "cpu") * scale).bfloat16()
+
+
+def _stored(name: str, values: torch.Tensor, *, float8: bool) -> dict[str, torch.Tensor]:
+    """The tensors of a file that hold `values`; DeepSeek leaves the ends and the router as they are."""
+    if not float8 or not name.endswith(("proj.weight", "_mqa.weight")):
+        return {name: values.cpu()}
+    rounded, scales = quantize(values)
+    return {name: rounded.cpu().contiguous(), f"{name}{SCALE_SUFFIX}": scales.cpu()}
 
 
 def _write(folder: Path, pending: dict[str, torch.Tensor], weight_map: dict[str, str]) -> None:
@@ -115,4 +134,4 @@ def _write(folder: Path, pending: dict[str, torch.Tensor], weight_map: dict[str,
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), float8="--float8" in sys.argv)

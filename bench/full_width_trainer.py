@@ -21,7 +21,10 @@ from finetune_trainer.model.names import CheckpointNames
 from finetune_trainer.train.config import Data, trainer_config
 from finetune_trainer.train.metrics import StepRecord
 from finetune_trainer.train.trainer import LoRATrainer
+from full_width_chats import CHAT_STEPS, CHAT_WARM_UP, drawn_chats, told_of_chats
 from full_width_data import batch
+from full_width_experts import expert_counts, imbalance
+from packing import DISTRIBUTIONS
 
 BENCH = Path(__file__).parent
 GOLDEN = BENCH.parent / "tests/golden/run/quickstart.json"
@@ -81,6 +84,8 @@ def main() -> None:
             _write_first_values(trainer, arguments.first_values)
         trainer.dataloader.count = arguments.steps
         result = _train(trainer, arguments)
+        if arguments.chats:
+            result["chats"] = {name: _chats(trainer, name, arguments) for name in DISTRIBUTIONS}
         if arguments.checkpoints:
             result["checkpoints"] = _checkpoints(trainer, result["medianSeconds"], arguments.checkpoints)
         if arguments.profile:
@@ -132,22 +137,13 @@ def _use_attention(config: LoRATrainer.Config, name: str) -> None:
 
 
 def _train(trainer: LoRATrainer, arguments: argparse.Namespace) -> dict[str, Any]:
-    losses: list[float] = []
+    records: list[StepRecord] = []
     trainer.metrics_processor.recorders.append(
-        lambda record: losses.append(record.loss) if isinstance(record, StepRecord) else None
+        lambda record: records.append(record) if isinstance(record, StepRecord) else None
     )
+    counts = expert_counts()
     batches = trainer.batch_generator(trainer.dataloader)
-    seconds = []
-    reset, torch.cuda.reset_peak_memory_stats = torch.cuda.reset_peak_memory_stats, lambda *_: None
-    for step in range(arguments.steps):
-        trainer.step += 1
-        torch.cuda.synchronize()
-        start = time.perf_counter()
-        trainer.train_step(batches)
-        torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - start)
-        if step + 1 == WARM_UP:
-            reset()
+    seconds = _timed(trainer, batches, arguments.steps, WARM_UP)
     timed = seconds[WARM_UP:]
     return {
         "attentionUsed": type(trainer.model_config.first_attention.inner_attention).__qualname__,
@@ -158,8 +154,34 @@ def _train(trainer: LoRATrainer, arguments: argparse.Namespace) -> dict[str, Any
         "peakGiB": _gib(torch.cuda.max_memory_allocated()),
         "reservedGiB": _gib(torch.cuda.max_memory_reserved()),
         "seconds": [round(second, 4) for second in seconds],
-        "losses": [round(loss, 5) for loss in losses],
+        "losses": [round(record.loss, 5) for record in records],
+        "expertLoad": imbalance(counts),
     }
+
+
+def _timed(trainer: LoRATrainer, batches: Iterator[Any], steps: int, warm_up: int) -> list[float]:
+    """Seconds of each step; peaks of memory count from the end of the warm-up."""
+    seconds = []
+    reset, torch.cuda.reset_peak_memory_stats = torch.cuda.reset_peak_memory_stats, lambda *_: None
+    for step in range(steps):
+        trainer.step += 1
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        trainer.train_step(batches)
+        torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+        if step + 1 == warm_up:
+            reset()
+    torch.cuda.reset_peak_memory_stats = reset
+    return seconds
+
+
+def _chats(trainer: LoRATrainer, distribution: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    batches = drawn_chats(distribution, batch_size=arguments.batch, length=arguments.length)
+    counts = expert_counts()
+    seconds = _timed(trainer, trainer.batch_generator(iter(batches)), CHAT_STEPS, CHAT_WARM_UP)
+    peak = {"peakGiB": _gib(torch.cuda.max_memory_allocated()), "expertLoad": imbalance(counts)}
+    return told_of_chats(batches, seconds) | peak
 
 
 def _checkpoints(trainer: LoRATrainer, step_seconds: float, count: int) -> dict[str, Any]:
@@ -238,6 +260,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--attention", help="a row of the trainer's table, instead of its own choice")
     parser.add_argument("--override", action="append", default=[], help="NAME=JSON, a field of torchtitan's")
     parser.add_argument("--first-values", type=Path)
+    parser.add_argument("--chats", action="store_true", help="then packed chats, in the same process")
     parser.add_argument("--checkpoints", type=int, default=0, help="how many to save and time, at the end")
     parser.add_argument("--profile", type=Path)
     return parser.parse_args()
