@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.chain
 CASE = Path(__file__).with_name("trace_case.py")
 GOLDEN = Path(__file__).parents[2] / "golden/run/671b.json"
 MODEL = FLAVORS["671B_lora"]
-LAYERS, MOE_LAYERS, EXPERTS, DEGREE = 61, 58, 256, 8
+LAYERS, DENSE_LAYERS, EXPERTS, DEGREE = 61, 3, 256, 8
 HIDDEN, EXPERT_HIDDEN, TOP_K, LENGTH = 7168, 2048, 8, 4096
 FLOAT8 = {"frozenDtype": "float8", "frozenArithmetic": "float8"}
 NODE = {"workers": {"nodes": 1}, "training": FLOAT8}
@@ -25,23 +26,23 @@ DEGREES = {"data": None, "replicate": 4, "tensor": 1, "expert": 8, "pipeline": 1
 COPIES = {"training": {**FLOAT8, "parallelism": DEGREES}}
 
 
-def trace(folder: Path, rank: int, changes: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def trace(folder: Path, rank: int, changes: dict[str, dict[str, Any]], layers: int) -> dict[str, Any]:
     run = json.loads(GOLDEN.read_text())
     for section, values in changes.items():
         run[section] |= values
     (folder / "run.json").write_text(json.dumps(run))
-    command = [sys.executable, CASE, folder / "run.json", str(rank), folder / "trace.json"]
+    command = [sys.executable, CASE, folder / "run.json", str(rank), folder / "trace.json", str(layers)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-4000:]
     told: dict[str, Any] = json.loads((folder / "trace.json").read_text())
     return told
 
 
-def planned(processes: int, copies: int, frozen: str) -> dict[str, int]:
+def planned(processes: int, copies: int, frozen: str, layers: int) -> dict[str, int]:
     """What Fits says of the example, without what it adds for CUDA."""
     return training_memory(
         Training(
-            model=MODEL,
+            model=replace(MODEL, num_hidden_layers=layers),
             layout=Layout(processes=processes, replicate=copies, expert=DEGREE),
             frozen=frozen,
             compute="bfloat16",
@@ -56,27 +57,36 @@ def planned(processes: int, copies: int, frozen: str) -> dict[str, int]:
 
 
 @pytest.mark.parametrize(
-    ("rank", "nodes", "copies", "changes", "frozen", "experts"),
+    ("rank", "nodes", "copies", "changes", "frozen", "layers", "experts"),
     [
-        pytest.param(13, 4, 1, {}, "bfloat16", range(168, 176), id="rank 13 of 32"),
-        pytest.param(2, 1, 1, NODE, "float8", range(64, 96), id="rank 2 of one node in FP8"),
-        pytest.param(10, 4, 4, COPIES, "float8", range(64, 96), id="rank 10 of 4 copies in FP8"),
+        pytest.param(13, 4, 1, {}, "bfloat16", LAYERS, range(168, 176), id="rank 13 of 32"),
+        # What the copies below are without the others: cut, as a whole trace takes most of a minute.
+        pytest.param(2, 1, 1, NODE, "float8", 9, range(64, 96), id="rank 2 of one node in FP8"),
+        pytest.param(10, 4, 4, COPIES, "float8", LAYERS, range(64, 96), id="rank 10 of 4 copies in FP8"),
     ],
 )
 def test_a_rank_of_the_example(
-    tmp_path: Path, rank: int, nodes: int, copies: int, changes: dict[str, Any], frozen: str, experts: range
+    tmp_path: Path,
+    rank: int,
+    nodes: int,
+    copies: int,
+    changes: dict[str, Any],
+    frozen: str,
+    layers: int,
+    experts: range,
 ) -> None:
-    told, processes = trace(tmp_path, rank, changes), nodes * DEGREE // copies
-    assert told["layers"] == LAYERS
+    told, processes = trace(tmp_path, rank, changes, layers), nodes * DEGREE // copies
+    assert told["layers"] == layers
     _check_parameters(told["parameters"], processes)
     assert told["planned"]["experts"] == list(experts)  # of this rank's node, then of its part of them
-    plan = planned(nodes * DEGREE, copies, frozen)
+    plan = planned(nodes * DEGREE, copies, frozen, layers)
     base = next(size for name, size in plan.items() if name.startswith("frozen base"))
     assert told["planned"]["bytes"] == pytest.approx(base, rel=0.01)
     assert told["loadedBytes"] == pytest.approx(base, rel=0.01)
-    assert told["peakBytes"] == pytest.approx(sum(plan.values()), rel=0.1)
-    _check_collectives(told["collectives"], processes, frozen)
-    _check_what_copies_send(told["collectives"], copies)
+    error = 0.1 if layers == LAYERS else 0.12  # of few layers the one at work is a larger part
+    assert told["peakBytes"] == pytest.approx(sum(plan.values()), rel=error)
+    _check_collectives(told["collectives"], processes, frozen, layers)
+    _check_what_copies_send(told["collectives"], copies, layers)
 
 
 def _check_parameters(parameters: dict[str, Any], processes: int) -> None:
@@ -90,25 +100,25 @@ def _check_parameters(parameters: dict[str, Any], processes: int) -> None:
     assert trained == {name for name in parameters if "lora_" in name}
 
 
-def _check_collectives(collectives: dict[str, Any], processes: int, frozen: str) -> None:
+def _check_collectives(collectives: dict[str, Any], processes: int, frozen: str, layers: int) -> None:
     """A layer's experts are gathered by FSDP, twice a step, only where it has divided them."""
-    byte = 1 if frozen == "float8" else 2
-    own_experts = MOE_LAYERS * 3 * EXPERTS // DEGREE * EXPERT_HIDDEN * HIDDEN * byte
+    byte, moe_layers = 1 if frozen == "float8" else 2, layers - DENSE_LAYERS
+    own_experts = moe_layers * 3 * EXPERTS // DEGREE * EXPERT_HIDDEN * HIDDEN * byte
     gathered = collectives["allgather_base"]["bytes"]
     if processes > DEGREE:
         assert 2 * own_experts < gathered < 2 * own_experts * 1.25
     else:
         assert gathered < own_experts
-    assert collectives["reduce_scatter_base"]["calls"] == LAYERS
+    assert collectives["reduce_scatter_base"]["calls"] == layers
     # There and back, forward, again, and backward; and, forward and again, who gets how many.
-    assert collectives["alltoall"]["calls"] == MOE_LAYERS * (6 + 2)
+    assert collectives["alltoall"]["calls"] == moe_layers * (6 + 2)
     sent = TOP_K * LENGTH * HIDDEN * 2
-    assert collectives["alltoall"]["bytes"] == pytest.approx(MOE_LAYERS * 6 * sent, rel=0.01)
+    assert collectives["alltoall"]["bytes"] == pytest.approx(moe_layers * 6 * sent, rel=0.01)
 
 
-def _check_what_copies_send(collectives: dict[str, Any], copies: int) -> None:
+def _check_what_copies_send(collectives: dict[str, Any], copies: int, layers: int) -> None:
     """Between nodes: a GPU's eighth of the adapters' gradients, in float32, and nothing else of size."""
-    adapters = LAYERS * adapter_parameters(MODEL, ["attention"], 16, experts=True)
+    adapters = layers * adapter_parameters(MODEL, ["attention"], 16, experts=True)
     gradients = 4 * adapters // DEGREE if copies > 1 else 0
     sent = collectives.get("allreduce", {"bytes": 0})["bytes"]
     assert sent == pytest.approx(gradients, abs=1e4)

@@ -1,6 +1,6 @@
 """One rank of a large training, traced on a CPU: built, divided, loaded by plan, and a step of it.
 
-    trace_case.py RUN.json RANK RESULT.json
+    trace_case.py RUN.json RANK RESULT.json LAYERS
 
 Tensors have shapes and no values (torch's fake tensors), other ranks are not there (torch's fake process
 group); modules, autograd, FSDP and the optimizer are those of a real run, not compiled. What depends on
@@ -37,6 +37,7 @@ from finetune_trainer.contract.run_file import RunFile, RunFolders, load_run
 from finetune_trainer.distributed import agreement, shards
 from finetune_trainer.model import flash, frozen_base
 from finetune_trainer.model.base_loader import frozen_tensors, planned_reads
+from finetune_trainer.model.flavors import FLAVORS
 from finetune_trainer.model.frozen import float8_products
 from finetune_trainer.model.names import CheckpointNames
 from finetune_trainer.train import config
@@ -188,8 +189,17 @@ def parameters(trainer: LoRATrainer) -> dict[str, Any]:
     }
 
 
+def cut(flavor: str, *, layers: int) -> None:
+    """Leave the flavour's first layers: what a layer takes and sends is that of the whole."""
+    known = FLAVORS[flavor]
+    FLAVORS[flavor] = dataclasses.replace(
+        known, shape=dataclasses.replace(known.shape, num_hidden_layers=layers)
+    )
+
+
 def main() -> None:
     run, rank, result = load_run(Path(sys.argv[1])), sys.argv[2], Path(sys.argv[3])
+    cut(run.flavor, layers=int(sys.argv[4]))
     os.environ |= {"NGPU": str(run.workers.world_size), "RANK": rank, "LOCAL_RANK": rank}
     use_cpu()
     traced, cost = traced_config(run, result.parent), TracedCost()

@@ -204,9 +204,7 @@ def _uneven(training: Training) -> dict[str, int]:
         return {}
     model = training.model
     numbers = model.num_experts_per_tok * (2 * model.moe_intermediate_size + 4 * model.hidden_size)
-    return {
-        "unevenly loaded experts": math.ceil((EXPERT_IMBALANCE - 1) * _bytes(training, numbers))
-    }
+    return {"unevenly loaded experts": math.ceil((EXPERT_IMBALANCE - 1) * _bytes(training, numbers))}
 
 
 def _bytes(training: Training, numbers_a_token: int) -> int:
