@@ -24,6 +24,8 @@ FLOAT8 = {"frozenDtype": "float8", "frozenArithmetic": "float8"}
 NODE = {"workers": {"nodes": 1}, "training": FLOAT8}
 DEGREES = {"data": None, "replicate": 4, "tensor": 1, "expert": 8, "pipeline": 1, "context": 1}
 COPIES = {"training": {**FLOAT8, "parallelism": DEGREES}}
+LONG = {"sequenceLength": 2**17, "globalBatchSize": 4}
+CONTEXT = {"training": {**LONG, "parallelism": {**DEGREES, "replicate": 1, "context": 8}}}
 
 
 def trace(folder: Path, rank: int, changes: dict[str, dict[str, Any]], layers: int) -> dict[str, Any]:
@@ -87,6 +89,26 @@ def test_a_rank_of_the_example(
     assert told["peakBytes"] == pytest.approx(sum(plan.values()), rel=error)
     _check_collectives(told["collectives"], processes, frozen, layers)
     _check_what_copies_send(told["collectives"], copies, layers)
+
+
+def test_a_rank_of_a_sequence_of_131072_tokens(tmp_path: Path) -> None:
+    """By eight ranks of 16,384 tokens each, which gather keys and values; only kernels are not traced."""
+    told = trace(tmp_path, 13, CONTEXT, 5)
+    layout = Layout(processes=4 * DEGREE, expert=DEGREE, context=8)
+    training = Training(
+        model=replace(MODEL, num_hidden_layers=5),
+        layout=layout,
+        frozen="bfloat16",
+        compute="bfloat16",
+        targets=["attention"],
+        rank=16,
+        sequence_length=2**17,
+        micro_batch_size=1,
+        recompute="full",
+    )
+    assert told["peakBytes"] == pytest.approx(sum(training_memory(training).values()), rel=0.1)
+    sent = TOP_K * 2**17 // 8 * HIDDEN * 2
+    assert told["collectives"]["alltoall"]["bytes"] == pytest.approx(2 * 6 * sent, rel=0.01)
 
 
 def _check_parameters(parameters: dict[str, Any], processes: int) -> None:

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -21,13 +22,15 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
+from torch.distributed.tensor.experimental._context_parallel import _attention as context_parallel
+from torch.nn.attention.flex_attention import BlockMask
 from torchtitan.components.dataloader import BaseDataLoader
 from torchtitan.components.loss import ChunkedLossWrapper
 from torchtitan.components.tokenizer import BaseTokenizer
 from torchtitan.config import CommConfig, CompileConfig
 from torchtitan.distributed import ParallelDims
 from torchtitan.distributed import utils as distributed_utils
-from torchtitan.models.common.attention import VarlenMetadata
+from torchtitan.models.common.attention import FlexAttention, VarlenMetadata
 from torchtitan.models.common.token_dispatcher import AllToAllTokenDispatcher
 from torchtitan.protocols.module import Module
 from traced_cost import TracedCost
@@ -106,12 +109,37 @@ def really(owner: Any, name: str) -> Any:
     return patch.object(owner, name, computed)
 
 
+class FlexAttended(torch.autograd.Function):
+    """What flex attention takes and keeps; its kernels are compiled, which no fake tensor is."""
+
+    @staticmethod
+    def forward(ctx: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> Any:
+        output = q.new_empty(*q.shape[:-1], v.shape[-1])
+        logsumexp = q.new_empty(q.shape[:-1], dtype=torch.float32)
+        ctx.save_for_backward(q, k, v, output, logsumexp)
+        return output, logsumexp
+
+    @staticmethod
+    def backward(ctx: Any, *_: Any) -> Any:
+        return tuple(torch.empty_like(part) for part in ctx.saved_tensors[:3])
+
+
+def flex_attended(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, **_: Any) -> Any:
+    output, logsumexp = FlexAttended.apply(q, k, v)
+    return output, SimpleNamespace(lse=logsumexp)
+
+
+def no_mask(**_: Any) -> BlockMask:
+    blocks = torch.zeros(1, 1, 1, dtype=torch.int32)
+    return BlockMask.from_kv_blocks(blocks, blocks[..., None])
+
+
 @contextmanager
 def unreal(run: RunFile) -> Iterator[None]:
     """Stands in for what needs values, other ranks or a GPU."""
     length, tokens = (
         run.training.sequence_length,
-        run.training.sequence_length * run.training.micro_batch_size,
+        run.training.sequence_length * run.training.micro_batch_size // run.training.parallelism.context,
     )
     bounds = torch.zeros(run.training.micro_batch_size + 1, dtype=torch.int32)
     documents = VarlenMetadata(cu_seq_q=bounds, cu_seq_k=bounds, max_q=length, max_k=length)
@@ -134,6 +162,8 @@ def unreal(run: RunFile) -> Iterator[None]:
             patch.object(flash, "current_flash_attention_impl", lambda: flash.IMPLEMENTATION),
             patch.object(frozen_base, "document_starts", lambda _positions: documents),
             patch.object(float8_products, "_result_dtype", lambda _values: torch.bfloat16),
+            patch.object(FlexAttention, "_compiled_flex_attn", flex_attended),
+            patch.object(context_parallel, "_create_cp_block_mask", no_mask),
             patch.object(AllToAllTokenDispatcher, "_sync_token_count_exchange", equal_shares),
         ):
             stack.enter_context(patched)

@@ -31,6 +31,7 @@ _TRANSPOSED_BYTES = 2**29
 # Tokens of the fullest expert-parallel rank over the mean: 1.07 at 8 ranks and 1.18 at 32 with a router of
 # random weights (bench/results/2026-11-28-full-width-h200.json). A run tells its own as expertRankLoad.
 EXPERT_IMBALANCE = 1.2
+_GATHERED_COPIES = 3.25
 # The CUDA context, NCCL's buffers, kernels' workspaces and what the allocator cannot use.
 OVERHEAD_BYTES = 4_000_000_000
 
@@ -110,6 +111,7 @@ def training_memory(training: Training) -> dict[str, int]:
         "activations": _activations(training),
         "logits, or a layer at work": _at_work(training),
         **_uneven(training),
+        **_of_other_contexts(training),
     }
 
 
@@ -205,6 +207,22 @@ def _uneven(training: Training) -> dict[str, int]:
     model = training.model
     numbers = model.num_experts_per_tok * (2 * model.moe_intermediate_size + 4 * model.hidden_size)
     return {"unevenly loaded experts": math.ceil((EXPERT_IMBALANCE - 1) * _bytes(training, numbers))}
+
+
+def _of_other_contexts(training: Training) -> dict[str, int]:
+    """Return what context parallelism gathers of the layer at work: keys and values of the other ranks.
+
+    As they arrive, put in order, and their gradients; each layer keeps them where it is not computed again.
+    The copies are those of traced ranks (tests/chain/training/test_traced_671b.py).
+    """
+    layout, model = training.layout, training.model
+    if layout.context == 1:
+        return {}
+    numbers = model.num_attention_heads * (model.qk_head_dim + model.v_head_dim)
+    others = (layout.context - 1) * training.tokens
+    kept = 0 if training.recompute == "full" else sum(count for _, count in training.layers)
+    size = (_GATHERED_COPIES + kept) * numbers * others * BYTES[training.compute]
+    return {"keys and values of others": math.ceil(size)}
 
 
 def _bytes(training: Training, numbers_a_token: int) -> int:

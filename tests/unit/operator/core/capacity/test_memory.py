@@ -117,6 +117,11 @@ def test_training_on_two_gpus_is_near_what_was_measured(
             [46_260, 52_552, 50, 3_934, 3_179, 429],
             id="a pipeline keeps a stage whole",
         ),
+        pytest.param(
+            {"layout": Layout(processes=32, expert=8, context=8), "sequence_length": 131_072},
+            [41_939, 6_569, 48, 15_032, 12_719, 1_717, 30_534],
+            id="128k tokens by context parallelism",
+        ),
         pytest.param({"layout": Layout(processes=1)}, [1_342_050, 0, 1552, 3_758, 2_240], id="one GPU"),
     ],
 )
