@@ -52,7 +52,7 @@ FLOAT8 = FULL | {"frozenDtype": "float8"}
             "moonshotai/Kimi-K2-Instruct",
             {"nodes": 4, "gpusPerNode": 8},
             EXPERT,
-            "166 GB",
+            "167 GB",
             "set training.recompute to full, or set training.frozenDtype to float8",
             id="Kimi-K2, 4 nodes",
         ),

@@ -119,7 +119,7 @@ class ProgressMetrics(MetricsProcessor):
     def _alone(self) -> float:
         """Seconds for attention, as if this stage had all layers, and for drawing batches; 0: unknown."""
         parts = self.model_parts
-        layers = sum(len(part.get_submodule("layers")._modules) for part in parts)
+        layers = sum(len(list(part.get_submodule("layers").children())) for part in parts)
         attention = ATTENTION.take() * len(parts[0].config.layers) / layers
         return attention + sum(self.data_loading_times) if attention else 0.0
 
