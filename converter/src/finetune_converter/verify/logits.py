@@ -50,8 +50,8 @@ def tolerance(models: Models) -> float:
     A value rounded to nearest errs by up to h relative to itself, evenly spread: by h / sqrt(3) in the mean
     square. So does a product of the matrix with any vector, as the errors of its elements are independent.
     One matrix after another adds in quadrature (the residual stream and norms keep the scale), so m rounded
-    matrices on a token's way make h * sqrt(m / 3); twice that, as near ties of the router may send a token
-    elsewhere.
+    matrices on a token's way make h * sqrt(m / 3). Twice that is allowed: both go through the same experts,
+    but weigh them by scores that differ.
     """
     rounded = {
         (layer_of(name), kind_of(name), tensor.dtype)

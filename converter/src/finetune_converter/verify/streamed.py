@@ -110,6 +110,7 @@ class StreamedExperts(nn.Module):
     def forward(self, states: torch.Tensor, indices: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """states [2 * tokens, hidden], indices and weights [2 * tokens, top-k] -> like states."""
         outputs, half = torch.zeros_like(states), len(states) // 2
+        indices, weights = _on_one_way(indices, weights)
         for expert in sorted(set(indices.flatten().tolist())):
             tokens, slots = torch.where(indices == expert)
             result = self._expert(expert, states[tokens], split=int((tokens < half).sum()))
@@ -121,6 +122,17 @@ class StreamedExperts(nn.Module):
         gate = self._pairs.matmul(f"{name}.gate_proj.weight", states, split)
         up = self._pairs.matmul(f"{name}.up_proj.weight", states, split)
         return self._pairs.matmul(f"{name}.down_proj.weight", self._activation(gate) * up, split)
+
+
+def _on_one_way(indices: torch.Tensor, weights: torch.Tensor) -> Pair:
+    """[2 * tokens, top-k] of both: tokens whose experts differ take those of base + adapter.
+
+    Two experts may be nearly as good for a token, and rounding then decides. What another one computes is no
+    error of the merge, and of any size; the router's own tensors are compared as every tensor is.
+    """
+    (left, right), (theirs, ours) = indices.chunk(2), weights.chunk(2)
+    same = (left.sort(1).values == right.sort(1).values).all(1, keepdim=True)
+    return torch.cat([left, right.where(same, left)]), torch.cat([theirs, ours.where(same, theirs)])
 
 
 class Twin(nn.Module):
