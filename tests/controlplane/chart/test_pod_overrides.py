@@ -48,6 +48,24 @@ def secret_env(name: str) -> dict[str, Any]:
     return {"env": [{"name": "STOLEN", "valueFrom": {"secretKeyRef": {"name": name, "key": "password"}}}]}
 
 
+def volume(source: str, **fields: Any) -> dict[str, Any]:
+    return {"name": "box", source: fields}
+
+
+CODE = (
+    *("PYTHONPATH", "PYTHONSTARTUP", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONBREAKPOINT", "PYTHONWARNINGS"),
+    *("LD_LIBRARY_PATH", "LD_PRELOAD", "LD_AUDIT", "GCONV_PATH", "PATH", "HOME", "BASH_ENV", "OPENSSL_CONF"),
+    *(
+        "VLLM_PLUGINS",
+        "VLLM_SERVER_DEV_MODE",
+        "NCCL_NET_PLUGIN",
+        "NCCL_TUNER_PLUGIN",
+        "CUDA_INJECTION64_PATH",
+    ),
+    *("TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "FI_PROVIDER_PATH", "CC", "PET_RDZV_BACKEND"),
+)
+
+
 @pytest.fixture(scope="module")
 def apply(helm: Run, kubectl: Run) -> Iterator[Apply]:
     """Return what says why a user may not apply an object; nothing when they may."""
@@ -84,7 +102,14 @@ PRIVILEGES = {
 @pytest.mark.parametrize("user", [NEWCOMER, EDITOR])
 @pytest.mark.parametrize("template", [pytest.param(t, id=name) for name, t in PRIVILEGES.items()])
 def test_nobody_gets_privileges(apply: Apply, user: str, template: dict[str, Any]) -> None:
-    for manifest in (job(template), deployment(template), job(deployment={"podOverrides": template})):
+    added = {"name": "mine", "image": "acme/mine:1", "securityContext": next(iter(template.values()))}
+    for manifest in (
+        job(template),
+        deployment(template),
+        job(deployment={"podOverrides": template}),
+        job(stageOverrides={"train": template}),
+        *((job({"initContainers": [added]}),) if user == EDITOR else ()),
+    ):
         assert "podOverridesPolicy.privileges" in apply(user, manifest)
 
 
@@ -94,7 +119,48 @@ def test_nobody_gets_privileges(apply: Apply, user: str, template: dict[str, Any
         pytest.param(job(workers={"ipcLock": True}), "privileges", id="IPC_LOCK"),
         pytest.param(job({"hostNetwork": True}), "hostNetwork", id="the node's network"),
         pytest.param(deployment({"hostNetwork": True}), "hostNetwork", id="of a server"),
-        pytest.param(job({"env": [{"name": "PYTHONPATH", "value": "/volume/mine"}]}), "code", id="code"),
+        pytest.param(job({"hostNetwork": True}, stageOverrides={}), "hostNetwork", id="an empty map"),
+        pytest.param(
+            job(stageOverrides={"push": {"hostNetwork": True}}), "hostNetwork", id="of a stage of its own"
+        ),
+        pytest.param(job({"volumes": [volume("hostPath", path="/")]}), "volumes", id="the node's files"),
+        pytest.param(
+            deployment({"volumes": [volume("nfs", server="a", path="/")]}),
+            "volumes",
+            id="an NFS server's files",
+        ),
+        pytest.param(
+            job({"volumes": [volume("secret", secretName="prod-db")]}), "secrets", id="Secret as a volume"
+        ),
+        pytest.param(
+            job({"volumes": [volume("projected", sources=[{"secret": {"name": "prod-db"}}])]}),
+            "secrets",
+            id="Secret as one of several sources",
+        ),
+        pytest.param(
+            job({"volumes": [volume("projected", sources=[{"serviceAccountToken": {"path": "t"}}])]}),
+            "serviceAccounts",
+            id="a token of the API",
+        ),
+        pytest.param(
+            job({"initContainers": [{"name": "mine", "image": "acme/mine:1"}]}),
+            "containers",
+            id="a container",
+        ),
+        pytest.param(
+            job({"volumeMounts": [{"name": "box", "mountPath": "/usr/lib/python3"}]}),
+            "code",
+            id="mounted code",
+        ),
+        pytest.param(
+            job({"volumeMounts": [{"name": "box", "mountPath": "/mnt/../usr"}]}), "code", id="by another way"
+        ),
+        pytest.param(deployment(trustRemoteCode=True), "code", id="the model's code"),
+        pytest.param(job(deployment={"trustRemoteCode": True}), "code", id="the model's code, of a job"),
+        *(
+            pytest.param(job({"env": [{"name": name, "value": "/volume/mine"}]}), "code", id=name)
+            for name in CODE
+        ),
         pytest.param(job({"serviceAccountName": "cluster-backup"}), "serviceAccounts", id="account"),
         pytest.param(job(secret_env("prod-db")), "secrets", id="Secret"),
         pytest.param(deployment(secret_env("prod-db")), "secrets", id="Secret of a server"),
@@ -131,7 +197,14 @@ def test_who_may_only_make_jobs_gets_nothing_else_by_them(
                 {
                     "securityContext": {"runAsUser": 1000, "fsGroup": 1000, "runAsNonRoot": True},
                     "nodeSelector": {"zone": "a"},
-                    "env": [{"name": "NCCL_DEBUG", "value": "INFO"}],
+                    "env": [
+                        {"name": "NCCL_DEBUG", "value": "INFO"},
+                        {"name": "NCCL_NET_PLUGIN", "value": "none"},
+                        {"name": "PYTHONUNBUFFERED", "value": "1"},
+                        {"name": "HF_HUB_DOWNLOAD_TIMEOUT", "value": "60"},
+                    ],
+                    "volumes": [volume("configMap", name="corp")],
+                    "volumeMounts": [{"name": "box", "mountPath": "/mnt/corp"}],
                 }
             ),
             id="harmless overrides",
@@ -148,6 +221,11 @@ def test_what_is_harmless_is_taken(apply: Apply, user: str, manifest: dict[str, 
     [
         pytest.param(job({"serviceAccountName": "cluster-backup"}), id="account"),
         pytest.param(job(secret_env("prod-db")), id="Secret"),
+        pytest.param(job({"volumes": [volume("secret", secretName="prod-db")]}), id="Secret as a volume"),
+        pytest.param(
+            job({"initContainers": [{"name": "mine", "image": "acme/mine:1", **secret_env("hub")}]}),
+            id="a container with a Secret",
+        ),
         pytest.param(
             job(model={"uri": "hf://a/b", "tokenSecretRef": {"name": "hub", "key": "token"}}), id="token"
         ),
@@ -162,6 +240,8 @@ def test_an_administrator_allows_each_by_name(apply: Apply, helm: Run) -> None:
         "hostNetwork=true",
         "privileges=true",
         "code=true",
+        "containers=true",
+        "volumes={hostPath}",
         "serviceAccounts={backup}",
         "secrets={hub}",
     )
@@ -171,6 +251,9 @@ def test_an_administrator_allows_each_by_name(apply: Apply, helm: Run) -> None:
         "serviceAccountName": "backup",
         "containerSecurityContext": {"privileged": True},
         "env": [{"name": "PYTHONPATH", "value": "/x"}, *secret_env("hub")["env"]],
+        "volumes": [volume("hostPath", path="/opt/nccl")],
+        "volumeMounts": [{"name": "box", "mountPath": "/usr/local/nccl"}],
+        "initContainers": [{"name": "mine", "image": "acme/mine:1"}],
     }
     until("another policy", lambda: apply(NEWCOMER, job(everything)) == "")
     assert "podOverridesPolicy.secrets" in apply(NEWCOMER, job(secret_env("prod-db")))

@@ -110,6 +110,8 @@ def _structural(schema: Schema, definitions: dict[str, Schema]) -> Schema:
         schema = _without_null(schema)
         return _structural(schema, definitions)
     result = {key: value for key, value in schema.items() if key not in _DROPPED and value is not None}
+    if "const" in schema:
+        result["enum"] = [schema["const"]]
     if result.get("additionalProperties") is False:
         del result["additionalProperties"]
     elif isinstance(result.get("additionalProperties"), dict):

@@ -29,6 +29,7 @@ URI_PATTERN = rf"^({_HUB}|{_BUCKET_OR_REGISTRY}|{_SEGMENT}(/{_SEGMENT})*)$"
 DATA_URI_PATTERN = rf"^({_HUB}(/{_GLOB})*|{_BUCKET_OR_REGISTRY}|{_GLOB}(/{_GLOB})*)$"
 OBJECT_NAME_PATTERN = rf"^{_DNS_LABEL}(\.{_DNS_LABEL})*$"
 NAMESPACE_PATTERN = rf"^{_DNS_LABEL}$"
+MOUNT_PATH_PATTERN = r"^(/[^:/]+)+$"
 LABEL_PATTERN = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 SECRET_KEY_PATTERN = r"^[-._A-Za-z0-9]+$"
 DEVICE_NAME_PATTERN = rf"^{_DNS_LABEL}(\.{_DNS_LABEL})*/{_NAME}$"
@@ -53,7 +54,8 @@ EXPLANATIONS = {
     DATA_URI_PATTERN: "hf://ORG/NAME, s3://BUCKET/KEY, or a path relative to the volume's root;"
     " a file, a folder, or a glob of them",
     OBJECT_NAME_PATTERN: "a Kubernetes object name: lower-case letters, digits, '-' and '.'",
-    NAMESPACE_PATTERN: "a namespace's name: lower-case letters, digits and '-'",
+    NAMESPACE_PATTERN: "a name of lower-case letters, digits and '-'",
+    MOUNT_PATH_PATTERN: "an absolute path without ':'",
     LABEL_PATTERN: "lower-case letters, digits and '-', starting with a letter and not ending with '-'",
     SECRET_KEY_PATTERN: "a key of a Secret: letters, digits, '-', '_' and '.'",
     DEVICE_NAME_PATTERN: "a resource such as nvidia.com/gpu, of at most 63 characters without its prefix",
@@ -70,6 +72,7 @@ EXPLANATIONS = {
 }
 
 ObjectName = Annotated[str, StringConstraints(pattern=OBJECT_NAME_PATTERN, min_length=1, max_length=253)]
+ContainerName = Annotated[str, StringConstraints(pattern=NAMESPACE_PATTERN, min_length=1, max_length=63)]
 NamespaceName = Annotated[str, StringConstraints(pattern=NAMESPACE_PATTERN, min_length=1, max_length=63)]
 SecretKey = Annotated[str, StringConstraints(pattern=SECRET_KEY_PATTERN, min_length=1, max_length=253)]
 DeviceName = Annotated[str, StringConstraints(pattern=DEVICE_NAME_PATTERN, min_length=1, max_length=316)]

@@ -1,6 +1,6 @@
 """FineTuneJob: from base weights and data to a merged model."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
 
@@ -11,6 +11,7 @@ from finetune_operator.api.export import ExportSpec
 from finetune_operator.api.lora import LoraSpec
 from finetune_operator.api.metadata import Metadata
 from finetune_operator.api.model_source import ModelSpec
+from finetune_operator.api.pod_overrides import PodOverrides
 from finetune_operator.api.rules import Rule
 from finetune_operator.api.scheduling import FailurePolicy, SchedulingSpec
 from finetune_operator.api.status import FineTuneJobStatus
@@ -19,6 +20,7 @@ from finetune_operator.api.training import Flavor, TrainingSpec
 from finetune_operator.api.what_may_change import transition_rules
 from finetune_operator.api.workers import WorkersSpec
 
+StageName = Literal["prepare", "train", "merge", "verify", "push"]
 _MODEL_PROCESSES = (
     "(self.training.parallelism.tensor * self.training.parallelism.pipeline"
     " * self.training.parallelism.context)"
@@ -53,6 +55,9 @@ class FineTuneJobSpec(ApiModel):
     workers: WorkersSpec = Field(default_factory=WorkersSpec)
     """The processes that train, and their pods."""
 
+    stage_overrides: Annotated[dict[StageName, PodOverrides], Field(max_length=5)] = {}
+    """Overrides of a stage's pods, on top of workers.podOverrides: by prepare, train, merge, verify, push."""
+
     storage: StorageSpec
     """The volume that all stages share."""
 
@@ -73,6 +78,12 @@ class FineTuneJobSpec(ApiModel):
     """Serve the model when it is there, by a ModelDeployment of the job's name. Default: none."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            rule=f"self.stageOverrides.all(stage, stage in {list(get_args(StageName))})",
+            problem="there is no such stage",
+            remedy=f"use {', '.join(get_args(StageName))}; a server's are in deployment.podOverrides",
+            field="stageOverrides",
+        ),
         Rule(
             rule=f"{_WORLD_SIZE} % {_COPY_PROCESSES} == 0",
             problem="replicate x tensor x pipeline x context does not divide the number of processes, "

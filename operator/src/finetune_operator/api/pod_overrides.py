@@ -5,18 +5,16 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, StringConstraints
 
 from finetune_operator.api.base import ApiModel
+from finetune_operator.api.container import AddedContainer, Env, ResourceRequirements, VolumeMounts
 from finetune_operator.api.formats import (
-    FIELD_PATH_PATTERN,
-    EnvName,
+    ContainerName,
     FreeObject,
     LabelName,
     LabelValue,
     ObjectName,
-    Quantity,
     listed_by,
 )
 from finetune_operator.api.rules import Rule
-from finetune_operator.api.secrets import ConfigMapKeyRef, SecretKeyRef
 
 Labels = Annotated[dict[str, LabelValue], Field(max_length=64)]
 
@@ -61,96 +59,6 @@ class Toleration(ApiModel):
     )
 
 
-class FieldRef(ApiModel):
-    """A field of the pod."""
-
-    field_path: Annotated[str, StringConstraints(pattern=FIELD_PATH_PATTERN, max_length=512)]
-    """Such as spec.nodeName, status.podIP or metadata.labels['team']."""
-
-
-class EnvVarSource(ApiModel):
-    """As in a container; one of the three."""
-
-    secret_key_ref: SecretKeyRef | None = None
-    """A key of a Secret."""
-
-    config_map_key_ref: ConfigMapKeyRef | None = None
-    """A key of a ConfigMap."""
-
-    field_ref: FieldRef | None = None
-    """A field of the pod."""
-
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            rule="[has(self.secretKeyRef), has(self.configMapKeyRef), has(self.fieldRef)]"
-            ".filter(given, given).size() == 1",
-            problem="a variable has one source",
-            remedy="give secretKeyRef, configMapKeyRef or fieldRef",
-        ),
-    )
-
-
-class EnvVar(ApiModel):
-    """As in a container."""
-
-    name: EnvName
-    """The variable's name."""
-
-    value: Annotated[str, StringConstraints(max_length=32768)] | None = None
-    """Its value."""
-
-    value_from: EnvVarSource | None = None
-    """Where its value comes from."""
-
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            rule="!has(self.value) || !has(self.valueFrom)",
-            problem="a variable has a value or a source of it",
-            remedy="remove one of value and valueFrom",
-            field="valueFrom",
-        ),
-    )
-
-
-class ResourceRequirements(ApiModel):
-    """As in a container. GPUs are added from the worker or replica fields; do not repeat them here."""
-
-    requests: Annotated[dict[str, Quantity], Field(max_length=32)] = {}
-    """What is reserved, such as `cpu: 32` and `memory: 900Gi`."""
-
-    limits: Annotated[dict[str, Quantity], Field(max_length=32)] = {}
-    """What is never exceeded."""
-
-    rules: ClassVar[tuple[Rule, ...]] = (
-        *(
-            Rule(
-                rule=f"self.{field}.all(name, name in ['cpu', 'memory', 'ephemeral-storage']"
-                " || name.startsWith('hugepages-') || name.contains('/'))",
-                problem="there is no such resource",
-                remedy="use cpu, memory, ephemeral-storage, hugepages-SIZE, or a device such as acme.com/nic",
-                field=field,
-            )
-            for field in ("requests", "limits")
-        ),
-        Rule(
-            rule="self.requests.all(name, name in self.limits"
-            " || !(name.contains('/') || name.startsWith('hugepages-')))",
-            problem="devices and huge pages are requested without a limit",
-            remedy="put them into limits too, with the same amount",
-            field="requests",
-        ),
-        Rule(
-            rule="self.requests.all(name, !(name in self.limits) || (name.contains('/')"
-            " || name.startsWith('hugepages-')"
-            " ? quantity(string(self.requests[name])).compareTo(quantity(string(self.limits[name]))) == 0"
-            " : quantity(string(self.requests[name])).compareTo(quantity(string(self.limits[name]))) <= 0))",
-            problem="a request is above its limit, or is not equal to it for a device or huge pages",
-            remedy="lower the request, or raise the limit",
-            field="requests",
-        ),
-    )
-
-
 class LocalObjectReference(ApiModel):
     """An object in the same namespace."""
 
@@ -174,16 +82,86 @@ class TopologySpreadConstraint(ApiModel):
     """Which pods are counted, as in a pod."""
 
 
+class HostAlias(ApiModel):
+    """A line of /etc/hosts."""
+
+    ip: Annotated[str, StringConstraints(min_length=2, max_length=45)]
+    """The address."""
+
+    hostnames: Annotated[list[ObjectName], Field(min_length=1, max_length=16)]
+    """Its names."""
+
+
+_SOURCES = (
+    *("configMap", "secret", "emptyDir", "persistentVolumeClaim", "projected", "csi", "ephemeral"),
+    *("downwardAPI", "image", "nfs", "hostPath"),
+)
+
+
+class Volume(ApiModel):
+    """As in a pod; one source."""
+
+    name: ContainerName
+    """The volume's name."""
+
+    config_map: FreeObject | None = None
+    """Files of a ConfigMap."""
+
+    secret: FreeObject | None = None
+    """Files of a Secret."""
+
+    empty_dir: FreeObject | None = None
+    """An empty folder of the pod's own."""
+
+    persistent_volume_claim: FreeObject | None = None
+    """A claim."""
+
+    projected: FreeObject | None = None
+    """Files of several sources."""
+
+    csi: FreeObject | None = None
+    """What a CSI driver makes for the pod."""
+
+    ephemeral: FreeObject | None = None
+    """A claim of the pod's own."""
+
+    downward_api: FreeObject | None = Field(None, alias="downwardAPI")
+    """Fields of the pod."""
+
+    image: FreeObject | None = None
+    """Files of an image or an OCI artifact."""
+
+    nfs: FreeObject | None = None
+    """A folder of an NFS server."""
+
+    host_path: FreeObject | None = None
+    """A folder of the node."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            rule=f"[{', '.join(f'has(self.{each})' for each in _SOURCES)}].filter(given, given).size() == 1",
+            problem="a volume has one source",
+            remedy=f"give one of {', '.join(_SOURCES)}",
+        ),
+    )
+
+
+# What build_pod_template and the stages' containers have.
+_OUR_VOLUMES = ["volume", "run", "tmp", "shm", "cache", "ca"]
+_OUR_PATHS = ["/volume", "/tmp", "/dev/shm", "/cache", "/etc/finetune", "/etc/finetune-ca"]
+_OUR_CONTAINERS = ["main", "server", "signature"]
+
+
 class PodOverrides(ApiModel):
     """Overrides of the pods that are made. Where they and the operator's own settings meet, these win."""
 
     labels: Labels = {}
-    """Labels added to the pods."""
+    """Labels added to the pods, and to the Job or Deployment that makes them."""
 
     annotations: Annotated[
         dict[str, Annotated[str, StringConstraints(max_length=65536)]], Field(max_length=64)
     ] = {}
-    """Annotations added to the pods."""
+    """Annotations added to the pods, and to the Job or Deployment that makes them."""
 
     node_selector: Labels = {}
     """Labels that a node must have."""
@@ -202,8 +180,18 @@ class PodOverrides(ApiModel):
     resources: ResourceRequirements | None = None
     """CPU, memory and other resources of the main container."""
 
-    env: Annotated[list[EnvVar], *listed_by("name"), Field(max_length=128)] = []
+    env: Env = []
     """Environment variables added to the main container."""
+
+    volumes: Annotated[list[Volume], *listed_by("name"), Field(max_length=32)] = []
+    """Volumes added to the pods."""
+
+    volume_mounts: VolumeMounts = []
+    """Where these volumes are in the main container."""
+
+    init_containers: Annotated[list[AddedContainer], *listed_by("name"), Field(max_length=8)] = []
+    """Containers that have to end well, one after the other, before the main one starts. One with
+    restartPolicy Always is a sidecar: it runs beside the main one, and ends after it."""
 
     image_pull_secrets: Annotated[list[LocalObjectReference], *listed_by("name"), Field(max_length=16)] = []
     """Secrets that open the registry of the images."""
@@ -217,6 +205,15 @@ class PodOverrides(ApiModel):
     scheduler_name: ObjectName | None = None
     """The scheduler that places the pods. Default: the cluster's."""
 
+    dns_policy: Literal["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"] | None = None
+    """Whom the pods ask for names. Default: the cluster."""
+
+    dns_config: FreeObject | None = None
+    """Name servers, search domains and options, as in a pod."""
+
+    host_aliases: Annotated[list[HostAlias], *listed_by("ip"), Field(max_length=64)] = []
+    """Lines of the pods' /etc/hosts."""
+
     host_network: bool = False
     """Use the node's network, where an RDMA fabric asks for it."""
 
@@ -225,3 +222,31 @@ class PodOverrides(ApiModel):
 
     container_security_context: FreeObject | None = None
     """The main container's security context, merged over the operator's restricted one."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            rule=f"!self.volumes.exists(v, v.name in {_OUR_VOLUMES})",
+            problem="a volume has the name of one of the operator's",
+            remedy=f"give it another name than {', '.join(_OUR_VOLUMES)}",
+            field="volumes",
+        ),
+        Rule(
+            rule=f"!self.volumeMounts.exists(m, m.mountPath in {_OUR_PATHS})",
+            problem="something of the operator's is at that path",
+            remedy=f"mount it elsewhere than at {', '.join(_OUR_PATHS)}",
+            field="volumeMounts",
+        ),
+        Rule(
+            rule=f"!self.initContainers.exists(c, c.name in {_OUR_CONTAINERS})",
+            problem="a container has the name of one of the operator's",
+            remedy=f"give it another name than {', '.join(_OUR_CONTAINERS)}",
+            field="initContainers",
+        ),
+        Rule(
+            rule="!has(self.dnsPolicy) || self.dnsPolicy != 'None'"
+            " || (has(self.dnsConfig) && has(self.dnsConfig.nameservers))",
+            problem="dnsPolicy None asks nobody for names",
+            remedy="set dnsConfig.nameservers, or another policy",
+            field="dnsPolicy",
+        ),
+    )

@@ -12,6 +12,7 @@ from finetune_operator.core.objects import Manifest
 from finetune_operator.core.verdict import State, Verdict
 from finetune_operator.local.capacity import check_capacity
 from finetune_operator.local.changed_data import changed_data_notice
+from finetune_operator.local.cluster_only import without_what_only_clusters_have
 from finetune_operator.local.engine import Engine
 from finetune_operator.local.environments import Environments
 from finetune_operator.local.layout import Layout
@@ -22,11 +23,15 @@ from finetune_operator.local.runner import Runner
 def run_here(layout: Layout, manifests: Sequence[Manifest], command: tuple[str, ...] = ()) -> int:
     """Run manifests, and a command once everything is ready; return the exit code. Raises LocalError."""
     check_capacity(manifests)
+    runnable = [without_what_only_clusters_have(manifest) for manifest in manifests]
+    manifests = [manifest for manifest, _ in runnable]
     environments = Environments.find(Config().images)
     environments.check(manifests)
     with exclusive(layout.lock), open_display() as display:
         engine = Engine(layout, environments, on_event=display.event)
         engine.apply(manifests)
+        for field in (field for _, left_out in runnable for field in left_out):
+            display.note(f"warning: {field} is for clusters, and left out on one machine.")
         _note_changed_data(display, layout, manifests)
         return _run(engine, display, command, layout)
 

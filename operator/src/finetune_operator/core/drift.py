@@ -12,7 +12,15 @@ from finetune_operator.core.objects import Manifest
 from finetune_operator.core.observed.child import ObservedChild
 
 # Lists of pods that admission webhooks add to; every other list is as we wrote it.
-_MAY_GROW = {"containers", "env", "tolerations", "volumeMounts", "volumes", "imagePullSecrets"}
+_MAY_GROW = {
+    "containers",
+    "initContainers",
+    "env",
+    "tolerations",
+    "volumeMounts",
+    "volumes",
+    "imagePullSecrets",
+}
 # What the API server leaves out when it is empty.
 _EMPTY: tuple[object, ...] = ("", None, [], {})
 

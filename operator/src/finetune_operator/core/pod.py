@@ -5,6 +5,7 @@ https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
 
 from dataclasses import dataclass, field
 
+from finetune_operator.api.container import AddedContainer
 from finetune_operator.api.pod_overrides import PodOverrides
 from finetune_operator.api.secrets import ConfigMapKeyRef, SecretKeyRef
 from finetune_operator.core.labels import POD_INDEX
@@ -129,7 +130,7 @@ def build_container(spec: ContainerSpec, overrides: PodOverrides) -> Manifest:
                 "limits": {**spec.limits, **resources.get("limits", {})},
             }
         ),
-        "volumeMounts": [*spec.mounts, *_SCRATCH_MOUNTS],
+        "volumeMounts": [*spec.mounts, *_SCRATCH_MOUNTS, *(m.to_dict() for m in overrides.volume_mounts)],
         "securityContext": {**security, **(overrides.container_security_context or {})},
         "terminationMessagePolicy": "FallbackToLogsOnError",
         **spec.hooks,
@@ -141,6 +142,14 @@ def _requests(spec: ContainerSpec, given: Manifest) -> Manifest:
     """Return requests; a limit of the user's is a request too, which ours may be above."""
     ours = {name: amount for name, amount in spec.requests.items() if name not in given.get("limits", {})}
     return {**ours, **given.get("requests", {})}
+
+
+def build_added_container(added: AddedContainer) -> Manifest:
+    """Return a container of the user's: restricted as ours are, unless it says otherwise."""
+    given = added.to_dict()
+    security = {**_CONTAINER_SECURITY, **given.get("securityContext", {})}
+    said = {"securityContext": security, "terminationMessagePolicy": "FallbackToLogsOnError"}
+    return without_empty({**given, **said})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +192,9 @@ def build_pod_template(spec: PodSpec, overrides: PodOverrides) -> Manifest:
         "runtimeClassName": overrides.runtime_class_name,
         "hostNetwork": overrides.host_network or None,
         # On the node's network, names of the cluster resolve only with this policy.
-        "dnsPolicy": "ClusterFirstWithHostNet" if overrides.host_network else None,
+        "dnsPolicy": overrides.dns_policy or ("ClusterFirstWithHostNet" if overrides.host_network else None),
+        "dnsConfig": given.get("dnsConfig"),
+        "hostAliases": given.get("hostAliases"),
         "nodeSelector": given.get("nodeSelector"),
         "tolerations": [*map(_device_toleration, spec.container.limits), *given.get("tolerations", [])],
         "affinity": {**spec.affinity, **(overrides.affinity or {})},
@@ -191,7 +202,10 @@ def build_pod_template(spec: PodSpec, overrides: PodOverrides) -> Manifest:
         "imagePullSecrets": given.get("imagePullSecrets"),
         "subdomain": spec.subdomain,
         "terminationGracePeriodSeconds": spec.grace_seconds,
-        "initContainers": [build_container(init, overrides) for init in spec.init],
+        "initContainers": [
+            *map(build_added_container, overrides.init_containers),
+            *(build_container(init, overrides) for init in spec.init),
+        ],
         "containers": [build_container(spec.container, overrides)],
     }
     return {
@@ -201,5 +215,5 @@ def build_pod_template(spec: PodSpec, overrides: PodOverrides) -> Manifest:
                 "annotations": {**spec.annotations, **overrides.annotations},
             }
         ),
-        "spec": {**without_empty(pod), "volumes": [*spec.volumes, *_SCRATCH_VOLUMES]},
+        "spec": {**without_empty(pod), "volumes": [*spec.volumes, *_SCRATCH_VOLUMES, *given["volumes"]]},
     }

@@ -79,7 +79,8 @@ def next_rollout(
 
 def with_rollout(desired: Manifest, rollout: Rollout) -> Manifest:
     """Return the Deployment with the template that it is to run, and with the memory of the others."""
-    annotations = {ROLLOUT: json.dumps(asdict(rollout), sort_keys=True)}
+    given = desired["metadata"].get("annotations", {})
+    annotations = {**given, ROLLOUT: json.dumps(asdict(rollout), sort_keys=True)}
     return {
         **desired,
         "metadata": {**desired["metadata"], "annotations": annotations},

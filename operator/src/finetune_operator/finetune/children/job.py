@@ -29,6 +29,7 @@ from finetune_operator.core.termination import FINAL
 from finetune_operator.finetune.children.config_map import RUN_FILE, RUN_FOLDER
 from finetune_operator.finetune.children.names import Names, child_metadata
 from finetune_operator.finetune.fits import training_process_bytes
+from finetune_operator.finetune.overrides import overrides_of
 from finetune_operator.finetune.progress import PROGRESS_PORT
 from finetune_operator.finetune.rendezvous import RENDEZVOUS_PORT, gpu_env, rendezvous_env
 from finetune_operator.finetune.stages import TRAITS, Stage
@@ -65,6 +66,10 @@ def desired_job(job: FineTuneJob, names: Names, attempt: Attempt, config: Config
     metadata["labels"] |= {ATTEMPT: str(attempt.number)}
     if stage is Stage.TRAIN and job.spec.scheduling.queue_name:
         metadata["labels"] |= {QUEUE_NAME: job.spec.scheduling.queue_name}
+    given = overrides_of(job.spec, stage)
+    metadata["labels"] = {**given.labels, **metadata["labels"]}
+    if given.annotations:
+        metadata["annotations"] = dict(given.annotations)
     spec = {
         "completionMode": "Indexed",
         "completions": pods,
@@ -110,7 +115,7 @@ def _pod_template(job: FineTuneJob, names: Names, attempt: Attempt, config: Conf
         subdomain=names.service if stage is Stage.TRAIN else None,
         affinity=_one_pod_a_node(selector) if stage is Stage.TRAIN and _may_share(job, config) else {},
     )
-    return build_pod_template(pod, spec.workers.pod_overrides)
+    return build_pod_template(pod, overrides_of(spec, stage))
 
 
 def _container(job: FineTuneJob, names: Names, attempt: Attempt, config: Config) -> ContainerSpec:
@@ -141,7 +146,6 @@ def _container(job: FineTuneJob, names: Names, attempt: Attempt, config: Config)
             *config.egress.mounts,
         ),
         added_capabilities=("IPC_LOCK",) if trains and workers.ipc_lock else (),
-        overridable_resources=trains,
     )
 
 

@@ -64,7 +64,7 @@ def desired_deployment(deployment: ModelDeployment, model: ServedModel, config: 
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": child_metadata(deployment),
+        "metadata": _metadata(deployment),
         "spec": {
             "replicas": spec.replicas,
             "selector": {"matchLabels": selector(deployment)},
@@ -73,6 +73,12 @@ def desired_deployment(deployment: ModelDeployment, model: ServedModel, config: 
             "template": build_pod_template(pod, spec.pod_overrides),
         },
     }
+
+
+def _metadata(deployment: ModelDeployment) -> Manifest:
+    metadata, given = child_metadata(deployment), deployment.spec.pod_overrides
+    metadata["labels"] = {**given.labels, **metadata["labels"]}
+    return {**metadata, "annotations": dict(given.annotations)} if given.annotations else metadata
 
 
 def _container(deployment: ModelDeployment, model: ServedModel, config: Config) -> ContainerSpec:

@@ -1,0 +1,28 @@
+"""What only a cluster has: volumes and containers that podOverrides add. One machine leaves them out."""
+
+from collections.abc import Iterator
+from copy import deepcopy
+
+from finetune_operator.core.objects import Manifest
+
+_FIELDS = ("volumes", "volumeMounts", "initContainers")
+
+
+def without_what_only_clusters_have(manifest: Manifest) -> tuple[Manifest, list[str]]:
+    """Return the manifest as one machine runs it, and the fields that it leaves out, by their paths."""
+    manifest, left_out = deepcopy(manifest), list[str]()
+    for path, overrides in _overrides(manifest["spec"]):
+        left_out += [f"spec.{path}.{field}" for field in _FIELDS if overrides.pop(field, None)]
+    return manifest, left_out
+
+
+def _overrides(spec: Manifest) -> Iterator[tuple[str, Manifest]]:
+    """Yield each podOverrides of a spec, with its path."""
+    for owner in ("workers", "deployment"):
+        if found := (spec.get(owner) or {}).get("podOverrides"):
+            yield f"{owner}.podOverrides", found
+    if found := spec.get("podOverrides"):
+        yield "podOverrides", found
+    for stage, found in (spec.get("stageOverrides") or {}).items():
+        if found:
+            yield f"stageOverrides.{stage}", found

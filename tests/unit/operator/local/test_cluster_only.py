@@ -1,0 +1,39 @@
+"""What of a manifest one machine leaves out, and says."""
+
+import copy
+from typing import Any
+
+from finetune_operator.local.cluster_only import without_what_only_clusters_have
+
+ADDED: dict[str, Any] = {
+    "volumes": [{"name": "box", "emptyDir": {}}],
+    "volumeMounts": [{"name": "box", "mountPath": "/mnt/box"}],
+    "initContainers": [{"name": "proxy", "image": "acme/proxy:1"}],
+}
+KEPT = {"env": [{"name": "A", "value": "1"}]}
+
+
+def test_volumes_and_containers_are_left_out_and_named() -> None:
+    spec = {
+        "workers": {"podOverrides": {**ADDED, **KEPT}},
+        "stageOverrides": {"train": {**ADDED, **KEPT}, "push": {}},
+        "deployment": {"podOverrides": {**KEPT, "volumes": ADDED["volumes"]}},
+    }
+    given = {"kind": "FineTuneJob", "spec": copy.deepcopy(spec)}
+    manifest, left_out = without_what_only_clusters_have(given)
+    assert manifest["spec"] == {
+        "workers": {"podOverrides": KEPT},
+        "stageOverrides": {"train": KEPT, "push": {}},
+        "deployment": {"podOverrides": KEPT},
+    }
+    assert left_out == [
+        *(f"spec.workers.podOverrides.{field}" for field in ADDED),
+        "spec.deployment.podOverrides.volumes",
+        *(f"spec.stageOverrides.train.{field}" for field in ADDED),
+    ]
+    assert given["spec"] == spec
+
+
+def test_a_server_of_its_own() -> None:
+    manifest = {"kind": "ModelDeployment", "spec": {"podOverrides": dict(ADDED)}}
+    assert without_what_only_clusters_have(manifest)[1] == [f"spec.podOverrides.{field}" for field in ADDED]
