@@ -249,3 +249,10 @@ def test_helm_names_a_wrong_value(settings: tuple[str, ...], field: str) -> None
     done = run_helm("template", "x", settings=settings)
     assert done.returncode != 0
     assert field in done.stderr
+
+
+def test_an_scc_chooses_whom_the_operator_runs_as_where_the_chart_names_nobody() -> None:
+    nobody = tuple(f"podSecurityContext.{field}=null" for field in ("runAsUser", "runAsGroup", "fsGroup"))
+    for settings, said in (((), {"runAsUser", "runAsGroup", "fsGroup"}), (nobody, set())):
+        pod = one(render(*settings), "Deployment")["spec"]["template"]["spec"]
+        assert pod["securityContext"].keys() == {"runAsNonRoot", "seccompProfile"} | said
