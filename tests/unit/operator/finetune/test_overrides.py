@@ -83,7 +83,7 @@ def test_a_stage_gets_it_where_it_is_asked_for(job: JobBuilder) -> None:
 
 SECRET = {"name": "sec", "secret": {"secretName": "keys"}}
 ADDED: dict[str, Any] = {
-    "labels": {"team": "ml", "finetune.dev/run": "mine"},
+    "labels": {"team": "ml", "finetune.dev/run": "mine", "kueue.x-k8s.io/queue-name": "cpus"},
     "annotations": {"acme.com/cost": "42"},
     "volumes": [SECRET, {"name": "box", "emptyDir": {}}],
     "volumeMounts": [{"name": "sec", "mountPath": "/mnt/sec", "readOnly": True}],
@@ -113,6 +113,7 @@ def test_each_stage_has_its_own(job: JobBuilder, stage: Stage, name: str) -> Non
     for metadata in (made["metadata"], template["metadata"]):
         assert (metadata["labels"]["team"], metadata["annotations"]["acme.com/cost"]) == ("ml", "42")
         assert metadata["labels"]["finetune.dev/run"] == "3f2a9c1b"
+        assert metadata["labels"]["kueue.x-k8s.io/queue-name"] == "cpus"
     restricted = {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
