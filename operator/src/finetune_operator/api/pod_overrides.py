@@ -243,10 +243,9 @@ class PodOverrides(ApiModel):
             field="initContainers",
         ),
         Rule(
-            rule="!has(self.dnsPolicy) || self.dnsPolicy != 'None'"
-            " || (has(self.dnsConfig) && has(self.dnsConfig.nameservers))",
+            rule="!has(self.dnsPolicy) || self.dnsPolicy != 'None' || has(self.dnsConfig)",
             problem="dnsPolicy None asks nobody for names",
-            remedy="set dnsConfig.nameservers, or another policy",
+            remedy="set dnsConfig, with its nameservers, or another policy",
             field="dnsPolicy",
         ),
     )
