@@ -70,7 +70,9 @@ def _figures(requests: list[Request], kubectl: Run, operator: OperatorPod) -> di
         "lists": {resource: n for (verb, resource), n in sorted(asked.items()) if verb == "list"},
         "others": {f"{v} {r}": n for (v, r), n in sorted(asked.items()) if v != "list"},
         "aListMB": {
-            each.plural: round(len(kubectl("get", "--raw", _path(each.path(), each.label_selector))) / 1e6, 2)
+            each.plural: round(
+                len(kubectl("get", "--raw", _path(each.path(), each.label_selector)).stdout) / 1e6, 2
+            )
             for each in WATCHED
         },
         "connections": _connections(pid),
