@@ -44,8 +44,8 @@ def test_lines_are_read(tmp_path, content):
         pytest.param(b'{}\n{"a": "\xff"}\n', "faq.jsonl:2: not UTF-8 (byte 8)", id="not-utf-8"),
         pytest.param(
             b"{},\n{}\n",
-            "faq.jsonl:1: not JSON: a comma after the object; JSON lines have an object"
-            " a line and nothing between",
+            "faq.jsonl:1: not JSON: a comma after the object; JSON lines have one object"
+            " per line and nothing between",
             id="trailing-comma",
         ),
         pytest.param(
