@@ -11,6 +11,7 @@ WORDS = (
     "faq", "models", "a.b", "hf://acme/model", "s3://bucket/data", "models/tiny", "../up", "/etc/passwd", "",
     "o_proj", "wq_a", "nvidia.com/gpu", "10Gi", "-1", "1e3", "50%", "101%", "main", "Not A Name", "é",
     "x" * 70, "UPPER", "a_b", "HF_TOKEN", "1A", "--model=x", "model.layers.0",
+    "10.0.0.1", "10.0.0.256", "fd00::1", "1::2::3",
 )  # fmt: skip
 _WRONG: tuple[Any, ...] = ("text", -1, 1.5, True, [], {}, [1], {"a": 1}, 10**12)
 _PATH = tuple[str, ...]

@@ -44,6 +44,18 @@ REVISION_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$"
 ENV_NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.-]*$"
 QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+|[KMGTPE]i|[numkMGTPE])?$"
 PERCENTAGE_PATTERN = r"^([0-9]|[1-9][0-9]|100)%$"
+_BYTE = r"(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_HEX = r"[0-9A-Fa-f]{1,4}"
+# IPv6 as RFC 4291 has it (2.2, forms 1 and 2): eight groups, or fewer around one "::".
+_IPV6 = "|".join(
+    (
+        rf"({_HEX}:){{7}}({_HEX}|:)",
+        *(rf"({_HEX}:){{{before}}}(:{_HEX}){{1,{7 - before}}}" for before in range(1, 7)),
+        *(rf"({_HEX}:){{{before}}}:" for before in range(1, 7)),
+        rf":((:{_HEX}){{1,7}}|:)",
+    )
+)
+IP_PATTERN = rf"^({_BYTE}(\.{_BYTE}){{3}}|{_IPV6})$"
 RUN_ID_PATTERN = r"^[0-9a-f]{8}$"
 SHA256_PATTERN = r"^[0-9a-f]{64}$"
 
@@ -67,6 +79,7 @@ EXPLANATIONS = {
     ENV_NAME_PATTERN: "an environment variable's name",
     QUANTITY_PATTERN: "a Kubernetes quantity such as 500Gi, 4 or 250m",
     PERCENTAGE_PATTERN: "a whole number, or a percentage such as 25%",
+    IP_PATTERN: "an IP address such as 10.0.0.1 or fd00::1",
     RUN_ID_PATTERN: "eight hexadecimal digits",
     SHA256_PATTERN: "a SHA-256 digest in lower-case hexadecimal",
 }
@@ -80,6 +93,7 @@ LabelName = Annotated[str, StringConstraints(pattern=LABEL_NAME_PATTERN, min_len
 ModuleName = Annotated[str, StringConstraints(pattern=MODULE_NAME_PATTERN, min_length=1, max_length=256)]
 Revision = Annotated[str, StringConstraints(pattern=REVISION_PATTERN, min_length=1, max_length=255)]
 EnvName = Annotated[str, StringConstraints(pattern=ENV_NAME_PATTERN, min_length=1, max_length=256)]
+IpAddress = Annotated[str, StringConstraints(pattern=IP_PATTERN, min_length=2, max_length=45)]
 RunId = Annotated[str, StringConstraints(pattern=RUN_ID_PATTERN)]
 Sha256 = Annotated[str, StringConstraints(pattern=SHA256_PATTERN)]
 ShortText = Annotated[str, StringConstraints(max_length=1024)]

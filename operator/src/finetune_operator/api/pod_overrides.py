@@ -9,6 +9,7 @@ from finetune_operator.api.container import AddedContainer, Env, ResourceRequire
 from finetune_operator.api.formats import (
     ContainerName,
     FreeObject,
+    IpAddress,
     LabelName,
     LabelValue,
     ObjectName,
@@ -85,7 +86,7 @@ class TopologySpreadConstraint(ApiModel):
 class HostAlias(ApiModel):
     """A line of /etc/hosts."""
 
-    ip: Annotated[str, StringConstraints(min_length=2, max_length=45)]
+    ip: IpAddress
     """The address."""
 
     hostnames: Annotated[list[ObjectName], Field(min_length=1, max_length=16)]

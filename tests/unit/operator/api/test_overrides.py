@@ -76,6 +76,11 @@ EMPTY = {"name": "box", "emptyDir": {}}
             "spec.stageOverrides.prepare.hostAliases[0].hostnames",
             id="no host names",
         ),
+        pytest.param(
+            {"prepare": {"hostAliases": [{"ip": "cache.local", "hostnames": ["hub"]}]}},
+            "spec.stageOverrides.prepare.hostAliases[0].ip: is 'cache.local'; use an IP address",
+            id="no address",
+        ),
     ],
 )
 def test_a_refusal_names_the_field(stages: dict[str, Any], said: str) -> None:
