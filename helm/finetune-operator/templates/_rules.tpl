@@ -34,6 +34,9 @@ Server-side apply is a patch, and a create where there is nothing yet.
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
   verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [get, list, watch, create, patch, delete]
 # Never deleted by the operator: a claim goes with its owner.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]

@@ -30,6 +30,7 @@ ALLOWED = {
     "services": CHILD,
     "poddisruptionbudgets.policy": CHILD,
     "networkpolicies.networking.k8s.io": CHILD,
+    "horizontalpodautoscalers.autoscaling": CHILD,
     "persistentvolumeclaims": CHILD - {"delete"},
     "pods": {"get", "list", "watch"},
     "events": {"list", "create", "patch"},

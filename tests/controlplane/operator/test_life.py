@@ -17,7 +17,8 @@ from parents import DEPLOYMENT, Parents, job_spec
 from waiting import until
 
 CHILDREN = (
-    "jobs,deployments,services,configmaps,poddisruptionbudgets,networkpolicies,modeldeployments,finetunejobs"
+    "jobs,deployments,services,configmaps,poddisruptionbudgets,networkpolicies,horizontalpodautoscalers,"
+    "modeldeployments,finetunejobs"
 )
 
 

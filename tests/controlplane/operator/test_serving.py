@@ -93,6 +93,24 @@ def test_it_scales_as_a_deployment_does(parents: Parents, kubectl: Run) -> None:
     assert len(selected.stdout.split()) == 2
 
 
+def test_an_autoscaler_scales_it_and_goes_with_its_field(parents: Parents, kubectl: Run) -> None:
+    """Kubernetes' own controller, which has no metrics here, raises replicas to their minimum."""
+    here = f"--namespace={parents.namespace}"
+    autoscaled = serving("one", autoscaling={"minReplicas": 2, "maxReplicas": 3})
+    parents.create("ModelDeployment", "faq", autoscaled)
+
+    def scaled() -> bool:
+        faq = parents.get("ModelDeployment", "faq") or {}
+        return faq["spec"]["replicas"] == 2 and faq.get("status", {}).get("readyReplicas") == 2
+
+    until("two replicas", scaled)
+    parents.patch("ModelDeployment", "faq", {"autoscaling": None})
+    until(
+        "no autoscaler",
+        lambda: not kubectl("get", "horizontalpodautoscaler", here, "--output=name").stdout,
+    )
+
+
 @pytest.mark.usefixtures("stages_succeed")
 def test_shards_merge_side_by_side(parents: Parents, pods: Pods) -> None:
     pods.play({"app.kubernetes.io/component": "merge-shards"}, succeed())

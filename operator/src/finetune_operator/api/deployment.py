@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
+from finetune_operator.api.autoscaling import AutoscalingSpec
 from finetune_operator.api.base import ApiModel
 from finetune_operator.api.device import Device, only_with_gpus
 from finetune_operator.api.engine_args import ENGINE_ARG_RULES
@@ -118,7 +119,10 @@ class ServingSpec(ApiModel):
     """How a model is served."""
 
     replicas: Annotated[int, Field(ge=0, le=1024)] = 1
-    """Servers, each with the whole model."""
+    """Servers, each with the whole model. With autoscaling leave it out: 0 turns that off."""
+
+    autoscaling: AutoscalingSpec | None = None
+    """Replicas by the requests that wait. Default: as many as replicas says."""
 
     tensor_parallel_size: Annotated[int, Field(ge=1, le=64)] = 1
     """GPUs that share every layer; 8 for DeepSeek-V3 on 8 x H200."""

@@ -60,6 +60,12 @@ CHILDREN = (
         plural="networkpolicies",
         label_selector=_OURS,
     ),
+    Resource(
+        api_version="autoscaling/v2",
+        kind="HorizontalPodAutoscaler",
+        plural="horizontalpodautoscalers",
+        label_selector=_OURS,
+    ),
 )
 PODS = Resource(api_version="v1", kind="Pod", plural="pods", label_selector=_OUR_PODS)
 EVENTS = Resource(api_version="v1", kind="Event", plural="events")

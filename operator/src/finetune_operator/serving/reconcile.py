@@ -7,8 +7,9 @@ from finetune_operator.api.deployment import ModelDeployment
 from finetune_operator.core.children import changed_children
 from finetune_operator.core.conditions import events_of
 from finetune_operator.core.config import Config
-from finetune_operator.core.objects import Manifest
+from finetune_operator.core.objects import Manifest, Ref
 from finetune_operator.core.plan import Plan
+from finetune_operator.serving.children.autoscaler import KIND, desired_autoscaler
 from finetune_operator.serving.children.deployment import desired_deployment
 from finetune_operator.serving.children.disruption_budget import desired_disruption_budget
 from finetune_operator.serving.children.network_policy import desired_network_policy
@@ -46,6 +47,7 @@ def reconcile(deployment: ModelDeployment, observed: Observed, now: datetime, co
     return Plan(
         status=build_status(deployment, rollout, conditions, observed, now),
         apply=changed_children(children, observed.children),
+        delete=tuple(_superfluous(deployment, observed)),
         events=events_of(previous_status(deployment).get("conditions", []), conditions),
     )
 
@@ -54,3 +56,11 @@ def _children_of_any_model(deployment: ModelDeployment) -> Iterable[Manifest]:
     yield desired_service(deployment)
     yield desired_disruption_budget(deployment)
     yield desired_network_policy(deployment)
+    if autoscaler := desired_autoscaler(deployment):
+        yield autoscaler
+
+
+def _superfluous(deployment: ModelDeployment, observed: Observed) -> Iterable[Ref]:
+    """Yield an autoscaler that is not wanted any more."""
+    if deployment.spec.autoscaling is None:
+        yield from (ref for ref in sorted(observed.children) if ref.kind == KIND)

@@ -37,6 +37,13 @@ Build = Callable[..., dict[str, Any]]
             id="adapter-in-a-bucket",
         ),
         pytest.param({"rollout": {"maxSurge": 1, "maxUnavailable": 0}}, [], id="one-pod-more"),
+        pytest.param({"autoscaling": {"maxReplicas": 4}}, [], id="autoscaled"),
+        pytest.param(
+            {"autoscaling": {"minReplicas": 3, "maxReplicas": 2}},
+            ["spec.autoscaling.maxReplicas"],
+            id="fewer-at-most-than-at-least",
+        ),
+        pytest.param({"autoscaling": {}}, ["spec.autoscaling.maxReplicas"], id="no-end-to-scaling"),
         pytest.param(
             {"rollout": {"maxSurge": "0%", "maxUnavailable": 0}},
             ["spec.rollout.maxUnavailable"],

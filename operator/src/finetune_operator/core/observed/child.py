@@ -12,7 +12,9 @@ from finetune_operator.core.wait_reason import WaitReason
 from finetune_operator.core.waiting import Wait
 
 # A Job is made once, a ConfigMap of ours is immutable, and a claim belongs to its volume's driver.
-_COMPARED_WITH_WHAT_WE_WANT = frozenset({"Deployment", "NetworkPolicy", "PodDisruptionBudget", "Service"})
+_COMPARED_WITH_WHAT_WE_WANT = frozenset(
+    {"Deployment", "HorizontalPodAutoscaler", "NetworkPolicy", "PodDisruptionBudget", "Service"}
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
