@@ -117,8 +117,8 @@ def _save_large(folder: Path, _rank: int) -> None:
     writer.start(Snapshot(step=1, layers=layers, random_state={}, data_position=None, state={}))
     writer.wait()
     taken = _peak_bytes() - before
-    # What it writes: as tensors and as safetensors' bytes, or as the pages of the file that it reads back; what
-    # the allocator keeps besides differs by some MB. All that the others hold is 12 layers.
+    # What it writes: as tensors and as safetensors' bytes, or as the pages of the file that it reads back.
+    # What the allocator keeps besides differs by some MB. All that the others hold is 12 layers.
     assert taken < 8 * LAYER_BYTES
     writer.close()
 
