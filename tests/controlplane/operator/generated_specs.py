@@ -66,7 +66,12 @@ def _object(schema: dict[str, Any], draw: random.Random) -> dict[str, Any]:
         return {name: value_of(schema["additionalProperties"], draw) for name in draw.sample(names, 2)}
     properties, required = schema.get("properties", {}), schema.get("required", ())
     wanted = [name for name in properties if name in required or draw.random() < 0.3]
-    return {name: value_of(properties[name], draw) for name in wanted}
+    return {name: value_of(properties[name], draw) for name in wanted if not _is_kubernetes(properties[name])}
+
+
+def _is_kubernetes(schema: dict[str, Any]) -> bool:
+    """Whether it is an object of Kubernetes' own, such as a volume's source: an empty one lacks something."""
+    return "x-kubernetes-preserve-unknown-fields" in schema
 
 
 def changed(spec: dict[str, Any], fields: list[Field], draw: random.Random) -> dict[str, Any]:

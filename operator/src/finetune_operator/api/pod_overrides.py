@@ -83,6 +83,29 @@ class TopologySpreadConstraint(ApiModel):
     """Which pods are counted, as in a pod."""
 
 
+class DnsOption(ApiModel):
+    """A line of options in /etc/resolv.conf."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    """Such as ndots."""
+
+    value: Annotated[str, StringConstraints(max_length=64)] | None = None
+    """Its value, where it has one."""
+
+
+class DnsConfig(ApiModel):
+    """As in a pod."""
+
+    nameservers: Annotated[list[IpAddress], Field(max_length=3)] = []
+    """Addresses of servers that are asked for names."""
+
+    searches: Annotated[list[ObjectName], Field(max_length=8)] = []
+    """Domains that short names are looked up in."""
+
+    options: Annotated[list[DnsOption], *listed_by("name"), Field(max_length=16)] = []
+    """Options of the resolver."""
+
+
 class HostAlias(ApiModel):
     """A line of /etc/hosts."""
 
@@ -209,8 +232,8 @@ class PodOverrides(ApiModel):
     dns_policy: Literal["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"] | None = None
     """Whom the pods ask for names. Default: the cluster."""
 
-    dns_config: FreeObject | None = None
-    """Name servers, search domains and options, as in a pod."""
+    dns_config: DnsConfig | None = None
+    """Name servers, search domains and options, beside those of dnsPolicy."""
 
     host_aliases: Annotated[list[HostAlias], *listed_by("ip"), Field(max_length=64)] = []
     """Lines of the pods' /etc/hosts."""
@@ -244,9 +267,10 @@ class PodOverrides(ApiModel):
             field="initContainers",
         ),
         Rule(
-            rule="!has(self.dnsPolicy) || self.dnsPolicy != 'None' || has(self.dnsConfig)",
+            rule="!has(self.dnsPolicy) || self.dnsPolicy != 'None'"
+            " || (has(self.dnsConfig) && size(self.dnsConfig.nameservers) > 0)",
             problem="dnsPolicy None asks nobody for names",
-            remedy="set dnsConfig, with its nameservers, or another policy",
+            remedy="set dnsConfig.nameservers, or another policy",
             field="dnsPolicy",
         ),
     )

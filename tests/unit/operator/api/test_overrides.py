@@ -72,6 +72,11 @@ EMPTY = {"name": "box", "emptyDir": {}}
             id="no names",
         ),
         pytest.param(
+            {"prepare": {"dnsPolicy": "None", "dnsConfig": {"searches": ["acme.internal"]}}},
+            "spec.stageOverrides.prepare.dnsPolicy: dnsPolicy None",
+            id="no name servers",
+        ),
+        pytest.param(
             {"prepare": {"hostAliases": [{"ip": "10.0.0.1", "hostnames": []}]}},
             "spec.stageOverrides.prepare.hostAliases[0].hostnames",
             id="no host names",

@@ -94,7 +94,11 @@ ADDED: dict[str, Any] = {
     "imagePullSecrets": [{"name": "registry"}],
     "runtimeClassName": "kata",
     "dnsPolicy": "None",
-    "dnsConfig": {"nameservers": ["10.0.0.1"]},
+    "dnsConfig": {
+        "nameservers": ["10.0.0.1"],
+        "searches": ["acme.internal"],
+        "options": [{"name": "ndots", "value": "2"}],
+    },
     "hostAliases": [{"ip": "10.0.0.9", "hostnames": ["hub.corp"]}],
 }
 
