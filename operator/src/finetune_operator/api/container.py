@@ -17,6 +17,10 @@ from finetune_operator.api.formats import (
 from finetune_operator.api.rules import Rule
 from finetune_operator.api.secrets import ConfigMapKeyRef, SecretKeyRef
 
+MAIN, SERVER, SIGNATURE, ADAPTERS = "main", "server", "signature", "adapters"
+OUR_CONTAINERS = (MAIN, SERVER, SIGNATURE, ADAPTERS)
+"""The containers of our pods; others come from podOverrides, or from a webhook that injects them."""
+
 
 class FieldRef(ApiModel):
     """A field of the pod."""

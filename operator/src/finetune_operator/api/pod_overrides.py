@@ -5,7 +5,13 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, StringConstraints
 
 from finetune_operator.api.base import ApiModel
-from finetune_operator.api.container import AddedContainer, Env, ResourceRequirements, VolumeMounts
+from finetune_operator.api.container import (
+    OUR_CONTAINERS,
+    AddedContainer,
+    Env,
+    ResourceRequirements,
+    VolumeMounts,
+)
 from finetune_operator.api.formats import (
     ContainerName,
     FreeObject,
@@ -173,7 +179,6 @@ class Volume(ApiModel):
 # What build_pod_template and the stages' containers have.
 _OUR_VOLUMES = ["volume", "run", "tmp", "shm", "cache", "ca"]
 _OUR_PATHS = ["/volume", "/tmp", "/dev/shm", "/cache", "/etc/finetune", "/etc/finetune-ca"]
-_OUR_CONTAINERS = ["main", "server", "signature"]
 
 
 class PodOverrides(ApiModel):
@@ -261,9 +266,9 @@ class PodOverrides(ApiModel):
             field="volumeMounts",
         ),
         Rule(
-            rule=f"!self.initContainers.exists(c, c.name in {_OUR_CONTAINERS})",
+            rule=f"!self.initContainers.exists(c, c.name in {list(OUR_CONTAINERS)})",
             problem="a container has the name of one of the operator's",
-            remedy=f"give it another name than {', '.join(_OUR_CONTAINERS)}",
+            remedy=f"give it another name than {', '.join(OUR_CONTAINERS)}",
             field="initContainers",
         ),
         Rule(

@@ -23,10 +23,6 @@ CONTROLLER_UID = "batch.kubernetes.io/controller-uid"
 """The Job controller's own, of a pod of an Indexed Job."""
 QUEUE_NAME = "kueue.x-k8s.io/queue-name"
 
-MAIN, SERVER, SIGNATURE = "main", "server", "signature"
-"""The containers of our pods; others come from podOverrides, or from a webhook that injects them."""
-CONTAINERS = frozenset({MAIN, SERVER, SIGNATURE})
-
 MANAGER = "finetune-operator"
 """The value of managed-by, and the field manager of server-side apply."""
 

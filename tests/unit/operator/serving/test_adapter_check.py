@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from finetune_operator.api.container import OUR_CONTAINERS
 from finetune_operator.api.deployment import ModelDeployment
 from finetune_operator.core.config import Config, Images
 from finetune_operator.core.objects import Manifest
@@ -22,6 +23,7 @@ def checks(deployment: ModelDeployment, *adapters: ServedAdapter) -> list[Manife
 def test_folders_are_looked_into(deployment: Callable[..., ModelDeployment]) -> None:
     (check,) = checks(deployment(), OF_A_JOB, *FOLDERS)
     assert (check["image"], check["command"]) == ("converter:test", ["finetune-convert", "check-adapters"])
+    assert check["name"] in OUR_CONTAINERS
     assert check["args"] == ["/volume/adapters/terms", "/volume/adapters/tone"]
     assert {"name": "volume", "mountPath": "/volume", "readOnly": True} in check["volumeMounts"]
 

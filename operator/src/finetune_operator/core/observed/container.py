@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 
+from finetune_operator.api.container import OUR_CONTAINERS
 from finetune_operator.core.conditions import time_of
-from finetune_operator.core.labels import CONTAINERS
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.termination import (
     Termination,
@@ -21,7 +21,7 @@ def statuses_of(status: Manifest) -> Iterator[Manifest]:
 
 def is_ours(container: Manifest) -> bool:
     """Return whether the operator put a container into its pod."""
-    return container["name"] in CONTAINERS
+    return container["name"] in OUR_CONTAINERS
 
 
 def failures(ours: Iterable[Manifest], state: str) -> Iterator[Termination]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from itertools import starmap
 
+from finetune_operator.api.container import MAIN
 from finetune_operator.api.export import PushSpec
 from finetune_operator.api.job import FineTuneJob
 from finetune_operator.api.secrets import SecretKeyRef
@@ -10,7 +11,7 @@ from finetune_operator.core.capacity.architecture import Architecture
 from finetune_operator.core.capacity.host import CONVERSION, PREPARATION, HostNeeds, training_needs
 from finetune_operator.core.capacity.node import has_whole_gpus
 from finetune_operator.core.config import Config
-from finetune_operator.core.labels import ATTEMPT, MAIN, QUEUE_NAME, RUN, selector_labels
+from finetune_operator.core.labels import ATTEMPT, QUEUE_NAME, RUN, selector_labels
 from finetune_operator.core.objects import Manifest, without_empty
 from finetune_operator.core.pod import (
     COMPLETION_INDEX,

@@ -1,5 +1,6 @@
 """The step before a server of adapters in folders: that vLLM applies all of each."""
 
+from finetune_operator.api.container import ADAPTERS
 from finetune_operator.core.capacity.host import CONVERSION
 from finetune_operator.core.config import Config
 from finetune_operator.core.pod import VOLUME_ROOT, ContainerSpec, claim_mount
@@ -13,7 +14,7 @@ def adapter_check(model: ServedModel, config: Config) -> tuple[ContainerSpec, ..
         return ()
     return (
         ContainerSpec(
-            name="adapters",
+            name=ADAPTERS,
             image=config.images.converter,
             image_pull_policy=config.image_pull_policy,
             command=("finetune-convert", "check-adapters"),

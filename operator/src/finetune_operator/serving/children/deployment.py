@@ -2,10 +2,10 @@
 
 from itertools import starmap
 
+from finetune_operator.api.container import SERVER
 from finetune_operator.api.deployment import ModelDeployment
 from finetune_operator.core.capacity.host import serving_needs
 from finetune_operator.core.config import Config
-from finetune_operator.core.labels import SERVER
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.pod import (
     VOLUME_ROOT,

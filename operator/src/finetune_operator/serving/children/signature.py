@@ -1,9 +1,9 @@
 """The step before a server: that its model is signed, and is what was signed."""
 
+from finetune_operator.api.container import SIGNATURE
 from finetune_operator.api.deployment import ModelDeployment
 from finetune_operator.core.capacity.host import CONVERSION
 from finetune_operator.core.config import Config
-from finetune_operator.core.labels import SIGNATURE
 from finetune_operator.core.pod import VOLUME_ROOT, ContainerSpec, claim_mount, env_from_config_map
 from finetune_operator.serving.model import ServedModel
 
