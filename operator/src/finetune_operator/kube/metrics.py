@@ -2,11 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from importlib.metadata import version
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from finetune_operator.core.objects import Manifest
 from finetune_operator.core.observed.cache import Cache
 from finetune_operator.core.observed.child import ObservedChild
 from finetune_operator.core.observed.deployment import ObservedDeployment
@@ -18,6 +20,24 @@ from finetune_operator.kube.work_queue import WorkQueue
 
 _NAMED = ("namespace", "name")
 _JOB_STATES = {JobState.SUCCEEDED: "succeeded", JobState.FAILED: "failed"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Told:
+    """A parent's spec and status, which are kept as text: read once a scrape."""
+
+    key: tuple[str, str]
+    spec: Manifest
+    status: Manifest
+
+    @property
+    def conditions(self) -> list[Manifest]:
+        """The conditions of its status."""
+        return list(self.status.get("conditions", []))
+
+
+def _told(parent: ObservedParent) -> _Told:
+    return _Told(key=_key(parent), spec=parent.spec or {}, status=parent.status)
 
 
 class OperatorCollector(Collector):
@@ -39,10 +59,11 @@ class OperatorCollector(Collector):
         )
         yield self._children()
         jobs = list(self._cache.of_kind("FineTuneJob", ObservedParent))
-        yield from _states("job", jobs)
-        yield from _job_fields(jobs)
+        told = list(map(_told, jobs))
+        yield from _states("job", told)
+        yield from _job_fields(told)
         yield from self._job_progress(jobs)
-        deployments = list(self._cache.of_kind("ModelDeployment", ObservedParent))
+        deployments = list(map(_told, self._cache.of_kind("ModelDeployment", ObservedParent)))
         yield from _states("deployment", deployments)
         yield from _deployment_fields(deployments)
 
@@ -81,14 +102,14 @@ class OperatorCollector(Collector):
         yield from (ratio, newest, eta)
 
 
-def _job_fields(jobs: list[ObservedParent]) -> Iterator[Metric]:
+def _job_fields(jobs: list[_Told]) -> Iterator[Metric]:
     info = [
-        ((*_key(job), job.status["run"], (job.spec or {}).get("flavor", "auto")), 1.0)
+        ((*job.key, job.status["run"], job.spec.get("flavor", "auto")), 1.0)
         for job in jobs
         if "run" in job.status
     ]
     yield _gauge("finetune_job_info", "1", (*_NAMED, "run", "flavor"), info)
-    restarts = [(_key(job), job.status["restarts"]) for job in jobs if "restarts" in job.status]
+    restarts = [(job.key, job.status["restarts"]) for job in jobs if "restarts" in job.status]
     yield _gauge("finetune_job_restarts", "Attempts that failed and count", _NAMED, restarts)
     for field, name, text in (
         ("loss", "finetune_job_loss", "Training loss of the newest step"),
@@ -99,17 +120,17 @@ def _job_fields(jobs: list[ObservedParent]) -> Iterator[Metric]:
         ("slowestRank", "finetune_job_slowest_rank", "The rank that was waited for most"),
         ("slowdown", "finetune_job_slowdown", "Its time alone over that of a rank in the middle"),
     ):
-        said = [(_key(job), job.status.get("progress", {}).get(field)) for job in jobs]
+        said = [(job.key, job.status.get("progress", {}).get(field)) for job in jobs]
         yield _gauge(name, text, _NAMED, [(key, value) for key, value in said if value is not None])
 
 
-def _deployment_fields(deployments: list[ObservedParent]) -> Iterator[Metric]:
-    wanted = [(_key(d), (d.spec or {}).get("replicas", 1)) for d in deployments]
+def _deployment_fields(deployments: list[_Told]) -> Iterator[Metric]:
+    wanted = [(d.key, d.spec.get("replicas", 1)) for d in deployments]
     yield _gauge("finetune_deployment_replicas", "Replicas asked for", _NAMED, wanted)
-    ready = [(_key(d), d.status.get("readyReplicas", 0)) for d in deployments]
+    ready = [(d.key, d.status.get("readyReplicas", 0)) for d in deployments]
     yield _gauge("finetune_deployment_ready_replicas", "Replicas that answer", _NAMED, ready)
     why = [
-        ((*_key(d), c["reason"]), 1.0)
+        ((*d.key, c["reason"]), 1.0)
         for d in deployments
         for c in d.conditions
         if c["type"] == "Available" and c["status"] != "True"
@@ -118,12 +139,10 @@ def _deployment_fields(deployments: list[ObservedParent]) -> Iterator[Metric]:
     yield _gauge("finetune_deployment_unavailable_reason", text, (*_NAMED, "reason"), why)
 
 
-def _states(noun: str, parents: list[ObservedParent]) -> Iterator[Metric]:
-    phases = [((*_key(p), p.status["phase"]), 1.0) for p in parents if "phase" in p.status]
+def _states(noun: str, parents: list[_Told]) -> Iterator[Metric]:
+    phases = [((*p.key, p.status["phase"]), 1.0) for p in parents if "phase" in p.status]
     yield _gauge(f"finetune_{noun}_phase", "1 for the phase that it is in", (*_NAMED, "phase"), phases)
-    conditions = [
-        ((*_key(p), c["type"]), float(c["status"] == "True")) for p in parents for c in p.conditions
-    ]
+    conditions = [((*p.key, c["type"]), float(c["status"] == "True")) for p in parents for c in p.conditions]
     yield _gauge(
         f"finetune_{noun}_condition", "1 when the condition is True", (*_NAMED, "condition"), conditions
     )
