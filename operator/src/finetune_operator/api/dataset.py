@@ -8,7 +8,7 @@ from finetune_operator.api.base import ApiModel
 from finetune_operator.api.formats import Revision
 from finetune_operator.api.rules import Rule
 from finetune_operator.api.secrets import SecretKeyRef
-from finetune_operator.api.uri import NOT_READ_YET, DataUri
+from finetune_operator.api.uri import NOT_READ_YET, DataUri, only_the_hub_has_revisions
 
 DatasetFormat = Literal["auto", "chat", "sharegpt", "alpaca", "prompt-completion", "text"]
 TrainedTurns = Literal["all", "last", "weighted"]
@@ -16,12 +16,7 @@ Thoughts = Literal["template", "keep"]
 ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Share = Annotated[float, Field(gt=0, le=1_000_000)]
 
-_HAS_REVISIONS = Rule(
-    rule="!has(self.revision) || (has(self.uri) && self.uri.startsWith('hf://'))",
-    problem="only an hf:// dataset has revisions",
-    remedy="remove it, or name the dataset by hf://ORG/NAME",
-    field="revision",
-)
+_HAS_REVISIONS = only_the_hub_has_revisions("dataset")
 _TEXT_HAS_NO_TURNS = Rule(
     rule="self.format != 'text' || (self.train == 'all' && self.thoughts == 'template')",
     problem="text has no turns: all of it is learned",

@@ -8,7 +8,7 @@ from pydantic import Field
 from finetune_operator.api.base import ApiModel
 from finetune_operator.api.formats import ModuleName, Revision, Unique
 from finetune_operator.api.rules import Rule
-from finetune_operator.api.uri import NOT_READ_YET, Uri
+from finetune_operator.api.uri import NOT_READ_YET, Uri, only_the_hub_has_revisions
 
 SERVED_ATTENTION = "served_attention"
 # vLLM's MLAAttention takes W_UK and W_UV out of kv_b_proj's weight once, when it is loaded, and its prefill
@@ -29,12 +29,7 @@ class AdapterSource(ApiModel):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         NOT_READ_YET,
-        Rule(
-            rule="!has(self.revision) || self.uri.startsWith('hf://')",
-            problem="only an hf:// adapter has revisions",
-            remedy="remove it, or name the adapter by hf://ORG/NAME",
-            field="revision",
-        ),
+        only_the_hub_has_revisions("adapter"),
     )
 
 

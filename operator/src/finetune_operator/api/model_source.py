@@ -7,7 +7,7 @@ from finetune_operator.api.formats import Revision
 from finetune_operator.api.refused_models import REFUSED_MODELS
 from finetune_operator.api.rules import Rule
 from finetune_operator.api.secrets import SecretKeyRef
-from finetune_operator.api.uri import NOT_READ_YET, Uri
+from finetune_operator.api.uri import NOT_READ_YET, Uri, only_the_hub_has_revisions
 
 Layers = Literal["all", "debug"]
 
@@ -40,12 +40,7 @@ class ModelSpec(ModelSource):
     rules: ClassVar[tuple[Rule, ...]] = (
         NOT_READ_YET,
         *REFUSED_MODELS,
-        Rule(
-            rule="!has(self.revision) || self.uri.startsWith('hf://')",
-            problem="only an hf:// model has revisions",
-            remedy="remove it, or name the model by hf://ORG/NAME",
-            field="revision",
-        ),
+        only_the_hub_has_revisions("model"),
         Rule(
             rule="!has(self.tokenSecretRef) || self.uri.startsWith('hf://')",
             problem="only an hf:// model takes a token",

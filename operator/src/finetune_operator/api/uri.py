@@ -31,3 +31,13 @@ NO_PLACE_TO_PUSH_TO = Rule(
     " the model stays in the volume",
     field="uri",
 )
+
+
+def only_the_hub_has_revisions(what: str) -> Rule:
+    """Return the rule about `revision` beside `uri`: of a model, a dataset, an adapter."""
+    return Rule(
+        rule="!has(self.revision) || (has(self.uri) && self.uri.startsWith('hf://'))",
+        problem=f"only an hf:// {what} has revisions",
+        remedy=f"remove it, or name the {what} by hf://ORG/NAME",
+        field="revision",
+    )
