@@ -178,6 +178,12 @@ def _device_toleration(resource: str) -> Manifest:
     return {"key": resource, "operator": "Exists", "effect": "NoSchedule"}
 
 
+def with_overrides(metadata: Manifest, overrides: PodOverrides) -> Manifest:
+    """Return the metadata of what makes pods, with the user's labels and annotations; our labels win."""
+    labels = {**overrides.labels, **metadata["labels"]}
+    return without_empty({**metadata, "labels": labels, "annotations": {**overrides.annotations}})
+
+
 def build_pod_template(spec: PodSpec, overrides: PodOverrides) -> Manifest:
     """Return `spec.template` of a Job or a Deployment."""
     given = overrides.to_dict()

@@ -33,11 +33,13 @@ def overrides_of(spec: FineTuneJobSpec, stage: Stage) -> PodOverrides:
     Of workers.podOverrides what is for GPUs is training's alone, and so are its resources.
     """
     name = "merge" if stage is Stage.MERGE_SHARDS else stage.value
+    own: PodOverrides | None = {str(key): value for key, value in spec.stage_overrides.items()}.get(name)
+    if stage is Stage.TRAIN and own is None:
+        return spec.workers.pod_overrides
     base = spec.workers.pod_overrides.to_dict()
     if stage is not Stage.TRAIN:
         devices = {spec.workers.gpu_resource_name, spec.workers.rdma_resource_name}
         base = _without_gpus(base, devices - {None})
-    own: PodOverrides | None = {str(key): value for key, value in spec.stage_overrides.items()}.get(name)
     merged = _merged(base, own.to_dict()) if own else base
     return PodOverrides.model_validate(merged, context=RULES_OBEYED)
 

@@ -6,6 +6,7 @@ from itertools import starmap
 from finetune_operator.api.container import MAIN
 from finetune_operator.api.export import PushSpec
 from finetune_operator.api.job import FineTuneJob
+from finetune_operator.api.pod_overrides import PodOverrides
 from finetune_operator.api.secrets import SecretKeyRef
 from finetune_operator.core.capacity.architecture import Architecture
 from finetune_operator.core.capacity.host import CONVERSION, PREPARATION, HostNeeds, training_needs
@@ -25,6 +26,7 @@ from finetune_operator.core.pod import (
     env_from_secret,
     env_var,
     port,
+    with_overrides,
 )
 from finetune_operator.core.termination import FINAL
 from finetune_operator.finetune.children.config_map import RUN_FILE, RUN_FOLDER
@@ -67,10 +69,7 @@ def desired_job(job: FineTuneJob, names: Names, attempt: Attempt, config: Config
     metadata["labels"] |= {ATTEMPT: str(attempt.number)}
     if stage is Stage.TRAIN and job.spec.scheduling.queue_name:
         metadata["labels"] |= {QUEUE_NAME: job.spec.scheduling.queue_name}
-    given = overrides_of(job.spec, stage)
-    metadata["labels"] = {**given.labels, **metadata["labels"]}
-    if given.annotations:
-        metadata["annotations"] = dict(given.annotations)
+    overrides = overrides_of(job.spec, stage)
     spec = {
         "completionMode": "Indexed",
         "completions": pods,
@@ -79,9 +78,14 @@ def desired_job(job: FineTuneJob, names: Names, attempt: Attempt, config: Config
         "activeDeadlineSeconds": attempt.deadline_seconds,
         "podReplacementPolicy": "Failed",
         "podFailurePolicy": {"rules": _failure_rules()},
-        "template": _pod_template(job, names, attempt, config),
+        "template": _pod_template(job, names, attempt, config, overrides),
     }
-    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": without_empty(spec)}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": with_overrides(metadata, overrides),
+        "spec": without_empty(spec),
+    }
 
 
 def _pods(job: FineTuneJob, stage: Stage) -> int:
@@ -99,7 +103,9 @@ def _failure_rules() -> list[Manifest]:
     ]
 
 
-def _pod_template(job: FineTuneJob, names: Names, attempt: Attempt, config: Config) -> Manifest:
+def _pod_template(
+    job: FineTuneJob, names: Names, attempt: Attempt, config: Config, overrides: PodOverrides
+) -> Manifest:
     stage, spec = attempt.stage, job.spec
     selector = {**selector_labels(names.parent, stage), RUN: names.run}
     pod = PodSpec(
@@ -116,7 +122,7 @@ def _pod_template(job: FineTuneJob, names: Names, attempt: Attempt, config: Conf
         subdomain=names.service if stage is Stage.TRAIN else None,
         affinity=_one_pod_a_node(selector) if stage is Stage.TRAIN and _may_share(job, config) else {},
     )
-    return build_pod_template(pod, overrides_of(spec, stage))
+    return build_pod_template(pod, overrides)
 
 
 def _container(job: FineTuneJob, names: Names, attempt: Attempt, config: Config) -> ContainerSpec:

@@ -17,6 +17,7 @@ from finetune_operator.core.pod import (
     env_from_secret,
     env_var,
     port,
+    with_overrides,
 )
 from finetune_operator.serving.children.adapter_check import adapter_check
 from finetune_operator.serving.children.cache import cache_env, cache_mounts, cache_volumes
@@ -64,7 +65,7 @@ def desired_deployment(deployment: ModelDeployment, model: ServedModel, config: 
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": _metadata(deployment),
+        "metadata": with_overrides(child_metadata(deployment), spec.pod_overrides),
         "spec": {
             "replicas": spec.replicas,
             "selector": {"matchLabels": selector(deployment)},
@@ -73,12 +74,6 @@ def desired_deployment(deployment: ModelDeployment, model: ServedModel, config: 
             "template": build_pod_template(pod, spec.pod_overrides),
         },
     }
-
-
-def _metadata(deployment: ModelDeployment) -> Manifest:
-    metadata, given = child_metadata(deployment), deployment.spec.pod_overrides
-    metadata["labels"] = {**given.labels, **metadata["labels"]}
-    return {**metadata, "annotations": dict(given.annotations)} if given.annotations else metadata
 
 
 def _container(deployment: ModelDeployment, model: ServedModel, config: Config) -> ContainerSpec:
