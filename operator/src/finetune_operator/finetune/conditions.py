@@ -3,19 +3,18 @@
 from finetune_operator.core.conditions import Condition, Status
 from finetune_operator.finetune.course import Course
 from finetune_operator.finetune.reasons import MESSAGES, JobReason
-from finetune_operator.finetune.selection import Selected
 from finetune_operator.finetune.stages import TRAITS, Stage
 from finetune_operator.finetune.step import BackingOff, Complete, Failed, Running, Step, Suspended
 
 
-def conditions_of(course: Course, step: Step, selected: Selected | None = None) -> list[Condition]:
+def conditions_of(course: Course, step: Step) -> list[Condition]:
     """Return the conditions of the stages, then Complete, Failed, and kstatus' Reconciling and Stalled.
 
     Each of these four says its own: what goes on, why it failed, what is left, whether a person is needed.
     """
     return [
         *(
-            _stage_condition(stage, name, course, step, selected)
+            _stage_condition(stage, name, course, step)
             for stage in Stage
             # Of a push that nobody asked for there is nothing to say.
             if (name := TRAITS[stage].condition) and (stage is not Stage.PUSH or stage in course.stages)
@@ -40,9 +39,7 @@ def job_phase(step: Step) -> str:
             return str(_reason_of(step))
 
 
-def _stage_condition(
-    stage: Stage, name: str, course: Course, step: Step, selected: Selected | None
-) -> Condition:
+def _stage_condition(stage: Stage, name: str, course: Course, step: Step) -> Condition:
     if stage not in course.stages:
         field = "export.verify is false" if Stage.MERGE in course.stages else "export.adapterOnly is true"
         return _condition(name, "False", JobReason.SKIPPED, MESSAGES[JobReason.SKIPPED].format(field=field))
@@ -51,7 +48,7 @@ def _stage_condition(
             type=name,
             status="True",
             reason=JobReason.DONE,
-            message=_done(stage, selected),
+            message=_done(stage, course),
             since=course.done_at(stage),
         )
     if isinstance(step, Complete) or step.stage != stage:
@@ -61,8 +58,8 @@ def _stage_condition(
     return _condition(name, "False", _reason_of(step), _message_of(step))
 
 
-def _done(stage: Stage, selected: Selected | None) -> str:
-    told = f"; {selected.sentence}" if stage is Stage.TRAIN and selected else ""
+def _done(stage: Stage, course: Course) -> str:
+    told = f"; {course.selected.sentence}" if stage is Stage.TRAIN and course.selected else ""
     return f"{TRAITS[stage].done}{told}"
 
 

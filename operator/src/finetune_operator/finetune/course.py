@@ -1,8 +1,9 @@
 """What comes next in a run: from its Jobs, and from the status of those that were cleaned away (ADR 17)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from finetune_operator.api.scheduling import FailurePolicy, SchedulingSpec
 from finetune_operator.core.capacity.architecture import Architecture
@@ -15,6 +16,8 @@ from finetune_operator.finetune.reasons import JobReason
 from finetune_operator.finetune.selection import Selected, read_selection
 from finetune_operator.finetune.stages import Stage
 from finetune_operator.finetune.step import BackingOff, Complete, Failed, Running, Step, Suspended
+
+_Told = TypeVar("_Told")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,16 +59,14 @@ class Course:
     @property
     def told(self) -> Architecture | None:
         """The base, as prepare read it and told at its end; None before that, or once its pod is gone."""
-        prepared = self.success(Stage.PREPARE)
-        results = (read_architecture(pod.result) for pod in prepared.pods) if prepared else ()
-        return next((architecture for architecture in results if architecture), None)
+        return self._told_by(Stage.PREPARE, read_architecture)
 
     @property
     def selected(self) -> Selected | None:
-        """The step that training exported, as it told at its end; None once its pods are gone."""
-        trained = self.success(Stage.TRAIN)
-        results = (read_selection(pod.result) for pod in trained.pods) if trained else ()
-        return next((selected for selected in results if selected), None)
+        """The step that training exported, and why, as it told at its end; the status keeps it."""
+        if not self.is_done(Stage.TRAIN):
+            return None
+        return self._told_by(Stage.TRAIN, read_selection) or self.memory.selected
 
     @property
     def failures(self) -> list[ObservedJob]:
@@ -105,6 +106,12 @@ class Course:
         if self.scheduling.suspend:
             return self._suspended(stage)
         return self._run(stage, last.attempt if last else 0, last)
+
+    def _told_by(self, stage: Stage, read: Callable[[str], _Told | None]) -> _Told | None:
+        """Return what a pod told when it did a stage; None once its pods are gone."""
+        job = self.success(stage)
+        results = (read(pod.result) for pod in job.pods) if job else ()
+        return next((told for told in results if told), None)
 
     def _counts(self, job: ObservedJob) -> bool:
         return not _is_no_fault(job) and not self._is_forgiven(job.finished_at)

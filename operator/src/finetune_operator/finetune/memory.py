@@ -8,6 +8,7 @@ from typing import Any
 from finetune_operator.api.job import FineTuneJob
 from finetune_operator.core.conditions import condition_of, time_of, true_condition_of
 from finetune_operator.core.labels import RETRIED_AT
+from finetune_operator.finetune.selection import Selected, selected_of
 from finetune_operator.finetune.stages import TRAITS, Stage
 from finetune_operator.finetune.step import Failed
 
@@ -20,6 +21,8 @@ class Memory:
     failed: Failed | None = None
     restarts: int = 0
     started_at: datetime | None = None
+    selected: Selected | None = None
+    """The step that training exported."""
 
     @property
     def failed_at(self) -> datetime | None:
@@ -39,6 +42,7 @@ def memory_of(status: Mapping[str, Any], run: str) -> Memory:
         failed=_failed(status),
         restarts=status.get("restarts", 0),
         started_at=time_of(status["startTime"]),
+        selected=selected_of(status.get("selection")),
     )
 
 

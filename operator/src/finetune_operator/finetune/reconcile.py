@@ -26,7 +26,7 @@ from finetune_operator.finetune.fits import fits_of
 from finetune_operator.finetune.memory import memory_of, retried_at
 from finetune_operator.finetune.observed import Observed
 from finetune_operator.finetune.stages import Stage, stages_of
-from finetune_operator.finetune.status import build_status, previous_status, selected_step
+from finetune_operator.finetune.status import build_status, previous_status
 from finetune_operator.finetune.step import BackingOff, Complete, Failed, Running, Step
 
 
@@ -47,7 +47,7 @@ def reconcile(job: FineTuneJob, observed: Observed, now: datetime, config: Confi
     expires_at = _expires_at(job, step)
     if expires_at is not None and now >= expires_at:
         return Plan(status=previous_status(job), delete=(owner_of(job).ref,))
-    conditions = [fits, *conditions_of(course, step, selected_step(job, run_file.run, course))]
+    conditions = [fits, *conditions_of(course, step)]
     return Plan(
         status=build_status(job, run_file, course, step, conditions, observed, now),
         apply=changed_children(

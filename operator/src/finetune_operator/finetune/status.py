@@ -11,7 +11,6 @@ from finetune_operator.core.objects import Manifest, without_empty
 from finetune_operator.finetune.conditions import job_phase
 from finetune_operator.finetune.course import Course
 from finetune_operator.finetune.observed import Observed, ObservedProgress
-from finetune_operator.finetune.selection import Selected, selected_of
 from finetune_operator.finetune.stages import Stage
 from finetune_operator.finetune.step import Complete, Step
 
@@ -46,7 +45,7 @@ def build_status(
         "startTime": timestamp(min(started)) if started else None,
         "completionTime": timestamp(step.since) if isinstance(step, Complete) and step.since else None,
         "progress": _progress(observed.progress, before, run_file.run, step),
-        "selection": selected.to_status() if (selected := selected_step(job, run_file.run, course)) else None,
+        "selection": course.selected.to_status() if course.selected else None,
         "adapterPath": f"{run_folder}/adapter" if course.is_done(Stage.TRAIN) else None,
         "modelPath": f"{run_folder}/merged"
         if isinstance(step, Complete) and Stage.MERGE in course.stages
@@ -57,14 +56,6 @@ def build_status(
         ),
     }
     return without_empty(status)
-
-
-def selected_step(job: FineTuneJob, run: str, course: Course) -> Selected | None:
-    """Return which step the adapter is. What training told stays: its pods go, and it is for people."""
-    before = previous_status(job)
-    if not course.is_done(Stage.TRAIN):
-        return None
-    return course.selected or (selected_of(before.get("selection")) if before.get("run") == run else None)
 
 
 def _progress(
