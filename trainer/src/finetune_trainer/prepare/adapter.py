@@ -10,11 +10,9 @@ from finetune_trainer.checkpoint.warm_start import check_adapter, expected_tenso
 from finetune_trainer.contract.failure import DataError, Reason
 from finetune_trainer.contract.run_file import AdapterSource, RunFile, RunFolders
 from finetune_trainer.model.names import CheckpointNames
-from finetune_trainer.prepare.bucket import BucketSource
 from finetune_trainer.prepare.fetch import fetch
-from finetune_trainer.prepare.hub import HubSource
 from finetune_trainer.prepare.lock import exclusive
-from finetune_trainer.prepare.source import Source, parse_location
+from finetune_trainer.prepare.remote import remote_folder
 from finetune_trainer.train.config import lora_settings, model_spec
 
 logger = logging.getLogger(__name__)
@@ -40,7 +38,7 @@ def prepare_adapter(run: RunFile, folders: RunFolders) -> None:
 
 
 def _have(source: AdapterSource, folder: Path) -> None:
-    remote = _remote(source)
+    remote = remote_folder(source.uri, source.revision, "lora.from.uri")
     if remote is None:
         if not folder.is_dir():
             raise DataError(
@@ -52,10 +50,3 @@ def _have(source: AdapterSource, folder: Path) -> None:
     listing = remote.list_files()
     with exclusive(folder):
         fetch(remote, listing, [file for file in listing.files if file.name in (CONFIG, WEIGHTS)], folder)
-
-
-def _remote(source: AdapterSource) -> Source | None:
-    location = parse_location(source.uri, "lora.from.uri")
-    if location.scheme == "hf":
-        return HubSource(location.container, source.revision, "model")
-    return BucketSource(location.container, location.path) if location.scheme == "s3" else None

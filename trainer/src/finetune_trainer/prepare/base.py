@@ -6,18 +6,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from finetune_trainer.base.foreign_files import foreign_content
-from finetune_trainer.contract.failure import ConfigurationError, DataError, Reason
+from finetune_trainer.contract.failure import DataError, Reason
 from finetune_trainer.contract.run_file import Model
 from finetune_trainer.model.flavors import AUTO
 from finetune_trainer.prepare.architecture import check_architecture, check_tensors
-from finetune_trainer.prepare.bucket import BucketSource
 from finetune_trainer.prepare.checksum import sha256_all
 from finetune_trainer.prepare.debug_form import cut_debug_form, describe_debug_form, files_of_debug_form
 from finetune_trainer.prepare.description import check_description
 from finetune_trainer.prepare.fetch import fetch
-from finetune_trainer.prepare.hub import HubSource
 from finetune_trainer.prepare.marker import MARKER, FileRecord, Marker, read_marker
-from finetune_trainer.prepare.source import Listing, RemoteFile, Source, parse_location
+from finetune_trainer.prepare.remote import remote_folder
+from finetune_trainer.prepare.source import Listing, RemoteFile, Source
 from finetune_trainer.prepare.tiktoken_model import TOKENIZER
 from finetune_trainer.prepare.weights import INDEX, SUFFIX, check_weights
 
@@ -31,16 +30,13 @@ def belongs_to_model(name: str) -> bool:
     return "/" not in name and (name.endswith(_KEPT_SUFFIXES) or name in _KEPT_NAMES)
 
 
+def _describes_model(name: str) -> bool:
+    return belongs_to_model(name) and not name.endswith(SUFFIX)
+
+
 def base_source(model: Model) -> Source | None:
     """Where the base is fetched from; None for a path in the volume. Raises ConfigurationError."""
-    location = parse_location(model.uri, "model.uri")
-    if location.scheme == "hf":
-        if location.path:
-            raise ConfigurationError(f"model.uri: {model.uri} names a file; give the repository")
-        return HubSource(location.container, model.revision, "model")
-    if location.scheme == "s3":
-        return BucketSource(location.container, location.path)
-    return None
+    return remote_folder(model.uri, model.revision, "model.uri")
 
 
 def prepare_base(
@@ -81,9 +77,7 @@ def describe_base(model: Model, flavor: str, folder: Path, root: Path) -> None:
         _described_original(model, source, folder, root)
         source = None
     if source is not None and not (marker and marker.describes(folder)):
-        listing = source.list_files()
-        described = [f for f in listing.files if belongs_to_model(f.name) and not f.name.endswith(SUFFIX)]
-        _fetch_described(source, listing, described, folder)
+        _fetch_description(source, folder)
     _check_folder(model, folder)
     check_description(folder)
     check_architecture(flavor, folder)
@@ -95,10 +89,8 @@ def _check_volume(model: Model, flavor: str, folder: Path, before_weights: Calla
     check_description(folder)
     check_architecture(flavor, folder)
     before_weights()
-    files = sorted(file for file in folder.iterdir() if file.is_file() and belongs_to_model(file.name))
     _check_contents(flavor, folder)
-    checksums = {file.name: checksum for file, checksum in sha256_all(files).items()}
-    return _mark(folder, model.uri, None, checksums)
+    return _mark(folder, model.uri, None, _checksums(folder))
 
 
 def _cut(
@@ -126,12 +118,23 @@ def _cut(
         fetch(source, listing, weights, original)
     cut_debug_form(original, folder)
     _check_contents(AUTO, folder)
-    files = sorted(file for file in folder.iterdir() if file.is_file() and belongs_to_model(file.name))
-    checksums = {file.name: checksum for file, checksum in sha256_all(files).items()}
+    checksums = _checksums(folder)
     if source is not None:
         shutil.rmtree(original)
     revision = listing.revision if listing is not None else None
     return _mark(folder, source.uri if source else model.uri, revision, checksums)
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    files = sorted(file for file in folder.iterdir() if file.is_file() and belongs_to_model(file.name))
+    return {file.name: checksum for file, checksum in sha256_all(files).items()}
+
+
+def _fetch_description(source: Source, folder: Path) -> Listing:
+    """Have everything of a base but its weights in `folder`; what its source has."""
+    listing = source.list_files()
+    _fetch_described(source, listing, [file for file in listing.files if _describes_model(file.name)], folder)
+    return listing
 
 
 def _described_original(
@@ -140,16 +143,13 @@ def _described_original(
     """Where the whole base is, and what its source has; `folder` then has what describes its debug form."""
     original, listing = root / model.uri, None
     if source is not None:
-        original, listing = folder.with_name(f"{folder.name}.original"), source.list_files()
-        described = [f for f in listing.files if belongs_to_model(f.name) and not f.name.endswith(SUFFIX)]
-        _fetch_described(source, listing, described, original)
+        original = folder.with_name(f"{folder.name}.original")
+        listing = _fetch_description(source, original)
     _check_folder(model, original)
     _check_links(original)
     check_description(original)
     names = [file.name for file in sorted(original.iterdir()) if file.is_file()]
-    describe_debug_form(
-        original, folder, [name for name in names if belongs_to_model(name) and not name.endswith(SUFFIX)]
-    )
+    describe_debug_form(original, folder, filter(_describes_model, names))
     return original, listing
 
 
