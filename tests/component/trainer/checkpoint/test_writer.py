@@ -19,6 +19,7 @@ from waiting import HANG_SECONDS
 from finetune_trainer.checkpoint import files
 from finetune_trainer.checkpoint.tensors import TrainedParameter, copy_shards, read_tensors
 from finetune_trainer.checkpoint.writer import CheckpointWriter, Snapshot
+from finetune_trainer.contract import whole_file
 from finetune_trainer.contract.failure import CheckpointError, StorageError
 
 RANKS = 4
@@ -83,7 +84,7 @@ def _restore(folder: Path, _rank: int) -> None:
 
 def _fail(folder: Path, rank: int) -> None:
     if rank == 3:  # the one that writes the second stage's layer
-        files.sync = _full  # type: ignore[assignment]
+        whole_file.sync = _full  # type: ignore[assignment]
     writer = CheckpointWriter(folder, keep=2, on_saved=lambda _step: None)
     writer.start(_snapshot(2, rank))
     with pytest.raises(StorageError, match="no space left"):

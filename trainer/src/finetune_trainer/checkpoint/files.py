@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
+from finetune_trainer.contract import whole_file
 from finetune_trainer.contract.failure import CheckpointError
 
 CHECKSUMS = "checksums.json"
@@ -51,12 +51,12 @@ def publish(staging: Path, final: Path, checksums: Mapping[str, str]) -> None:
 def rename_durably(staging: Path, final: Path) -> None:
     """Give a finished folder its name, so that a crash leaves either none or all of it."""
     for file in staging.iterdir():
-        sync(file)
-    sync(staging)
+        whole_file.sync(file)
+    whole_file.sync(staging)
     if final.exists():
         shutil.rmtree(final)
     staging.rename(final)
-    sync(final.parent)
+    whole_file.sync(final.parent)
 
 
 def verify(checkpoint: Path) -> None:
@@ -92,12 +92,3 @@ def _invalid(file: Path, problem: str) -> CheckpointError:
     return CheckpointError(
         f"{file} {problem}", remedy="Delete this checkpoint; the run goes on from one before it"
     )
-
-
-def sync(path: Path) -> None:
-    """Return when the file or folder is on the disk (fsync)."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -5,9 +5,10 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from finetune_trainer.checkpoint.files import saved_steps, sync
+from finetune_trainer.checkpoint.files import saved_steps
+from finetune_trainer.contract.whole_file import write_json
 
 Select = Literal["best", "last"]
 LOSSES = "validation.json"
@@ -108,14 +109,13 @@ def read_losses(folder: Path) -> dict[int, float]:
 
 def write_losses(folder: Path, losses: Mapping[int, float]) -> None:
     """Replace the file; a crash leaves the old one or the new one."""
-    folder.mkdir(parents=True, exist_ok=True)
     told = {str(step): loss if math.isfinite(loss) else None for step, loss in sorted(losses.items())}
-    _replace(folder / LOSSES, told)
+    write_json(folder / LOSSES, told)
 
 
 def write_selection(file: Path, selection: Selection) -> None:
     """Write down what is exported, and why: the operator and the converter tell it on."""
-    _replace(
+    write_json(
         file,
         {
             "step": selection.step,
@@ -125,11 +125,3 @@ def write_selection(file: Path, selection: Selection) -> None:
             "stoppedEarly": selection.stopped_early,
         },
     )
-
-
-def _replace(file: Path, content: Mapping[str, Any]) -> None:
-    part = file.with_name(f".{file.name}.partial")
-    part.write_text(json.dumps(content, indent=2) + "\n")
-    sync(part)
-    part.replace(file)
-    sync(file.parent)

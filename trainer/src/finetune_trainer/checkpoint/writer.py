@@ -17,6 +17,7 @@ from finetune_trainer.checkpoint import files
 from finetune_trainer.checkpoint.randomness import by_rank
 from finetune_trainer.checkpoint.tensors import ShardCopy, check_finite, write_tensors
 from finetune_trainer.checkpoint.transfers import Exchange, planned_transfers
+from finetune_trainer.contract import whole_file
 from finetune_trainer.distributed.agreement import (
     gather_objects,
     new_host_group,
@@ -143,7 +144,7 @@ def _write_states(
     (staging / files.STATE).write_text(json.dumps(state, indent=2) + "\n")
     save_file(random_states, staging / files.RANDOM_STATE)
     for name in (files.STATE, files.RANDOM_STATE):
-        files.sync(staging / name)
+        whole_file.sync(staging / name)
     return {name: files.sha256(staging / name) for name in (files.STATE, files.RANDOM_STATE)}
 
 
@@ -152,6 +153,6 @@ def _finish(file: Path) -> str:
 
     The rank that wrote it does all that: it may be on another node than rank 0.
     """
-    files.sync(file)
+    whole_file.sync(file)
     check_finite(file)
     return files.sha256(file)

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from finetune_trainer.base.hf_config import CONFIG, read_hf_config, shape_of_base
 from finetune_trainer.contract.failure import DataError, Reason
-from finetune_trainer.prepare.marker import write_json
+from finetune_trainer.contract.whole_file import write_json
 from finetune_trainer.prepare.weights import INDEX, SUFFIX, read_weight_map, weight_files
 
 _LAYER = re.compile(r"model\.layers\.(\d+)\.")

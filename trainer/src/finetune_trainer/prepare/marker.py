@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from finetune_trainer.contract.failure import DataError, Reason
+from finetune_trainer.contract.whole_file import write_json
 
 MARKER = ".finetune-complete.json"
 
@@ -82,11 +83,3 @@ def require_complete(folder: Path) -> Marker:
 
 def _has_size(file: Path, size: int) -> bool:
     return file.is_file() and file.stat().st_size == size
-
-
-def write_json(file: Path, content: object) -> None:
-    """Write JSON; the file appears whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(file.name + ".part")
-    part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    part.replace(file)

@@ -9,6 +9,7 @@ from typing import Any
 from finetune_trainer.contract.failure import tell
 from finetune_trainer.contract.progress import FetchProgress, serve_progress
 from finetune_trainer.contract.run_file import RunFile, RunFolders
+from finetune_trainer.contract.whole_file import write_json
 from finetune_trainer.data import dataloader_config
 from finetune_trainer.data.tokenizer import load_tokenizer
 from finetune_trainer.model.flavors import is_known
@@ -25,7 +26,7 @@ from finetune_trainer.prepare.data_record import (
 )
 from finetune_trainer.prepare.dataset import tokenize_dataset
 from finetune_trainer.prepare.lock import exclusive
-from finetune_trainer.prepare.marker import Marker, write_json
+from finetune_trainer.prepare.marker import Marker
 from finetune_trainer.prepare.parity import compare_with_transformers
 from finetune_trainer.prepare.ready import is_prepared
 from finetune_trainer.prepare.sources import SourceFiles, fetch_sources, found_files

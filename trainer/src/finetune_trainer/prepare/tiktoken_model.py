@@ -18,6 +18,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 
 from finetune_trainer.contract.failure import DataError, Reason
+from finetune_trainer.contract.whole_file import write_text
 
 logger = logging.getLogger(__name__)
 
@@ -56,9 +57,7 @@ def convert_tiktoken(folder: Path) -> None:
     if config.get("tokenizer_class") != _CLASS:
         return  # of other rules: prepare/description.py says so
     tokenizer = _tokenizer(_read_ranks(folder / RANKS), config, _vocabulary(folder), folder)
-    part = folder / f"{TOKENIZER}.part"
-    tokenizer.save(str(part))
-    part.replace(folder / TOKENIZER)
+    write_text(folder / TOKENIZER, tokenizer.to_str(pretty=True))
     logger.info("%s: made from %s by the published rules of %s", folder / TOKENIZER, RANKS, _CLASS)
 
 

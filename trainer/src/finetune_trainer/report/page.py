@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from finetune_trainer.checkpoint.selection import Selection, selection
 from finetune_trainer.contract.run_file import RunFile, RunFolders
+from finetune_trainer.contract.whole_file import write_text
 from finetune_trainer.report import chart
 from finetune_trainer.report.curves import Metrics, Point
 from finetune_trainer.report.lineage import lineage, read_json
@@ -32,9 +33,7 @@ def write_report(run: RunFile, run_file: Path, folders: RunFolders, *, failure: 
     try:
         metrics = Metrics.read(folders.metrics)
         if metrics.curve("loss"):
-            part = folders.report.with_name(folders.report.name + ".part")
-            part.write_text(render(run, run_file, folders, metrics, failure), encoding="utf-8")
-            part.replace(folders.report)
+            write_text(folders.report, render(run, run_file, folders, metrics, failure))
     except Exception:
         logger.warning("%s is not written", folders.report, exc_info=True)
 

@@ -40,7 +40,7 @@ def side_by_side(samples: dict[int, list[dict[str, str]]], exported: int | None)
 
 
 def _steps(steps: list[int], exported: int | None) -> list[int]:
-    return sorted({*steps[:1], *steps[-1:], *({exported} & set(steps))}) if steps else []  # type: ignore[arg-type]
+    return [step for step in steps if step in (steps[0], exported, steps[-1])]
 
 
 def _name(step: int, exported: int | None) -> str:
