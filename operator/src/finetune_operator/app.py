@@ -25,7 +25,7 @@ from finetune_operator.core.observed.cache import Cache
 from finetune_operator.core.observed.kinds import observe
 from finetune_operator.core.observed.object import ObservedObject
 from finetune_operator.kinds import Surroundings
-from finetune_operator.kube.api_server import ApiServer
+from finetune_operator.kube.api_server import PAGE, ApiServer
 from finetune_operator.kube.connection import Connection, connected
 from finetune_operator.kube.controller import Controller
 from finetune_operator.kube.delays import Delays
@@ -172,6 +172,8 @@ def operator_settings() -> kopf.OperatorSettings:
     settings.networking.error_backoffs = repeat(_AWAY_RETRY_SECONDS)
     # Without it kopf watches CRDs and namespaces, which a namespaced operator may not.
     settings.scanning.disabled = True
+    # A list in one piece would be the most that the process ever holds.
+    settings.watching.chunk_size = PAGE
     for resource in WATCHED:
         if resource.label_selector:
             name = (resource.group, resource.version, resource.plural)

@@ -13,7 +13,8 @@ from finetune_operator.core.objects import Manifest, Ref
 from finetune_operator.kube.resources import BY_KIND, EVENTS, Resource
 
 _APPLY = "application/apply-patch+yaml"
-_PAGE = 500
+PAGE = 500
+"""How many objects of a list are asked for at once."""
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 REQUESTS = Counter(
@@ -107,14 +108,14 @@ class ApiServer:
 
     async def list_events_of(self, ref: Ref, uid: str) -> list[Manifest]:
         """Return some events of an object, of which its namespace has any number."""
-        query = {"fieldSelector": f"involvedObject.uid={uid}", "limit": str(_PAGE)}
+        query = {"fieldSelector": f"involvedObject.uid={uid}", "limit": str(PAGE)}
         listed = await self._request("GET", EVENTS, EVENTS.path(ref.namespace), query=query)
         events: list[Manifest] = listed["items"]
         return events
 
     async def list_pages(self, resource: Resource, namespace: str | None) -> AsyncIterator[list[Manifest]]:
         """Yield the objects that concern us, some at a time."""
-        query = _selection(resource) | {"limit": str(_PAGE)}
+        query = _selection(resource) | {"limit": str(PAGE)}
         while True:
             listed = await self._request("GET", resource, resource.path(namespace), query=query)
             yield listed["items"]
