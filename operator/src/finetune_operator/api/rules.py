@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 from typing import Any
 
 from finetune_operator.api.quantity import parse_quantity
@@ -27,6 +27,14 @@ class Rule:
         """True for what the API server alone can tell: what an object was before."""
         return "oldSelf" in self.rule
 
+    @cached_property
+    def program(self) -> Any:
+        """The rule, compiled."""
+        # Imported where it is needed: its package brings a command line with it, which takes half a second.
+        import cel
+
+        return cel.compile(self.rule)
+
     def to_crd(self) -> dict[str, str]:
         """Return the entry of `x-kubernetes-validations`."""
         entry = {"rule": self.rule, "message": f"{self.problem}; {self.remedy}"}
@@ -36,7 +44,7 @@ class Rule:
 def violated(rules: Iterable[Rule], document: dict[str, Any]) -> Iterator[Rule]:
     """Yield the rules that an object, with its defaults filled in, breaks; those for the server never are."""
     for rule in rules:
-        if not rule.is_for_the_server and not _program(rule.rule).execute(_context(document)):
+        if not rule.is_for_the_server and not rule.program.execute(_context(document)):
             yield rule
 
 
@@ -52,11 +60,3 @@ def _context(document: dict[str, Any]) -> Any:
     context.add_function("quantity", lambda text: float(parse_quantity(text)))
     context.add_function("compareTo", lambda one, other: (one > other) - (one < other))
     return context
-
-
-@cache
-def _program(expression: str) -> Any:
-    # Imported where it is needed: its package brings a command line with it, which takes half a second.
-    import cel
-
-    return cel.compile(expression)

@@ -16,7 +16,10 @@ T = TypeVar("T")
 
 @functools.cache
 def control_group() -> dist.ProcessGroup | None:
-    """The group for agreeing about small values on the host, which must not wait for a GPU's queue."""
+    """The group for agreeing about small values on the host, which must not wait for a GPU's queue.
+
+    A process has one, as it has one default group of torch's.
+    """
     return None if dist.get_backend() == "gloo" else new_host_group()
 
 

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal
 
 from finetune_operator.core.capacity.architecture import Architecture, Dtype
@@ -80,7 +79,6 @@ def feed_forward(model: Architecture, *, experts: bool) -> Iterator[Matrix]:
     yield from _gated(model, "experts", model.moe_intermediate_size, model.n_routed_experts)
 
 
-@cache
 def layer(model: Architecture, *, experts: bool) -> tuple[Matrix, ...]:
     """Return all matrices of a layer."""
     return (*attention(model), *feed_forward(model, experts=experts))
