@@ -15,27 +15,30 @@ from torch.nn.functional import ScalingType
 from finetune_trainer.base.float8 import BLOCK, LARGEST, LEAST, block_size
 from finetune_trainer.model.frozen import weight_only
 
+# Shape suffixes, as torchtitan's: R = rows, E = experts, I and O = what a weight takes and gives, K = what is
+# summed over, I or O; i, o and k = the blocks of these.
+
 # How much of a layer's experts is copied, transposed, at once.
 CHUNK_BYTES = 2**29
 _PADDED = 4
 """cuBLAS reads the scales of a weight's blocks in fours: https://github.com/pytorch/pytorch/pull/166752."""
 
 
-def linear(x: torch.Tensor, weight: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
-    """`F.linear` of x (.., in) with a weight (out, in) in FP8; the gradient goes to x only."""
-    if not _in_whole_blocks(weight, scales) or x.numel() // x.shape[-1] % 16:
-        return weight_only.linear(x, weight, scales)
-    result: torch.Tensor = _Linear.apply(x.flatten(0, -2), weight, scales)
+def linear(x: torch.Tensor, weight_OI: torch.Tensor, scales_oi: torch.Tensor) -> torch.Tensor:
+    """`F.linear` of x (.., in) with a weight in FP8; the gradient goes to x only."""
+    if not _in_whole_blocks(weight_OI, scales_oi) or x.numel() // x.shape[-1] % 16:
+        return weight_only.linear(x, weight_OI, scales_oi)
+    result: torch.Tensor = _Linear.apply(x.flatten(0, -2), weight_OI, scales_oi)
     return result.view(*x.shape[:-1], -1)
 
 
 def grouped_linear(
-    x: torch.Tensor, weight: torch.Tensor, scales: torch.Tensor, ends: torch.Tensor
+    x_RI: torch.Tensor, weight_EOI: torch.Tensor, scales_Eoi: torch.Tensor, ends_E: torch.Tensor
 ) -> torch.Tensor:
-    """Each expert's rows of x (rows, in), up to its `ends`, by its weight of (experts, out, in) in FP8."""
-    if not _in_whole_blocks(weight, scales):
-        return weight_only.grouped_linear(x, weight, scales, ends)
-    result: torch.Tensor = _GroupedLinear.apply(x, weight, scales, ends)
+    """Each expert's rows of `x_RI`, up to its end, by its weight in FP8."""
+    if not _in_whole_blocks(weight_EOI, scales_Eoi):
+        return weight_only.grouped_linear(x_RI, weight_EOI, scales_Eoi, ends_E)
+    result: torch.Tensor = _GroupedLinear.apply(x_RI, weight_EOI, scales_Eoi, ends_E)
     return result
 
 
@@ -46,27 +49,30 @@ def _in_whole_blocks(weight: torch.Tensor, scales: torch.Tensor) -> bool:
 
 class _Linear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(weight, scales)
-        return _multiply(*_quantize_rows(x), weight, scales, False).to(x.dtype)
+    def forward(
+        ctx: Any, x_RI: torch.Tensor, weight_OI: torch.Tensor, scales_oi: torch.Tensor
+    ) -> torch.Tensor:
+        ctx.save_for_backward(weight_OI, scales_oi)
+        return _multiply(*_quantize_rows(x_RI), weight_OI, scales_oi, False).to(x_RI.dtype)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        return _multiply(*_quantize_rows(gradient), *ctx.saved_tensors, True).to(gradient.dtype), None, None
+    def backward(ctx: Any, gradient_RO: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        product = _multiply(*_quantize_rows(gradient_RO), *ctx.saved_tensors, True)
+        return product.to(gradient_RO.dtype), None, None
 
 
 class _GroupedLinear(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: torch.Tensor, weight: torch.Tensor, scales: torch.Tensor, ends: torch.Tensor
+        ctx: Any, x_RI: torch.Tensor, weight_EOI: torch.Tensor, scales_Eoi: torch.Tensor, ends_E: torch.Tensor
     ) -> torch.Tensor:
-        ctx.save_for_backward(weight, scales, ends)
-        return _multiply_grouped(*_quantize_rows(x), weight, scales, ends, False).to(x.dtype)
+        ctx.save_for_backward(weight_EOI, scales_Eoi, ends_E)
+        return _multiply_grouped(*_quantize_rows(x_RI), weight_EOI, scales_Eoi, ends_E, False).to(x_RI.dtype)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
-        product = _multiply_grouped(*_quantize_rows(gradient), *ctx.saved_tensors, True)
-        return product.to(gradient.dtype), None, None, None
+    def backward(ctx: Any, gradient_RO: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+        product = _multiply_grouped(*_quantize_rows(gradient_RO), *ctx.saved_tensors, True)
+        return product.to(gradient_RO.dtype), None, None, None
 
 
 @torch.library.custom_op("finetune_trainer::quantize_rows", mutates_args=(), device_types="cuda")
@@ -96,18 +102,23 @@ def _(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 @torch.library.custom_op("finetune_trainer::multiply_float8", mutates_args=(), device_types="cuda")
 def _multiply(
-    values: torch.Tensor, row_scales: torch.Tensor, weight: torch.Tensor, scales: torch.Tensor, back: bool
+    values_RK: torch.Tensor,
+    row_scales_kR: torch.Tensor,
+    weight_OI: torch.Tensor,
+    scales_oi: torch.Tensor,
+    back: bool,
 ) -> torch.Tensor:
-    """Rows by `weight` (out, in): (rows, in) to (rows, out), or `back`. bfloat16 on GPUs, else float32."""
+    """Rows by a weight, [R, I] to [R, O], or `back`. bfloat16 on GPUs, else float32."""
     from finetune_trainer.model.frozen.float8_kernels import transposed
 
+    factor, blocks = weight_OI, scales_oi
     if back:  # FP8 products want both factors contiguous along what is summed over
-        weight, scales = transposed(weight), scales.t()
-    blocks = F.pad(scales, (0, -scales.shape[1] % _PADDED)).contiguous().t()
+        factor, blocks = transposed(weight_OI), scales_oi.t()
+    blocks = F.pad(blocks, (0, -blocks.shape[1] % _PADDED)).contiguous().t()
     product: torch.Tensor = torch.ops.aten._scaled_mm_v2(
-        values,
-        weight.t(),
-        [row_scales.t()],
+        values_RK,
+        factor.t(),
+        [row_scales_kR.t()],
         [ScalingType.BlockWise1x128.value],
         [],
         [blocks],
@@ -121,71 +132,83 @@ def _multiply(
 
 @_multiply.register_kernel("cpu")
 def _(
-    values: torch.Tensor, row_scales: torch.Tensor, weight: torch.Tensor, scales: torch.Tensor, back: bool
+    values_RK: torch.Tensor,
+    row_scales_kR: torch.Tensor,
+    weight_OI: torch.Tensor,
+    scales_oi: torch.Tensor,
+    back: bool,
 ) -> torch.Tensor:
-    factor = weight_only.dequantized(weight, scales, torch.float32)
-    return _dequantized_rows(values, row_scales) @ (factor if back else factor.t())
+    factor = weight_only.dequantized(weight_OI, scales_oi, torch.float32)
+    return _dequantized_rows(values_RK, row_scales_kR) @ (factor if back else factor.t())
 
 
 @_multiply.register_fake
 def _(
-    values: torch.Tensor, _row_scales: torch.Tensor, weight: torch.Tensor, _scales: torch.Tensor, back: bool
+    values_RK: torch.Tensor,
+    _row_scales_kR: torch.Tensor,
+    weight_OI: torch.Tensor,
+    _scales_oi: torch.Tensor,
+    back: bool,
 ) -> torch.Tensor:
-    return values.new_empty(len(values), weight.shape[1 if back else 0], dtype=_result_dtype(values))
+    return values_RK.new_empty(
+        len(values_RK), weight_OI.shape[1 if back else 0], dtype=_result_dtype(values_RK)
+    )
 
 
 @torch.library.custom_op("finetune_trainer::multiply_float8_grouped", mutates_args=(), device_types="cuda")
 def _multiply_grouped(
-    values: torch.Tensor,
-    row_scales: torch.Tensor,
-    weight: torch.Tensor,
-    scales: torch.Tensor,
-    ends: torch.Tensor,
+    values_RK: torch.Tensor,
+    row_scales_kR: torch.Tensor,
+    weight_EOI: torch.Tensor,
+    scales_Eoi: torch.Tensor,
+    ends_E: torch.Tensor,
     back: bool,
 ) -> torch.Tensor:
-    """Each expert's rows by its weight of (experts, out, in), as `_multiply` does it."""
+    """Each expert's rows by its weight, as `_multiply` does it."""
     from finetune_trainer.model.frozen.float8_kernels import grouped_product, transposed
 
-    columns = weight.shape[2 if back else 1]
-    result = torch.empty(len(values), columns, dtype=torch.bfloat16, device=values.device)
+    columns = weight_EOI.shape[2 if back else 1]
+    result = torch.empty(len(values_RK), columns, dtype=torch.bfloat16, device=values_RK.device)
     if not back:
-        grouped_product(values, row_scales, weight, scales, ends, result)
+        grouped_product(values_RK, row_scales_kR, weight_EOI, scales_Eoi, ends_E, result)
         return result
-    step = max(BLOCK, columns * CHUNK_BYTES // max(weight.numel(), 1) // BLOCK * BLOCK)
+    step = max(BLOCK, columns * CHUNK_BYTES // max(weight_EOI.numel(), 1) // BLOCK * BLOCK)
     for start in range(0, columns, step):
         part, blocks = slice(start, start + step), slice(start // BLOCK, (start + step) // BLOCK)
-        turned = transposed(weight[..., part])
+        turned = transposed(weight_EOI[..., part])
         grouped_product(
-            values, row_scales, turned, scales[..., blocks].transpose(1, 2), ends, result[:, part]
+            values_RK, row_scales_kR, turned, scales_Eoi[..., blocks].transpose(1, 2), ends_E, result[:, part]
         )
     return result
 
 
 @_multiply_grouped.register_kernel("cpu")
 def _(
-    values: torch.Tensor,
-    row_scales: torch.Tensor,
-    weight: torch.Tensor,
-    scales: torch.Tensor,
-    ends: torch.Tensor,
+    values_RK: torch.Tensor,
+    row_scales_kR: torch.Tensor,
+    weight_EOI: torch.Tensor,
+    scales_Eoi: torch.Tensor,
+    ends_E: torch.Tensor,
     back: bool,
 ) -> torch.Tensor:
-    factor = weight_only.dequantized(weight, scales, torch.float32)
+    factor = weight_only.dequantized(weight_EOI, scales_Eoi, torch.float32)
     return F.grouped_mm(
-        _dequantized_rows(values, row_scales), factor if back else factor.transpose(1, 2), offs=ends
+        _dequantized_rows(values_RK, row_scales_kR), factor if back else factor.transpose(1, 2), offs=ends_E
     )
 
 
 @_multiply_grouped.register_fake
 def _(
-    values: torch.Tensor,
-    _row_scales: torch.Tensor,
-    weight: torch.Tensor,
-    _scales: torch.Tensor,
-    _ends: torch.Tensor,
+    values_RK: torch.Tensor,
+    _row_scales_kR: torch.Tensor,
+    weight_EOI: torch.Tensor,
+    _scales_Eoi: torch.Tensor,
+    _ends_E: torch.Tensor,
     back: bool,
 ) -> torch.Tensor:
-    return values.new_empty(len(values), weight.shape[2 if back else 1], dtype=_result_dtype(values))
+    return values_RK.new_empty(
+        len(values_RK), weight_EOI.shape[2 if back else 1], dtype=_result_dtype(values_RK)
+    )
 
 
 def _dequantized_rows(values: torch.Tensor, row_scales: torch.Tensor) -> torch.Tensor:

@@ -29,7 +29,7 @@ class AdapterLinear(Linear):
 
 
 class LoRALinear(FrozenLinear):
-    """`FrozenLinear` plus scaling * B @ A @ dropout(x).
+    """`FrozenLinear` plus scaling * B @ A @ dropout(x), x (.., in), A (rank, in), B (out, rank).
 
     torchtitan's own LoRALinear fails on weights that tensor parallelism replicates and has neither dropout
     nor rank stabilisation.
