@@ -15,6 +15,7 @@ from finetune_operator.kube.resources import BY_KIND, EVENTS, Resource
 _APPLY = "application/apply-patch+yaml"
 PAGE = 500
 """How many objects of a list are asked for at once."""
+_WHOLE = "application/json"
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 REQUESTS = Counter(
@@ -113,20 +114,19 @@ class ApiServer:
         events: list[Manifest] = listed["items"]
         return events
 
-    async def list_pages(self, resource: Resource, namespace: str | None) -> AsyncIterator[list[Manifest]]:
-        """Yield the objects that concern us, some at a time."""
+    async def list_pages(
+        self, resource: Resource, namespace: str | None, *, metadata_only: bool = False
+    ) -> AsyncIterator[list[Manifest]]:
+        """Yield the objects that concern us, or no more of them than their metadata, some at a time."""
         query = _selection(resource) | {"limit": str(PAGE)}
+        accept = _METADATA_ONLY if metadata_only else _WHOLE
         while True:
-            listed = await self._request("GET", resource, resource.path(namespace), query=query)
+            path = resource.path(namespace)
+            listed = await self._request("GET", resource, path, query=query, accept=accept)
             yield listed["items"]
             if not (rest := listed["metadata"].get("continue")):
                 return
             query["continue"] = rest
-
-    async def list_metadata(self, resource: Resource, namespace: str | None) -> Manifest:
-        """Return a list of the metadata alone of the objects that concern us."""
-        path = resource.path(namespace)
-        return await self._request("GET", resource, path, query=_selection(resource), accept=_METADATA_ONLY)
 
     async def _request(
         self,
@@ -137,7 +137,7 @@ class ApiServer:
         query: Mapping[str, str] | None = None,
         body: Manifest | None = None,
         content_type: str = "application/json",
-        accept: str = "application/json",
+        accept: str = _WHOLE,
     ) -> Manifest:
         if method != "GET" and not self._may_write():
             # As from a server that is away: whoever leads by now does it, and this process ends in a moment.

@@ -38,8 +38,8 @@ async def _gone(
     if not known:
         return []
     # Listed after `known` was taken: an object made in between is in the list, or not in `known`.
-    listed = await server.list_metadata(resource, namespace)
-    uids = {item["metadata"]["uid"] for item in listed["items"]}
+    pages = server.list_pages(resource, namespace, metadata_only=True)
+    uids = {item["metadata"]["uid"] async for page in pages for item in page}
     return [obj for obj in known if obj.uid not in uids]
 
 
