@@ -7,7 +7,7 @@ BIN := $(CURDIR)/$(ENVS)/dev/bin
 DEMO := .demo
 
 .PHONY: demo test unit component programs controlplane kueue-program kueue registry-program node-packages \
-  node-programs images image-base e2e chain cluster cluster-down lint format generate bench lock envs clean
+  node-programs images images-twice image-base e2e chain cluster cluster-down lint format generate bench lock envs clean
 
 # --- environments: one a lock file, installed by hash -------------------------------------------------
 
@@ -118,21 +118,32 @@ cluster-down: $(ENVS)/dev/.installed
 IMAGES ?= operator trainer converter server
 BUILDER ?= docker
 TAG ?= dev
+# What is built twice is the same: files of no time. Docker needs a builder that rewrites times for it.
+BUILD = $(BUILDER) build $(if $(filter docker,$(BUILDER)),,--timestamp=0) $(BUILD_FLAGS) \
+  $(if $(BASE),--build-arg BASE=$(BASE)) $(if $(DEVICE),--build-arg DEVICE=$(DEVICE))
 images:
 	@[ -n "$(REGISTRY)" ] || { echo "error: no registry. Say where to push: make images REGISTRY=registry.example/finetune"; exit 1; }
 	for image in $(IMAGES); do \
-	  $(BUILDER) build $(BUILD_FLAGS) $(if $(BASE),--build-arg BASE=$(BASE)) \
-	    --file images/$$image/Dockerfile --tag $(REGISTRY)/$$image:$(TAG) . \
+	  $(BUILD) --file images/$$image/Dockerfile --tag $(REGISTRY)/$$image:$(TAG) . \
 	  && $(BUILDER) push $(PUSH_FLAGS) $(REGISTRY)/$$image:$(TAG) || exit 1; done
 
-# The base of our images where no public one can be had: Debian's own, with its Python.
+# Whether two builds, neither with a layer of before, are one image.
+images-twice:
+	mkdir -p build
+	for image in $(IMAGES); do \
+	  for build in first second; do \
+	    $(BUILD) --no-cache --iidfile build/$$image.$$build --file images/$$image/Dockerfile . || exit 1; done; \
+	  cmp build/$$image.first build/$$image.second && echo "$$image: $$(cat build/$$image.first), twice" || exit 1; done
+
+# The base of our images where no public one can be had: Debian's own, with its Python. Neither documents nor
+# translations; what each package is licensed by stays.
 image-base:
 	rm -rf build/image-base && mkdir -p build
 	debootstrap --variant=minbase --include=python3-venv,ca-certificates bookworm build/image-base
-	rm -rf build/image-base/var/lib/apt/lists/* build/image-base/var/cache/apt/archives/*.deb build/image-base/var/log/*
+	sh images/slim.sh build/image-base
 	base=$$(buildah from scratch) && buildah add --quiet $$base build/image-base / \
 	  && buildah config --env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin $$base \
-	  && buildah commit --quiet $$base localhost/image-base && buildah rm $$base
+	  && buildah commit --timestamp=0 --quiet $$base localhost/image-base && buildah rm $$base
 	rm -rf build/image-base
 
 # By hand, as root: a node that really runs pods.
