@@ -71,7 +71,7 @@ def _peft_model(base: Path, seed: int, dtype: torch.dtype) -> PeftModel:
     targets = ["q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj"]
     config = LoraConfig(r=SETTINGS.rank, lora_alpha=SETTINGS.alpha, target_modules=targets)
     tuned = get_peft_model(model, config)
-    first = _first_values(seed)
+    first = first_values(seed)
     for name, parameter in tuned.named_parameters():
         if parameter.requires_grad:
             parameter.data.copy_(first.pop(name))
@@ -79,7 +79,7 @@ def _peft_model(base: Path, seed: int, dtype: torch.dtype) -> PeftModel:
     return tuned.train()
 
 
-def _first_values(seed: int) -> dict[str, torch.Tensor]:
+def first_values(seed: int) -> dict[str, torch.Tensor]:
     """The trainer's first values of the adapters, by PEFT's names while it trains."""
     config = build_model_config("tiny_lora", device="cpu")
     config = (

@@ -10,7 +10,7 @@ from finetune_operator.api.rules import Rule
 from finetune_operator.api.secrets import SecretKeyRef
 from finetune_operator.api.uri import NOT_READ_YET, DataUri, only_the_hub_has_revisions
 
-DatasetFormat = Literal["auto", "chat", "sharegpt", "alpaca", "prompt-completion", "text"]
+DatasetFormat = Literal["auto", "chat", "sharegpt", "alpaca", "prompt-completion", "preference", "text"]
 TrainedTurns = Literal["all", "last", "weighted"]
 Thoughts = Literal["template", "keep"]
 ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
@@ -34,8 +34,9 @@ class Rows(ApiModel):
     format: DatasetFormat = "auto"
     """auto: recognised by the first row's keys, and named in the data report. chat: OpenAI's `messages`.
     sharegpt: `conversations` of `from` and `value`. alpaca: `instruction`, `input` and `output`.
-    prompt-completion: `prompt` and `completion`. text: `text`, and all of it is learned; of the others only
-    what the assistant writes."""
+    prompt-completion: `prompt` and `completion`. preference: `prompt`, `chosen` and `rejected`, for
+    training.method dpo. text: `text`, and all of it is learned; of the others only what the assistant
+    writes."""
 
     train: TrainedTurns = "all"
     """Which of the assistant's turns are learned. all: every one after the first user's turn, but for those

@@ -105,6 +105,22 @@ class FineTuneJobSpec(ApiModel):
             field="flavor",
         ),
         Rule(
+            rule="self.training.method == 'dpo'"
+            " ? self.dataset.format in ['auto', 'preference']"
+            " && self.dataset.sources.all(s, s.format in ['auto', 'preference'])"
+            " : self.dataset.format != 'preference' && self.dataset.sources.all(s, s.format != 'preference')",
+            problem="method dpo learns from data in format preference, and sft from all others",
+            remedy="set training.method to the other, or correct dataset.format",
+            field="training.method",
+        ),
+        Rule(
+            rule="self.training.method == 'sft' || (self.dataset.train == 'all'"
+            " && self.dataset.sources.all(s, s.train == 'all'))",
+            problem="of a preference pair both answers are learned from, all of them",
+            remedy="remove train",
+            field="training.method",
+        ),
+        Rule(
             rule="self.training.select == 'last' || self.dataset.validationShare > 0.0",
             problem="nothing is held out to tell which step is the best",
             remedy="set dataset.validationShare, such as 0.05, or select to last",

@@ -64,6 +64,12 @@ class ProgressStatus(ApiModel):
     validation_loss: float | None = None
     """Newest loss on the data held out."""
 
+    reward_accuracy: float | None = None
+    """Of the newest step's preference pairs, the share whose chosen answer has the greater reward."""
+
+    reward_margin: float | None = None
+    """By how much it is greater, on average."""
+
     tokens_per_second: float | None = None
     """Tokens a second, over all processes."""
 

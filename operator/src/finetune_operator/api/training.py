@@ -17,6 +17,8 @@ Precision = Literal["float32", "bfloat16"]
 Frozen = Literal["precision", "float8"]
 Select = Literal["best", "last"]
 Prompt = Annotated[str, StringConstraints(min_length=1, max_length=4000)]
+Method = Literal["sft", "dpo"]
+DpoLoss = Literal["sigmoid", "hinge", "ipo"]
 Recompute = Literal["none", "selective", "full"]
 
 # Fields of torchtitan's Trainer.Config that a field of ours decides.
@@ -81,8 +83,25 @@ class SamplesSpec(ApiModel):
     """Seconds that all answers at one step take, at most: what is not finished is cut off, and says so."""
 
 
+class DpoSpec(ApiModel):
+    """Direct preference optimisation (Rafailov et al. 2023), in TRL's terms."""
+
+    beta: Annotated[float, Field(gt=0, le=100)] = 0.1
+    """How strongly the model is held to the reference: smaller lets it go further away."""
+
+    loss_type: DpoLoss = "sigmoid"
+    """sigmoid (DPO's own), hinge (SLiC) or ipo."""
+
+
 class TrainingSpec(ApiModel):
     """Steps, optimizer, batches and parallelism."""
+
+    method: Method = "sft"
+    """sft: supervised, on what the assistant writes. dpo: on preference pairs, of which the chosen answer
+    becomes more likely than the rejected one; the reference is the model before training."""
+
+    dpo: DpoSpec | None = None
+    """Settings of method dpo. Default: beta 0.1, lossType sigmoid."""
 
     steps: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
     """Optimizer steps. Give either steps or epochs."""
@@ -163,6 +182,19 @@ class TrainingSpec(ApiModel):
             problem="only a base frozen in FP8 is computed with in FP8",
             remedy="set training.frozenDtype to float8, or frozenArithmetic to precision",
             field="frozenArithmetic",
+        ),
+        Rule(
+            rule="!has(self.dpo) || self.method == 'dpo'",
+            problem="these are settings of another method",
+            remedy="set training.method to dpo, or remove dpo",
+            field="dpo",
+        ),
+        Rule(
+            rule="self.method == 'sft'"
+            " || self.parallelism.tensor * self.parallelism.pipeline * self.parallelism.context == 1",
+            problem="dpo is not computed with tensor, pipeline or context parallelism",
+            remedy="divide by data, replicate and expert alone",
+            field="method",
         ),
         Rule(
             rule="has(self.steps) != has(self.epochs)",

@@ -59,7 +59,8 @@ def progress_line(parent: Manifest) -> str:
         return ""
     labels = ("step", "loss", "validation loss", "tokens/s", "ETA")
     cells = zip(labels, progress_cells(progress), strict=True)
-    facts = ", ".join([*(f"{label} {cell}" for label, cell in cells if cell), *unevenness(progress)])
+    told = [f"{label} {cell}" for label, cell in cells if cell]
+    facts = ", ".join([*told, *rewards(progress), *unevenness(progress)])
     stage = progress.get("stage", "")
     return f"{parent['kind']} {parent['metadata']['name']}: {stage}: {facts}" if facts else ""
 
@@ -78,6 +79,14 @@ def sample_lines(parent: Manifest) -> list[str]:
 
 def _line(text: str) -> str:
     return " ".join(text.split())
+
+
+def rewards(progress: Manifest) -> list[str]:
+    """Return what preference pairs come to, where there are any."""
+    accuracy, margin = progress.get("rewardAccuracy"), progress.get("rewardMargin")
+    if accuracy is None or margin is None:
+        return []
+    return [f"pairs right {accuracy:.0%}", f"reward margin {margin:.3f}"]
 
 
 def unevenness(progress: Manifest) -> list[str]:

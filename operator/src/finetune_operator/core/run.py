@@ -13,22 +13,26 @@ from finetune_operator.api.lora import AdapterSource
 from finetune_operator.api.model_source import ModelSpec
 from finetune_operator.api.run_file import (
     RunAdapterSource,
-    RunCheckpoint,
     RunDataset,
     RunExport,
     RunFile,
     RunLora,
     RunModel,
-    RunParallelism,
     RunPaths,
     RunPush,
-    RunSamples,
     RunSource,
-    RunTraining,
-    RunValidation,
     RunWorkers,
     TorchDevice,
 )
+from finetune_operator.api.run_training import (
+    RunCheckpoint,
+    RunDpo,
+    RunParallelism,
+    RunSamples,
+    RunTraining,
+    RunValidation,
+)
+from finetune_operator.api.training import DpoSpec
 from finetune_operator.api.what_may_change import what_decides
 from finetune_operator.core.digest import run_id
 
@@ -159,7 +163,10 @@ def _workers(spec: FineTuneJobSpec) -> RunWorkers:
 
 def _training(spec: FineTuneJobSpec) -> RunTraining:
     training, degrees = spec.training, spec.training.parallelism
+    dpo = training.dpo or DpoSpec()
     return RunTraining(
+        method=training.method,
+        dpo=RunDpo(**dict(dpo)) if training.method == "dpo" else None,
         steps=training.steps,
         epochs=training.epochs,
         learning_rate=training.learning_rate,

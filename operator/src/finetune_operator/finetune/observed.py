@@ -22,6 +22,8 @@ class ObservedProgress:
     total_steps: int | None = None
     loss: float | None = None
     validation_loss: float | None = None
+    reward_accuracy: float | None = None
+    reward_margin: float | None = None
     tokens_per_second: float | None = None
     expert_load: float | None = None
     expert_rank_load: float | None = None

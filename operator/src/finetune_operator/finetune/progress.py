@@ -30,6 +30,8 @@ def parse_progress(body: bytes) -> ObservedProgress:
         total_steps=whole(answer.get("totalSteps")),
         loss=number(answer.get("loss")),
         validation_loss=number(answer.get("validationLoss")),
+        reward_accuracy=number(answer.get("rewardAccuracy")),
+        reward_margin=number(answer.get("rewardMargin")),
         tokens_per_second=number(answer.get("tokensPerSecond")),
         expert_load=number(answer.get("expertLoad")),
         expert_rank_load=number(answer.get("expertRankLoad")),

@@ -73,6 +73,8 @@ def _progress(
             "totalSteps": progress.total_steps,
             "loss": progress.loss,
             "validationLoss": progress.validation_loss,
+            "rewardAccuracy": progress.reward_accuracy,
+            "rewardMargin": progress.reward_margin,
             "tokensPerSecond": progress.tokens_per_second,
             "expertLoad": progress.expert_load,
             "expertRankLoad": progress.expert_rank_load,

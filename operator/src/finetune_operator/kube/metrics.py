@@ -114,6 +114,8 @@ def _job_fields(jobs: list[_Told]) -> Iterator[Metric]:
     for field, name, text in (
         ("loss", "finetune_job_loss", "Training loss of the newest step"),
         ("validationLoss", "finetune_job_validation_loss", "Newest loss on the data held out"),
+        ("rewardAccuracy", "finetune_job_reward_accuracy", "Share of pairs that the newest step has right"),
+        ("rewardMargin", "finetune_job_reward_margin", "By which the chosen answer is ahead"),
         ("tokensPerSecond", "finetune_job_tokens_per_second", "Over all processes"),
         ("expertLoad", "finetune_job_expert_load", "Tokens of the fullest expert over the mean"),
         ("expertRankLoad", "finetune_job_expert_rank_load", "Tokens of the fullest rank over the mean"),

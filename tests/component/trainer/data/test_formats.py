@@ -133,9 +133,6 @@ def with_answer(**answer):
     ("row", "problem"),
     [
         pytest.param({"foo": 1}, "the keys foo are of no format that is known", id="unknown"),
-        pytest.param(
-            {"chosen": "a", "rejected": "b"}, "preference pairs (chosen and rejected)", id="preferences"
-        ),
         pytest.param({"messages": HI, "id": 3}, 'the row has "id", which nothing uses', id="unused-column"),
         pytest.param(
             with_answer(content="a", mood="b"),

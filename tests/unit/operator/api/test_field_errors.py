@@ -87,7 +87,7 @@ def test_accepts(job: Build, spec: dict[str, Any]) -> None:
             {"dataset": {"uri": "d", "format": "parquet"}},
             [
                 "spec.dataset.format: is 'parquet'; use one of 'auto', 'chat', 'sharegpt', 'alpaca',"
-                " 'prompt-completion' or 'text'"
+                " 'prompt-completion', 'preference' or 'text'"
             ],
             id="format",
         ),

@@ -12,6 +12,7 @@ Build = Callable[..., dict[str, Any]]
 
 HELD_OUT = {"dataset": {"uri": "datasets/faq.jsonl", "validationShare": 0.1}}
 SAMPLES = {"prompts": ["Hi"]}
+PAIRS = {"dataset": {"uri": "datasets/pairs.jsonl", "format": "preference"}}
 
 
 def steps(**training: Any) -> dict[str, Any]:
@@ -59,6 +60,38 @@ def steps(**training: Any) -> dict[str, Any]:
             steps(samples={"prompts": ["Hi", ""]}),
             ["spec.training.samples.prompts[1]"],
             id="samples-of-an-empty-prompt",
+        ),
+        pytest.param(PAIRS | steps(method="dpo", dpo={"beta": 0.2, "lossType": "ipo"}), [], id="pairs"),
+        pytest.param(steps(method="dpo"), [], id="pairs-by-their-keys"),
+        pytest.param(
+            {"workers": {"gpusPerNode": 2}, **PAIRS, **steps(method="dpo", parallelism={"expert": 2})},
+            [],
+            id="pairs-with-experts-apart",
+        ),
+        pytest.param(steps(dpo={"beta": 0.2}), ["spec.training.dpo"], id="dpo-of-sft"),
+        pytest.param(PAIRS | steps(), ["spec.training.method"], id="pairs-to-imitate"),
+        pytest.param(
+            {"dataset": {"uri": "d", "format": "chat"}} | steps(method="dpo"),
+            ["spec.training.method"],
+            id="chats-to-prefer",
+        ),
+        pytest.param(
+            {"dataset": {"sources": [{"uri": "a"}, {"uri": "b", "format": "text"}]}} | steps(method="dpo"),
+            ["spec.training.method"],
+            id="a-source-of-texts-to-prefer",
+        ),
+        pytest.param(
+            {"dataset": {"uri": "d", "train": "last"}} | steps(method="dpo"),
+            ["spec.training.method"],
+            id="a-part-of-a-pair",
+        ),
+        *(
+            pytest.param(
+                {"workers": {"gpusPerNode": 2}, **steps(method="dpo", parallelism={degree: 2})},
+                ["spec.training.method"],
+                id=f"pairs-with-{degree}-parallelism",
+            )
+            for degree in ("tensor", "pipeline", "context")
         ),
         pytest.param(
             {"lora": {"from": {"uri": "runs/default/a/1234abcd/adapter"}}}, [], id="adapter-of-a-job"

@@ -19,6 +19,12 @@ def test_what_ranks_wait_for_is_told(progress: dict[str, Any], told: list[str]) 
     assert unevenness(progress) == told
 
 
+def test_what_pairs_come_to_is_told() -> None:
+    progress = {"stage": "train", "step": 3, "totalSteps": 9, "rewardAccuracy": 0.875, "rewardMargin": 0.4123}
+    job = {"kind": "FineTuneJob", "metadata": {"name": "faq"}, "status": {"progress": progress}}
+    assert progress_line(job) == "FineTuneJob faq: train: step 3/9, pairs right 88%, reward margin 0.412"
+
+
 def test_it_ends_the_line_of_progress() -> None:
     progress = {"stage": "train", "step": 3, "totalSteps": 9, "slowestRank": 7, "slowdown": 1.25}
     job = {"kind": "FineTuneJob", "metadata": {"name": "faq"}, "status": {"progress": progress}}

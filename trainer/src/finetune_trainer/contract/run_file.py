@@ -1,12 +1,12 @@
 """The run file (contract/README.md): what to fine-tune, from what, on which machines, into which folders."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Literal
 
 from finetune_trainer.contract.failure import ConfigurationError, Reason
+from finetune_trainer.contract.run_training import Training
 from finetune_trainer.contract.typed_json import read_object
 
 SCHEMA_VERSION = 1
@@ -38,7 +38,7 @@ class DataSource:
     path: str
     """In the volume; of a remote source the folder that its files are fetched into."""
     revision: str | None
-    format: Literal["auto", "chat", "sharegpt", "alpaca", "prompt-completion", "text"]
+    format: Literal["auto", "chat", "sharegpt", "alpaca", "prompt-completion", "preference", "text"]
     train: Literal["all", "last", "weighted"]
     thoughts: Literal["template", "keep"]
     ignore_columns: tuple[str, ...]
@@ -87,78 +87,6 @@ class Lora:
     use_rslora: bool
     from_: AdapterSource | None = None
     """The adapter that training starts from. None: from the base."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Checkpoint:
-    interval: int
-    """Steps between checkpoints."""
-    keep: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Validation:
-    interval: int | None = None
-    """Steps between validations. None: with each checkpoint."""
-    patience: int | None = None
-    """Training ends after so many validations in a row without a new least loss. None: at its last step."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Samples:
-    prompts: tuple[str, ...]
-    """Answered before training, at each validation and after the last step."""
-    max_tokens: int
-    max_seconds: int
-    """Of all prompts together, each time."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parallelism:
-    data: int | None
-    """None: all processes that the other degrees leave."""
-    replicate: int
-    """Whole copies of the base, each sharded over its own processes (HSDP)."""
-    tensor: int
-    expert: int
-    pipeline: int
-    context: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    steps: int | None
-    epochs: float | None
-    learning_rate: float
-    weight_decay: float
-    max_grad_norm: float
-    warmup_steps: int
-    schedule: str
-    sequence_length: int
-    """Tokens a sequence."""
-    micro_batch_size: int
-    """Sequences a process takes in one forward pass."""
-    global_batch_size: int
-    """Sequences a step, over all processes."""
-    seed: int
-    precision: str
-    frozen_dtype: Literal["precision", "float8"]
-    frozen_arithmetic: Literal["precision", "float8"]
-    """How the frozen base is kept: as `precision` says, or in FP8."""
-    recompute: Literal["none", "selective", "full"] | None
-    """None: the trainer's own choice."""
-    checkpoint: Checkpoint
-    select: Literal["best", "last"]
-    """Which checkpoint becomes the adapter."""
-    validation: Validation = field(default_factory=Validation)
-    samples: Samples | None = None
-    parallelism: Parallelism
-    overrides: Mapping[str, Any]
-    """Fields of torchtitan's `Trainer.Config` by dotted path."""
-
-    @property
-    def validation_interval(self) -> int:
-        return self.validation.interval or self.checkpoint.interval
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,6 +45,15 @@ class ChatReader:
             return [Dropped.NOTHING_TRAINS]
         return [self._document(line, chat) for chat in self._chats(line, conversation)]
 
+    def document(self, line: Line, conversation: Conversation) -> Document:
+        """All of a conversation with one answer, as one document. Raises DataError naming the line."""
+        documents = [self._document(line, chat) for chat in self._chats(line, conversation)]
+        if len(documents) != 1 or not isinstance(documents[0], Document):
+            raise line.error(
+                "the chat template strips thoughts of several turns, so the answer is not one text"
+            )
+        return documents[0]
+
     def _chats(self, line: Line, conversation: Conversation) -> list[Chat]:
         tools = conversation.tools
         template = self._tokenizer.template(tools=bool(tools))

@@ -72,14 +72,19 @@ class TableWriter:
             raise storage_failure(problem, self.folder) from error
 
 
-def read_table(folder: Path, columns: Columns) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def read_table(
+    folder: Path, columns: Columns, *, optional: Columns | None = None
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """The columns, mapped into memory and never written back, and the table's index.
 
-    Raises DataError if the table is not there or not whole.
+    optional: columns that are read where the table has them. Raises DataError if the table is not there or
+    not whole.
     """
     try:
         index = json.loads((folder / INDEX).read_text())
-        return {name: _map(folder, name, columns[name], index["columns"][name]) for name in columns}, index
+        rows = index["columns"]
+        wanted = {**columns, **{name: kind for name, kind in (optional or {}).items() if name in rows}}
+        return {name: _map(folder, name, kind, rows[name]) for name, kind in wanted.items()}, index
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise DataError(
             f"{folder}: the tokenized dataset cannot be read ({error})",

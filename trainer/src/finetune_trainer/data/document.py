@@ -14,6 +14,8 @@ class Document:
     """How many a conversation that is too long lost at its end."""
     line: int = 0
     """The line of the dataset, counted from 1 over all its files."""
+    rejected: int = 0
+    """Of a preference pair: where its rejected answer's tokens begin, with the prompt. 0: no pair."""
 
     def __post_init__(self) -> None:
         if len(self.tokens) != len(self.trained):
@@ -21,8 +23,8 @@ class Document:
 
     @property
     def length(self) -> int:
-        """Positions it takes in a sequence: the last token is a label only."""
-        return len(self.tokens) - 1
+        """Positions it takes in a sequence: the last token is a label only, of each part of a pair."""
+        return len(self.tokens) - (2 if self.rejected else 1)
 
     def cut(self, tokens: int) -> "Document":
         """The first `tokens` tokens."""
@@ -35,5 +37,6 @@ class Dropped(StrEnum):
 
     PROMPT_TOO_LONG = "promptTooLong"
     ANSWER_TOO_LONG = "answerTooLong"
+    PAIR_TOO_LONG = "pairTooLong"
     NOTHING_TRAINS = "nothingTrains"
     """Its turns are all marked as not to train."""

@@ -12,8 +12,10 @@ from finetune_trainer.data.messages import read_turns
 from finetune_trainer.data.row import Line
 
 TEXT = "text"
+PAIRS = "preference"
 # By which keys a row's format is recognised; the first that it has all of. A row of messages may have others.
 _RECOGNISED_BY: Mapping[str, tuple[str, ...]] = {
+    PAIRS: ("chosen", "rejected"),
     "chat": ("messages",),
     "sharegpt": ("conversations",),
     "alpaca": ("instruction", "output"),
@@ -38,14 +40,17 @@ class Reading:
     train: Train = "all"
     keep_thoughts: bool = False
     ignored: tuple[str, ...] = ()
+    of_pairs: bool = False
+    """Whether the training learns from preference pairs."""
 
     @classmethod
-    def of(cls, source: DataSource) -> "Reading":
+    def of(cls, source: DataSource, *, of_pairs: bool = False) -> "Reading":
         return cls(
             format=source.format,
             train=source.train,
             keep_thoughts=source.thoughts == "keep",
             ignored=source.ignore_columns,
+            of_pairs=of_pairs,
         )
 
 
@@ -55,13 +60,29 @@ def recognise(line: Line, ignored: tuple[str, ...] = ()) -> str:
     for name, wanted in _RECOGNISED_BY.items():
         if all(key in keys for key in wanted):
             return name
-    if {"chosen", "rejected"} <= set(keys):
-        raise line.error("preference pairs (chosen and rejected); here one answer is trained")
     known = "; ".join(f"{name}: {', '.join(wanted)}" for name, wanted in _RECOGNISED_BY.items())
     raise DataError(
         f"{line.place}: the keys {', '.join(keys) or '(none)'} are of no format that is known",
         remedy=f"Rename the columns to those of a format ({known}), and apply the FineTuneJob again",
     )
+
+
+def format_of(first: Line, reading: Reading) -> str:
+    """The rows' format. Raises DataError where the training does not learn from such rows."""
+    if reading.of_pairs and reading.format == "auto" and {"chosen", "rejected"} & first.row.keys():
+        return PAIRS
+    found = reading.format if reading.format != "auto" else recognise(first, reading.ignored)
+    if reading.of_pairs and found != PAIRS:
+        raise first.error(
+            f"the row is in format {found}, and training.method: dpo learns from preference pairs",
+            'Give each row "prompt", "chosen" and "rejected", or set training.method: sft',
+        )
+    if found == PAIRS and not reading.of_pairs:
+        raise first.error(
+            "the row is a preference pair (chosen and rejected), and training.method: sft learns one answer",
+            "Set training.method: dpo, or list both in dataset.ignoreColumns",
+        )
+    return found
 
 
 def read_conversation(line: Line, reading: Reading) -> Conversation:

@@ -70,11 +70,9 @@ class PackedDataLoader(BaseDataLoader):
     def __iter__(self) -> Iterator[Batch]:
         while self._infinite or self._taken < (self._end or 0):
             first = self._taken + self._rank * self._batch
-            rows = [self._sequence(first + row) for row in range(self._batch)]
             # Before the yield: what has been handed out is taken when a checkpoint follows.
             self._taken += self._batch * self._ranks
-            tokens, positions, labels = (torch.stack(parts) for parts in zip(*rows, strict=True))
-            yield {"input": tokens, "positions": positions}, labels
+            yield self._batch_of([first + row for row in range(self._batch)])
 
     def state_dict(self) -> dict[str, Any]:
         return {"sequences": self._taken}
@@ -89,9 +87,23 @@ class PackedDataLoader(BaseDataLoader):
         documents = [document for index in own for document in self._documents(index)]
         return sorted({int(self._store.lines[document]) for document in documents})
 
-    def _sequence(self, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Tokens, positions and labels of a global sequence, int64 [seq_len] each."""
-        return pack_sequence(self._store, self._documents(index), length=self._length, padding=self._padding)
+    def _batch_of(self, indices: list[int]) -> Batch:
+        """Global sequences side by side, int64 [batch, seq_len] each.
+
+        Of pairs the labels say which belong together, so that what torchtitan counts is pairs; the next
+        tokens are beside the input then.
+        """
+        held = [self._documents(index) for index in indices]
+        rows = [
+            pack_sequence(self._store, documents, length=self._length, padding=self._padding)
+            for documents in held
+        ]
+        tokens, positions, labels = (torch.stack(parts) for parts in zip(*rows, strict=True))
+        inputs = {"input": tokens, "positions": positions}
+        if self._store.rejected is None:
+            return inputs, labels
+        pairs = [pair_labels(self._store, documents, length=self._length) for documents in held]
+        return {**inputs, "targets": labels}, torch.stack(pairs)
 
     def _documents(self, index: int) -> list[int]:
         return [] if self._end is not None and index >= self._end else self._order[index]
@@ -113,8 +125,7 @@ def pack_sequence(
     labels = torch.full((length,), IGNORE_INDEX, dtype=torch.int64)
     positions = torch.zeros(length, dtype=torch.int64)
     filled = 0
-    for index in documents:
-        own, trained = store.document(index)
+    for own, trained in (part for index in documents for part in store.parts(index)):
         part = slice(filled, filled + len(own) - 1)
         tokens[part] = own[:-1].long()
         labels[part] = torch.where(trained[1:], own[1:].long(), IGNORE_INDEX)
@@ -122,3 +133,14 @@ def pack_sequence(
         filled += len(own) - 1
     positions[filled:] = torch.arange(length - filled)
     return tokens, positions, labels
+
+
+def pair_labels(store: TokenStore, pairs: list[int], *, length: int) -> torch.Tensor:
+    """int64 [length]: where a pair's chosen document begins, the place where its rejected one does."""
+    labels = torch.full((length,), IGNORE_INDEX, dtype=torch.int64)
+    filled = 0
+    for index in pairs:
+        chosen, rejected = (len(tokens) - 1 for tokens, _ in store.parts(index))
+        labels[filled] = filled + chosen
+        filled += chosen + rejected
+    return labels

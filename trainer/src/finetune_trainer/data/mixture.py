@@ -17,6 +17,13 @@ class Part:
     """Of the tokens that the loss counts, beside the other parts'. None: in proportion to its size."""
     name: str = ""
     """What people know the source by."""
+    pairs: int = 0
+    """Of these sequences, the preference pairs, each of which counts as much as any other."""
+
+    @property
+    def counted(self) -> int:
+        """What the loss is the mean of."""
+        return self.pairs or self.trained_tokens
 
     @property
     def weight(self) -> Fraction:
@@ -26,7 +33,7 @@ class Part:
         """
         if self.share is None:
             return Fraction(self.sequences)
-        return Fraction(str(self.share)) * self.sequences / max(1, self.trained_tokens)
+        return Fraction(str(self.share)) * self.sequences / max(1, self.counted)
 
 
 class Mixture:

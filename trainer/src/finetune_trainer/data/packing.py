@@ -68,6 +68,7 @@ class Members:
     """What the loss counts of them; it matters beside other sources only."""
     share: float | None = None
     name: str = ""
+    of_pairs: bool = False
 
 
 def pack(
@@ -98,6 +99,7 @@ def pack(
                 trained_tokens=source.trained_tokens,
                 share=source.share,
                 name=source.name,
+                pairs=len(source.documents) if source.of_pairs else 0,
             )
             facts["parts"].append(asdict(part))
     return Packing.load(folder)

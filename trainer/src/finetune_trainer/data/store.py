@@ -19,6 +19,7 @@ _COLUMNS = {
     "lines": torch.int64,
     "cut": torch.int64,
 }
+_OF_PAIRS = {"rejected": torch.int64}
 # Documents that are counted together: with some bytes for each of their tokens in memory.
 _AT_ONCE = 1024
 
@@ -28,7 +29,8 @@ class TokenStore:
     """tokens: int32 [tokens]; trained: bool [tokens]; ends: int64 [documents], where each document ends.
 
     lines: int64 [documents], which line of the dataset each document is of, from 1; cut: int64 [documents],
-    how many tokens each lost at its end.
+    how many tokens each lost at its end. rejected: int64 [documents], where in each pair the rejected
+    answer's tokens begin; None where the documents are no pairs.
     """
 
     tokens: torch.Tensor
@@ -36,29 +38,33 @@ class TokenStore:
     ends: torch.Tensor
     lines: torch.Tensor
     cut: torch.Tensor
+    rejected: torch.Tensor | None = None
 
     @classmethod
-    def write(cls, documents: Iterable[Document], folder: Path) -> "TokenStore":
+    def write(cls, documents: Iterable[Document], folder: Path, *, pairs: bool = False) -> "TokenStore":
         """Write `documents` into `folder`, one at a time, and map what is there then. Raises StorageError."""
-        with TableWriter(folder, _COLUMNS) as table:
+        with TableWriter(folder, _COLUMNS | (_OF_PAIRS if pairs else {})) as table:
             for document in documents:
                 table.append("trained", document.trained)
                 table.append("ends", [table.append("tokens", document.tokens)])
                 table.append("lines", [document.line])
                 table.append("cut", [document.tokens_cut])
+                if pairs:
+                    table.append("rejected", [document.rejected])
         return cls.load(folder)
 
     @classmethod
     def load(cls, folder: Path) -> "TokenStore":
         """Map a store into memory. Raises DataError if it is not there or not whole."""
-        return cls(**read_table(folder, _COLUMNS)[0])
+        return cls(**read_table(folder, _COLUMNS, optional=_OF_PAIRS)[0])
 
     def __len__(self) -> int:
         return len(self.ends)
 
     def lengths(self) -> torch.Tensor:
         """Positions of each document in a sequence, int64 [documents]."""
-        return self.ends.diff(prepend=torch.zeros(1, dtype=torch.int64)) - 1
+        labels_only = 1 if self.rejected is None else 2
+        return self.ends.diff(prepend=torch.zeros(1, dtype=torch.int64)) - labels_only
 
     def learned(self, first: int, last: int) -> torch.Tensor:
         """How many tokens of documents first to last (exclusive) the loss counts, int64 [last - first].
@@ -81,6 +87,14 @@ class TokenStore:
         start = int(self.ends[index - 1]) if index else 0
         part = slice(start, int(self.ends[index]))
         return self.tokens[part], self.trained[part]
+
+    def parts(self, index: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Tokens and flags of what attends to itself alone: the document, or a pair's chosen and rejected."""
+        tokens, trained = self.document(index)
+        if self.rejected is None:
+            return [(tokens, trained)]
+        first = int(self.rejected[index])
+        return [(tokens[:first], trained[:first]), (tokens[first:], trained[first:])]
 
 
 def split(count: int, validation_share: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -12,9 +12,10 @@ from finetune_trainer.contract.failure import DataError, Reason
 from finetune_trainer.data.chat import ChatReader
 from finetune_trainer.data.document import Document, Dropped
 from finetune_trainer.data.forked_map import forked_map
-from finetune_trainer.data.formats import TEXT, Reading, recognise
+from finetune_trainer.data.formats import PAIRS, TEXT, Reading, format_of
 from finetune_trainer.data.lines import read_lines
 from finetune_trainer.data.opening import is_parquet
+from finetune_trainer.data.pairs import PairReader
 from finetune_trainer.data.parquet import PARQUET, read_rows
 from finetune_trainer.data.row import Line
 from finetune_trainer.data.text import text_documents
@@ -69,7 +70,7 @@ class DocumentReader:
         reading, tally, lines = self.reading, self.tally, _rows(self.files, self.reading)
         if (first := next(lines, None)) is None:
             return
-        tally.format = reading.format if reading.format != "auto" else recognise(first, reading.ignored)
+        tally.format = format_of(first, reading)
         logger.info("%s: rows are read in format %s", first.place, tally.format)
         read = _reader(replace(reading, format=tally.format), self.tokenizer, self.longest)
         for line, documents in forked_map(read, chain([first], lines), processes=_processes(self.files)):
@@ -114,4 +115,5 @@ def _reader(
             Reason.BASE_INVALID,
             remedy="Add chat_template.jinja to the base model, or use dataset.format text",
         )
-    return ChatReader(tokenizer, reading, longest).documents
+    reader = PairReader if reading.format == PAIRS else ChatReader
+    return reader(tokenizer, reading, longest).documents

@@ -27,7 +27,8 @@ from finetune_trainer.train.parallelism import batch_sizes
 def tokenize_dataset(run: RunFile, folders: RunFolders, sources: Sequence[SourceFiles]) -> DataReport:
     """Tokenize all documents into the run's folder. Raises DataError naming file and line."""
     reader = _DatasetReader(run=run, folders=folders, sources=sources)
-    store, tally = TokenStore.write(reader, folders.tokens), reader.tally
+    pairs = run.training.method == "dpo"
+    store, tally = TokenStore.write(reader, folders.tokens, pairs=pairs), reader.tally
     documents = [reader.documents_of(own) for own in sources]
     packing, validating = _pack(run, folders, store, documents)
     lengths, epoch, batch = (
@@ -73,7 +74,8 @@ class _DatasetReader:
         tokenizer = load_tokenizer(self.folders.base)
         for own in self.sources:
             before = self.tally.rows
-            yield from self.tally.counted(own.files, self._reader(Reading.of(own.source), tokenizer))
+            reading = Reading.of(own.source, of_pairs=self.run.training.method == "dpo")
+            yield from self.tally.counted(own.files, self._reader(reading, tokenizer))
             if not self.documents_of(own):
                 raise _nothing_left(self.run, self.folders.root / own.source.path, self.tally.rows - before)
 
@@ -102,9 +104,10 @@ def _pack(
     for name, source, count in zip(run.dataset.names, run.dataset.sources, documents, strict=True):
         numbers, held_out = split(count, run.dataset.validation_share, seed)
         learned = store.learned(first, first + count)
-        training.append(_members(name, numbers, first, learned, source.share))
+        of_pairs = store.rejected is not None
+        training.append(_members(name, numbers, first, learned, source.share, of_pairs))
         if len(held_out):
-            validation.append(_members(name, held_out, first, learned, None))
+            validation.append(_members(name, held_out, first, learned, None, of_pairs))
         first += count
     lengths, length = store.lengths(), run.training.sequence_length
     shutil.rmtree(folders.tokens / "validation", ignore_errors=True)
@@ -117,10 +120,17 @@ def _pack(
 
 
 def _members(
-    name: str, numbers: torch.Tensor, first: int, learned: torch.Tensor, share: float | None
+    name: str,
+    numbers: torch.Tensor,
+    first: int,
+    learned: torch.Tensor,
+    share: float | None,
+    of_pairs: bool,
 ) -> Members:
     trained = int(learned[numbers].sum())
-    return Members(documents=numbers + first, trained_tokens=trained, share=share, name=name)
+    return Members(
+        documents=numbers + first, trained_tokens=trained, share=share, name=name, of_pairs=of_pairs
+    )
 
 
 def _sources(
@@ -128,7 +138,7 @@ def _sources(
 ) -> list[SourceReport]:
     mixture = Mixture(packing.parts)
     passes = mixture.passes(mixture.epoch)
-    trained = [part.trained_tokens * times for part, times in zip(packing.parts, passes, strict=True)]
+    trained = [part.counted * times for part, times in zip(packing.parts, passes, strict=True)]
     return [
         SourceReport(
             source=own.source.uri,

@@ -17,6 +17,7 @@ from finetune_trainer.base.hf_config import CONFIG, read_hf_config
 from finetune_trainer.checkpoint.manager import LoRACheckpointManager
 from finetune_trainer.contract.failure import ConfigurationError
 from finetune_trainer.contract.run_file import RunFile, RunFolders
+from finetune_trainer.contract.run_training import Dpo
 from finetune_trainer.data.packing import sequences_of
 from finetune_trainer.data.tokenizer import Vocabulary
 from finetune_trainer.model.flash import flash_attention_works
@@ -29,6 +30,8 @@ from finetune_trainer.train.loss import CountedTokensLoss
 from finetune_trainer.train.metrics import ProgressMetrics
 from finetune_trainer.train.overrides import with_overrides
 from finetune_trainer.train.parallelism import batch_sizes, check_parallelism, parallelism_config
+from finetune_trainer.train.preference import PreferenceTrainer, PreferenceValidator
+from finetune_trainer.train.preference_loss import PreferenceLoss
 from finetune_trainer.train.preflight import Preflight
 from finetune_trainer.train.samples import Sampler
 from finetune_trainer.train.timeouts import comm_config
@@ -45,6 +48,11 @@ SCHEDULES: dict[str, dict[str, Any]] = {
 PRECISIONS: dict[str, Literal["bfloat16", "float32"]] = {"bfloat16": "bfloat16", "float32": "float32"}
 
 LOGITS_TOKENS = 4096
+
+METHODS: dict[str, type[LoRATrainer.Config]] = {
+    "sft": LoRATrainer.Config,
+    "dpo": PreferenceTrainer.Config,
+}
 
 T = TypeVar("T")
 
@@ -144,7 +152,7 @@ def _check_length(run: RunFile, folders: RunFolders, model: FrozenBaseModel.Conf
 def _configure(run: RunFile, folders: RunFolders, spec: ModelSpec, data: Data) -> LoRATrainer.Config:
     on_cpu = run.workers.device == "cpu"
     recompute = run.training.recompute or ("none" if on_cpu else "selective")
-    return LoRATrainer.Config(
+    return METHODS[run.training.method](
         preflight=Preflight(
             nodes=run.workers.nodes,
             processes_per_node=run.workers.processes_per_node,
@@ -186,6 +194,9 @@ def _configure(run: RunFile, folders: RunFolders, spec: ModelSpec, data: Data) -
 
 def _loss(run: RunFile, of_logits: CrossEntropyLoss.Config) -> ChunkedLossWrapper.Config:
     """Ranks that share tokens, or the head, compute all logits: they have to agree on what they are."""
+    if run.training.method == "dpo":
+        asked_of = run.training.dpo or Dpo()
+        return PreferenceLoss.Config(piece=LOGITS_TOKENS, beta=asked_of.beta, loss_type=asked_of.loss_type)
     asked = run.training.parallelism
     if asked.tensor > 1 or asked.context > 1:
         return ChunkedLossWrapper.Config(num_chunks=_loss_chunks(run), loss_fn=of_logits)
@@ -217,7 +228,8 @@ def _training(run: RunFile, steps: int) -> TrainingConfig:
 def _validator(run: RunFile, data: Data) -> HeldOutValidator.Config:
     if data.validation is None:
         return HeldOutValidator.Config()
-    return HeldOutValidator.Config(
+    kind = PreferenceValidator if run.training.method == "dpo" else HeldOutValidator
+    return kind.Config(
         enable=True, freq=run.training.validation_interval, steps=-1, dataloader=data.validation
     )
 

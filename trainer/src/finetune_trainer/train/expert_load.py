@@ -1,6 +1,7 @@
 """How unevenly the router spreads tokens over the experts: those of the fullest one are waited for."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -42,6 +43,24 @@ def expert_load(model_parts: Sequence[nn.Module], dimensions: ParallelDims) -> E
     if (mesh := dimensions.get_optional_mesh("loss")) is not None:
         dist.all_reduce(summed, group=mesh.get_group())
     return most_uneven(summed.cpu(), [layer for layer, _ in experts], dimensions.ep)
+
+
+@contextmanager
+def uncounted(model_parts: Sequence[nn.Module]) -> Iterator[None]:
+    """Leave the experts' counts of tokens as they were: they tell of training."""
+    counts = [
+        module.tokens_per_expert_E
+        for part in model_parts
+        for module in part.modules()
+        if isinstance(module, MoE)
+    ]
+    before = [count.clone() for count in counts]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for count, value in zip(counts, before, strict=True):
+                count.copy_(value)
 
 
 def most_uneven(counts: torch.Tensor, layers: Sequence[int], ranks: int) -> ExpertLoad:

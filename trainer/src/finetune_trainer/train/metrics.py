@@ -13,6 +13,7 @@ from torchtitan.tools.logging import logger
 from finetune_trainer.distributed.agreement import gather_numbers, greatest
 from finetune_trainer.model.stopwatch import ATTENTION
 from finetune_trainer.train.expert_load import ExpertLoad, expert_load
+from finetune_trainer.train.rewards import Rewards
 from finetune_trainer.train.samples import SamplesRecord
 from finetune_trainer.train.straggler import SlowestRank, slowest_rank
 
@@ -28,6 +29,8 @@ class StepRecord:
     tokens_per_second: float
     expert_load: ExpertLoad | None = None
     slowest: SlowestRank | None = None
+    rewards: Rewards | None = None
+    """Of preference pairs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +41,7 @@ class ValidationRecord:
     loss: float
     by_source: Mapping[str, float] = field(default_factory=dict)
     """Of each source's documents, where there are several sources."""
+    rewards: Rewards | None = None
 
 
 Record = StepRecord | ValidationRecord | SamplesRecord
@@ -57,6 +61,8 @@ class ProgressMetrics(MetricsProcessor):
         self.recorders: list[Callable[[Record], None]] = []
         self.on_validation: Callable[[int, float], None] = lambda _step, _loss: None
         """Called on every rank alike, before the recorders."""
+        self.take_rewards: Callable[[], Rewards | None] = lambda: None
+        """What preference pairs got since this was last asked."""
 
     def log(
         self,
@@ -68,6 +74,7 @@ class ProgressMetrics(MetricsProcessor):
     ) -> None:
         global_avg_loss = self.known_loss(global_avg_loss)
         slowest, load = self._unevenness()
+        rewards = self.take_rewards()
         self._tell(
             StepRecord(
                 step=step,
@@ -77,9 +84,10 @@ class ProgressMetrics(MetricsProcessor):
                 tokens_per_second=self._tokens_per_second(),
                 expert_load=load,
                 slowest=slowest,
+                rewards=rewards,
             )
         )
-        told = (extra_metrics or {}) | _scalars(slowest, load)
+        told = (extra_metrics or {}) | _scalars(slowest, load) | _of_pairs(rewards)
         super().log(step, global_avg_loss, global_max_loss, grad_norm, told)
 
     def log_validation(
@@ -90,10 +98,11 @@ class ProgressMetrics(MetricsProcessor):
         by_source: Mapping[str, float] | None = None,
     ) -> None:
         """Losses as `known_loss` has them."""
-        by_source = by_source or {}
+        by_source, rewards = by_source or {}, self.take_rewards()
         self.on_validation(step, loss)
-        self._tell(ValidationRecord(step=step, loss=loss, by_source=by_source))
+        self._tell(ValidationRecord(step=step, loss=loss, by_source=by_source, rewards=rewards))
         told = {f"validation_metrics/loss/{name}": value for name, value in by_source.items()}
+        told |= {f"validation_metrics/{name}": value for name, value in _of_pairs(rewards).items()}
         super().log_validation(loss, step, (extra_metrics or {}) | told)
 
     def record_samples(self, record: SamplesRecord) -> None:
@@ -146,6 +155,20 @@ def _scalars(slowest: SlowestRank | None, load: ExpertLoad | None) -> dict[str, 
     of_experts = {"experts/load": load.fullest, "experts/rank_load": load.fullest_rank} if load else {}
     of_ranks = {"ranks/slowest": float(slowest.rank), "ranks/slowdown": slowest.slowdown} if slowest else {}
     return of_experts | of_ranks
+
+
+def _of_pairs(rewards: Rewards | None) -> dict[str, float]:
+    """By TRL's names."""
+    if rewards is None:
+        return {}
+    return {
+        "rewards/chosen": rewards.chosen,
+        "rewards/rejected": rewards.rejected,
+        "rewards/margins": rewards.margin,
+        "rewards/accuracies": rewards.accuracy,
+        "logps/chosen": rewards.logps_chosen,
+        "logps/rejected": rewards.logps_rejected,
+    }
 
 
 def wandb_identity(run: Path) -> dict[str, str]:

@@ -47,6 +47,7 @@ def check_parallelism(run: RunFile, model: DeepSeekV3Model.Config) -> None:
     _check_batch(run)
     _check_float8(run, model)
     _check_samples(run)
+    _check_pairs(run)
     if run.workers.device == "cpu":
         _check_cpu(run)
 
@@ -115,6 +116,17 @@ def _check_samples(run: RunFile) -> None:
             "training.samples: none are generated with tensor, pipeline or context parallelism",
             Reason.CONFIGURATION_INVALID,
             remedy="Remove samples, or divide by data and expert alone",
+        )
+
+
+def _check_pairs(run: RunFile) -> None:
+    """A pair's loss is of whole answers, and of all logits of a token."""
+    asked = run.training.parallelism
+    if run.training.method == "dpo" and asked.tensor * asked.pipeline * asked.context > 1:
+        raise ConfigurationError(
+            "training.method: dpo is not computed with tensor, pipeline or context parallelism",
+            Reason.CONFIGURATION_INVALID,
+            remedy="Divide by data, replicate and expert alone",
         )
 
 

@@ -11,11 +11,11 @@ from typing import Any, Literal
 import torch
 from torch import nn
 from torchtitan.config import Configurable
-from torchtitan.models.common.moe import MoE
 
 from finetune_trainer.contract.failure import ConfigurationError
 from finetune_trainer.data.tokenizer import ChatTokenizer, load_tokenizer
 from finetune_trainer.distributed.agreement import any_rank, gather_objects
+from finetune_trainer.train.expert_load import uncounted
 
 End = Literal["stop", "length", "time"]
 # Sequences of a few lengths only: a kernel that is compiled is compiled for each.
@@ -184,14 +184,10 @@ def _end_tokens(base: Path) -> set[int]:
 
 @contextmanager
 def _evaluated(model: nn.Module) -> Iterator[None]:
-    """Without dropout, and with the experts' counts of tokens as they were: they tell of training."""
-    counts = [module.tokens_per_expert_E for module in model.modules() if isinstance(module, MoE)]
-    before = [count.clone() for count in counts]
+    """Without dropout, and with the experts' counts of tokens as they were."""
     model.eval()
     try:
-        yield
+        with uncounted([model]):
+            yield
     finally:
         model.train()
-        with torch.no_grad():
-            for count, value in zip(counts, before, strict=True):
-                count.copy_(value)

@@ -50,8 +50,8 @@ class LoRATrainer(Trainer):
         _seed_dropout(self.parallel_dims)
         self._position: dict[str, Any] = {}
         self._sampled: int | None = None
-        self._restored = False
-        self._finite = FiniteCheck(self.model_parts, self.device)
+        self.restored = False
+        self.finite = FiniteCheck(self.model_parts, self.device)
         self.sampler = self._sampler()
         self.optimizers.register_step_pre_hook(self._refuse_non_finite)
 
@@ -100,19 +100,19 @@ class LoRATrainer(Trainer):
 
     def forward_backward_step(self, **batch: Any) -> torch.Tensor:
         loss: torch.Tensor = super().forward_backward_step(**batch)
-        self._finite.note_loss(loss)
+        self.finite.note_loss(loss)
         return loss
 
     def restore(self) -> None:
         """Load the base and the newest checkpoint, once. `train` does it otherwise."""
-        if self._restored:
+        if self.restored:
             return
-        self._restored = True
+        self.restored = True
         self.checkpointer.load(step=self.config.checkpoint.load_step)
         if self.config.warm_start and self.step == 0:
-            self._start_from(Path(self.config.warm_start))
+            self.start_from(Path(self.config.warm_start))
 
-    def _start_from(self, adapter: Path) -> None:
+    def start_from(self, adapter: Path) -> None:
         """Raises DataError, on every rank, for an adapter that does not fit."""
         names = CheckpointNames.of(self.model_config)
         write_together(lambda: load_adapter(self.model_parts, adapter, names), adapter)
@@ -147,7 +147,7 @@ class LoRATrainer(Trainer):
         return not self.stopped and self.step not in self.checkpointer.validation_losses
 
     def _refuse_non_finite(self, *_: Any) -> None:
-        if (found := self._finite.result()) is not None:
+        if (found := self.finite.result()) is not None:
             raise self._diverged(found)
 
     def _diverged(self, found: NonFinite) -> ConfigurationError:

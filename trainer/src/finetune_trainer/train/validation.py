@@ -14,7 +14,7 @@ from finetune_trainer.train.metrics import ProgressMetrics
 
 
 class HeldOutValidator(Validator):
-    """torchtitan's validator, source by source: the loss of all is the mean over their tokens.
+    """torchtitan's validator, source by source: the loss of all is the mean over their tokens, or pairs.
 
     A step that is no multiple of the interval is not validated, the first one neither: the trainer asks for
     one before it (train/trainer.py).
@@ -35,9 +35,9 @@ class HeldOutValidator(Validator):
     def validate(self, model_parts: list[nn.Module], step: int) -> None:
         """Measure, and have the metrics tell it. Every rank calls this."""
         losses, weights = {}, {}
-        for name, tokens, own in _by_source(self._data):
+        for name, counted, own in _by_source(self._data):
             self.dl_config = own
-            losses[name], weights[name] = self._loss(model_parts, step), tokens
+            losses[name], weights[name] = self._loss(model_parts, step), counted
         mean = math.fsum(losses[name] * weights[name] for name in losses) / sum(weights.values())
         by_source = losses if len(losses) > 1 else {}
         self._metrics.log_validation(mean, step, by_source=by_source)
@@ -63,10 +63,10 @@ class _Heard:
 
 
 def _by_source(config: Any) -> Iterator[tuple[str, int, Any]]:
-    """Name, tokens that the loss counts, and loader of each source; a loader of others' is one."""
+    """Name, tokens or pairs that the loss counts, and loader of each source; a loader of others' is one."""
     if not isinstance(config, PackedDataLoader.Config):
         yield "", 1, config
         return
     for number, part in enumerate(held_out_parts(config)):
-        if part.trained_tokens:
-            yield part.name, part.trained_tokens, replace(config, source=number)
+        if part.counted:
+            yield part.name, part.counted, replace(config, source=number)

@@ -17,6 +17,7 @@ from finetune_trainer.checkpoint.peft_adapter import export_adapter
 from finetune_trainer.checkpoint.selection import write_selection
 from finetune_trainer.contract.failure import Failure, Stopped, failure_of, report
 from finetune_trainer.contract.progress import LoadProgress, Progress, TrainingProgress, serve_progress
+from finetune_trainer.contract.progress.snapshot import camel_case
 from finetune_trainer.contract.run_file import RunFile, RunFolders, load_run
 from finetune_trainer.data import count_sequences, dataloader_config, has_validation
 from finetune_trainer.distributed.agreement import write_together
@@ -25,6 +26,7 @@ from finetune_trainer.train.agent import stop_with_agent
 from finetune_trainer.train.config import Data, lora_settings, trainer_config
 from finetune_trainer.train.cpu import use_cpu
 from finetune_trainer.train.metrics import Record, ValidationRecord
+from finetune_trainer.train.rewards import Rewards
 from finetune_trainer.train.samples import SamplesRecord
 from finetune_trainer.train.trainer import LoRATrainer
 
@@ -141,7 +143,7 @@ def _record(progress: TrainingProgress, record: Record) -> None:
         progress.record_samples(record.step, [asdict(sample) for sample in record.samples])
         return
     if isinstance(record, ValidationRecord):
-        progress.record_validation(record.step, record.loss, record.by_source)
+        progress.record_validation(record.step, record.loss, record.by_source, _rewards(record.rewards))
         return
     progress.record_step(
         record.step,
@@ -154,7 +156,14 @@ def _record(progress: TrainingProgress, record: Record) -> None:
         fullest_expert=str(record.expert_load) if record.expert_load else None,
         slowest_rank=record.slowest.rank if record.slowest else None,
         slowdown=record.slowest.slowdown if record.slowest else None,
+        rewards=_rewards(record.rewards),
     )
+
+
+def _rewards(rewards: Rewards | None) -> dict[str, float]:
+    """By name, as JSON has them."""
+    told = {**asdict(rewards), "margin": rewards.margin} if rewards else {}
+    return {camel_case(name): value for name, value in told.items()}
 
 
 def _export(run: RunFile, folders: RunFolders, trainer: LoRATrainer) -> None:

@@ -62,7 +62,7 @@ def test_training_is_told_as_the_contract_says(tmp_path, clock, monkeypatch):
     clock.now += 2
     record(progress, 1)
     clock.now += 4
-    record(progress, 2, **UNEVEN)
+    record(progress, 2, **UNEVEN, rewards={"chosen": 0.5, "margin": 0.25, "accuracy": 0.75})
     progress.record_validation(2, 1.25)
     progress.record_checkpoint("step-2")
     assert progress.snapshot().to_json() == {
@@ -76,6 +76,8 @@ def test_training_is_told_as_the_contract_says(tmp_path, clock, monkeypatch):
         "expertRankLoad": 1.25,
         "slowestRank": 3,
         "slowdown": 1.5,
+        "rewardMargin": 0.25,
+        "rewardAccuracy": 0.75,
         "etaSeconds": 24.0,
         "lastCheckpoint": "step-2",
         "skippedCheckpoints": (),

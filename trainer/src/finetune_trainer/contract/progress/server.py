@@ -105,6 +105,8 @@ class ProgressCollector(Collector):
         "expert_load": "Tokens of the fullest expert over the mean of its layer, in the most uneven layer",
         "expert_rank_load": "Tokens of the fullest expert-parallel rank over the mean, where that is most",
         "slowest_rank": "The rank that the others waited for most in the last step",
+        "reward_accuracy": "Share of the step's preference pairs whose chosen answer has the greater reward",
+        "reward_margin": "By which the chosen answers of the step's pairs are ahead",
         "slowdown": "Time of the slowest rank for what it does alone, over that of a rank in the middle",
         "peak_memory_bytes": "Peak memory of rank 0 in the last step",
         "eta_seconds": "Estimated seconds to the end of the stage",

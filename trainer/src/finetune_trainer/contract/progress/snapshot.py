@@ -24,6 +24,9 @@ class Progress:
     slowest_rank: int | None = None
     slowdown: float | None = None
     """What the slowest rank takes for what it does alone, over a rank in the middle."""
+    reward_margin: float | None = None
+    reward_accuracy: float | None = None
+    """Of the step's preference pairs."""
     eta_seconds: float | None = None
     last_checkpoint: str | None = None
     """A folder's name under checkpoints/."""

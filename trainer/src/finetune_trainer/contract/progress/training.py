@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from finetune_trainer.contract.progress.memory import peak_memory
 from finetune_trainer.contract.progress.metrics_log import MetricsLog
@@ -40,43 +41,52 @@ class TrainingProgress:
         fullest_expert: str | None = None,
         slowest_rank: int | None = None,
         slowdown: float | None = None,
+        rewards: Mapping[str, float] | None = None,
     ) -> None:
-        """A step is done. tokens_per_second counts all processes; 1 is an even load, and no slowdown."""
-        now, memory = time.monotonic(), peak_memory()
+        """A step is done. tokens_per_second counts all processes; 1 is an even load, and no slowdown.
+
+        rewards: of preference pairs, by name; among them margin and accuracy.
+        """
+        now = time.monotonic()
+        told: dict[str, Any] = {
+            "step": step,
+            "loss": loss,
+            "tokens_per_second": tokens_per_second,
+            "expert_load": expert_load,
+            "expert_rank_load": expert_rank_load,
+            "slowest_rank": slowest_rank,
+            "slowdown": slowdown,
+            "peak_memory_bytes": peak_memory(),
+        }
         with self._lock:
             eta = self._eta(step, now)
             self._moments.append((step, now))
             self._progress = replace(
                 self._progress,
-                step=step,
-                loss=loss,
-                tokens_per_second=tokens_per_second,
-                expert_load=expert_load,
-                expert_rank_load=expert_rank_load,
-                slowest_rank=slowest_rank,
-                slowdown=slowdown,
-                peak_memory_bytes=memory,
+                **told,
+                reward_margin=(rewards or {}).get("margin"),
+                reward_accuracy=(rewards or {}).get("accuracy"),
                 eta_seconds=eta,
             )
         self._log.append(
             {
-                "step": step,
-                "loss": loss,
+                **told,
                 "grad_norm": grad_norm,
                 "learning_rate": learning_rate,
-                "tokens_per_second": tokens_per_second,
-                "expert_load": expert_load,
-                "expert_rank_load": expert_rank_load,
                 "fullest_expert": fullest_expert,
-                "slowest_rank": slowest_rank,
-                "slowdown": slowdown,
-                "peak_memory_bytes": memory,
+                "rewards": dict(rewards) if rewards else None,
                 "time": time.time(),
             }
         )
 
-    def record_validation(self, step: int, loss: float, by_source: Mapping[str, float] | None = None) -> None:
-        """The held-out documents' loss; by_source where there are several sources."""
+    def record_validation(
+        self,
+        step: int,
+        loss: float,
+        by_source: Mapping[str, float] | None = None,
+        rewards: Mapping[str, float] | None = None,
+    ) -> None:
+        """The held-out documents' loss; by_source where there are several sources; rewards as of a step."""
         with self._lock:
             self._progress = replace(self._progress, validation_loss=loss)
         sources = {name: finite(value) for name, value in (by_source or {}).items()} or None
@@ -85,6 +95,7 @@ class TrainingProgress:
                 "step": step,
                 "validation_loss": loss,
                 "validation_loss_by_source": sources,
+                "validation_rewards": dict(rewards) if rewards else None,
                 "time": time.time(),
             }
         )

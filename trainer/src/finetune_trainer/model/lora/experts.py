@@ -61,6 +61,7 @@ class LoRAGroupedExperts(GroupedExperts):
         super().__init__(config)
         self.lora = config.lora
         self.targets = config.targets
+        self.adapter_is_on = True
         self.frozen = config.frozen
         for target in config.targets:
             experts, out_features, in_features = getattr(self, EXPERT_WEIGHTS[target]).shape
@@ -97,7 +98,7 @@ class LoRAGroupedExperts(GroupedExperts):
 
     def _project(self, weight: str, x_RI: torch.Tensor, ends_E: torch.Tensor) -> torch.Tensor:
         output_RO = self._frozen_linear(x_RI, EXPERT_WEIGHTS[weight], ends_E)
-        if weight not in self.targets:
+        if weight not in self.targets or not self.adapter_is_on:
             return output_RO
         dropped_RI = hashed_dropout(x_RI, self.lora.dropout) if self.lora.dropout and self.training else x_RI
         low_Rr = _grouped_linear(dropped_RI, getattr(self, f"{weight}_lora_a"), ends_E) * self.lora.scaling

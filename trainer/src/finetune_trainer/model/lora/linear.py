@@ -42,6 +42,7 @@ class LoRALinear(FrozenLinear):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.lora = config.lora
+        self.adapter_is_on = True
         sharding_a, sharding_b = linear_adapter_sharding(config.sharding_config)
         self.lora_a = AdapterLinear.Config(
             in_features=config.in_features,
@@ -57,5 +58,7 @@ class LoRALinear(FrozenLinear):
         ).build()
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 (the name in the sharding config)
+        if not self.adapter_is_on:
+            return super().forward(input)
         dropped = F.dropout(input, self.lora.dropout, self.training) if self.lora.dropout else input
         return super().forward(input) + self.lora_b(self.lora_a(dropped) * self.lora.scaling)
