@@ -32,6 +32,7 @@ class AdapterConfig:
     rank: int
     alpha: float
     rslora: bool
+    dora: bool
     rank_pattern: Mapping[str, int]
     alpha_pattern: Mapping[str, float]
     targets: Targets
@@ -89,6 +90,7 @@ def read_adapter_config(folder: Path) -> AdapterConfig:
         rank=rank,
         alpha=alpha,
         rslora=bool(raw.get("use_rslora")),
+        dora=bool(raw.get("use_dora")),
         rank_pattern={**(raw.get("rank_pattern") or {}), **({both: 2 * rank} if both else {})},
         alpha_pattern={**(raw.get("alpha_pattern") or {}), **({both: 2 * alpha} if both else {})},
         targets=targets,

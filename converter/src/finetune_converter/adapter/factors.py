@@ -25,7 +25,8 @@ class FactorReader:
         a, b = self._read(update.a), self._read(update.b)
         if update.transposed:
             a, b = b.T.contiguous(), a.T.contiguous()
-        return LowRankTensors(a=a, b=b, scale=update.scale)
+        magnitude = self._file.read(update.magnitude).float() if update.magnitude else None
+        return LowRankTensors(a=a, b=b, scale=update.scale, magnitude=magnitude)
 
     def rows(self, entry: TensorEntry, start: int, stop: int) -> torch.Tensor:
         """fp32 rows [start, stop) of a tensor that the adapter brings whole."""

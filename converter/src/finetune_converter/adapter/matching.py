@@ -65,6 +65,7 @@ def _updates_of(
                 "Write the adapter again, with its shards gathered first if they were spread over GPUs",
             )
     target = f"{pair.module}.weight"
+    _check_magnitude(path, pair, config)
     if target not in shapes:
         parameter = fused_parameter(path, pair, config, shapes)
         if parameter is None:
@@ -83,8 +84,32 @@ def _updates_of(
             scale=scale,
             transposed=pair.embedding,
             below=below.pop(target, None),
+            magnitude=pair.magnitude,
         )
     }
+
+
+def _check_magnitude(path: Path, pair: Pair, config: AdapterConfig) -> None:
+    """DoRA's: there with use_dora and only then, one for each row of lora_B, and of no expert."""
+    found = pair.magnitude
+    if config.dora and found is None:
+        raise Failure(
+            f"{path}: tensor {pair.b.name!r}: use_dora is set in adapter_config.json, and there is no "
+            "lora_magnitude_vector beside it",
+            Reason.ADAPTER_INVALID,
+            _TOGETHER if not pair.embedding else "Leave embeddings out of target_modules",
+        )
+    if found is None:
+        return
+    if not config.dora:
+        fault = "use_dora is not set in adapter_config.json, so that PEFT leaves it out"
+    elif ".experts" in pair.module:
+        fault = "PEFT 0.21 knows no DoRA of experts, which transformers 5 stacks"
+    elif found.shape != pair.b.shape[:1] or found.dtype not in COMPUTED:
+        fault = f"{found.dtype} {list(found.shape)} is no norm for each of the rows of {list(pair.b.shape)}"
+    else:
+        return
+    raise Failure(f"{path}: tensor {found.name!r}: {fault}", Reason.ADAPTER_INVALID, _TOGETHER)
 
 
 def _name_in_config(path: Path, pair: Pair, config: AdapterConfig) -> str:

@@ -10,6 +10,7 @@ from finetune_converter.model_files.header import TensorEntry
 
 PREFIX = "base_model.model."
 _LORA = re.compile(r"(?P<module>.+)\.lora_(?P<embedding>embedding_)?(?P<side>[AB])(\.default)?(\.weight)?")
+_MAGNITUDE = re.compile(r"(?P<module>.+)\.lora_magnitude_vector(\.default)?(\.weight)?")
 _SAVED = re.compile(r"\.modules_to_save(\.default)?(?=\.[^.]+$)")
 _BASE_LAYER = re.compile(r"\.base_layer(?=\.[^.]+$)")
 _COMPILED = "_orig_mod."
@@ -24,6 +25,8 @@ class Pair:
     a: TensorEntry
     b: TensorEntry
     embedding: bool = False
+    magnitude: TensorEntry | None = None
+    """DoRA's: the norm of each row of the updated weight, [out]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +45,7 @@ def group_keys(path: Path, entries: Iterable[TensorEntry]) -> Keys:
     sides: dict[tuple[str, bool], dict[str, TensorEntry]] = {}
     saved: dict[str, TensorEntry] = {}
     base_layers: dict[str, TensorEntry] = {}
+    magnitudes: dict[str, TensorEntry] = {}
     for entry in entries:
         if not entry.name.startswith(PREFIX):
             raise _invalid(path, entry.name, f"the name does not begin with {PREFIX!r}")
@@ -49,21 +53,35 @@ def group_keys(path: Path, entries: Iterable[TensorEntry]) -> Keys:
         lora = _LORA.fullmatch(name)
         if lora:
             _put(path, sides.setdefault((lora["module"], bool(lora["embedding"])), {}), lora["side"], entry)
+        elif magnitude := _MAGNITUDE.fullmatch(name):
+            _put(path, magnitudes, magnitude["module"], entry)
         elif ".lora_" in name or ".token_adapter." in name:
             raise _invalid(path, entry.name, "not a lora_A or lora_B matrix")
         elif _BASE_LAYER.search(name):
             _put(path, base_layers, _BASE_LAYER.sub("", name), entry)
         else:
             _put(path, saved, _SAVED.sub("", name), entry)
-    pairs = tuple(_pair(path, module, embedding, found) for (module, embedding), found in sides.items())
+    for module, entry in magnitudes.items():
+        if (module, False) not in sides:
+            raise _invalid(path, entry.name, "it has no lora_A and lora_B of a linear layer beside it")
+    pairs = tuple(
+        _pair(path, module, embedding, found, magnitudes.get(module))
+        for (module, embedding), found in sides.items()
+    )
     return Keys(pairs=pairs, saved=saved, base_layers=base_layers)
 
 
-def _pair(path: Path, module: str, embedding: bool, found: dict[str, TensorEntry]) -> Pair:
+def _pair(
+    path: Path,
+    module: str,
+    embedding: bool,
+    found: dict[str, TensorEntry],
+    magnitude: TensorEntry | None,
+) -> Pair:
     if len(found) != 2:
         (side, entry), *_ = found.items()
         raise _invalid(path, entry.name, f"its lora_{'B' if side == 'A' else 'A'} is not there")
-    return Pair(module=module, a=found["A"], b=found["B"], embedding=embedding)
+    return Pair(module=module, a=found["A"], b=found["B"], embedding=embedding, magnitude=magnitude)
 
 
 def _put(path: Path, into: dict[str, TensorEntry], key: str, entry: TensorEntry) -> None:

@@ -10,6 +10,7 @@ from finetune_converter.model_files.tensor_file import TensorFile
 # Its decode multiplies by W_UK and W_UV, which are taken out of kv_b_proj's weight once, when the model is
 # loaded: LoRA's part of it is never applied there, without a word (vllm issue 48974; read in vLLM 0.33.0,
 # model_executor/layers/attention/mla_attention.py, process_weights_after_loading).
+_DORA = re.compile(r".+\.lora_magnitude_vector\b.*")
 _LEFT_OUT = re.compile(r".+\.(kv_b_proj)\.lora_[AB]\b.*")
 
 
@@ -20,6 +21,12 @@ def check_served(adapter: Path) -> None:
     file = TensorFile(adapter / WEIGHTS)
     try:
         for name in file.header.tensors:
+            if _DORA.fullmatch(name):
+                raise Failure(
+                    f"{file.path}: tensor {name!r}: vLLM does not serve DoRA unmerged",
+                    Reason.ADAPTER_INVALID,
+                    "Serve the merged model, or train without lora.dora",
+                )
             if found := _LEFT_OUT.fullmatch(name):
                 raise Failure(
                     f"{file.path}: tensor {name!r}: vLLM applies no LoRA to {found[1]}: served unmerged, the "

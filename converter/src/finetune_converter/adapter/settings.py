@@ -44,6 +44,7 @@ SETTINGS: Mapping[str, Setting] = {
     "r": Used(kinds=(int,)),
     "lora_alpha": Used(kinds=(int, float)),
     "use_rslora": Used(kinds=(bool, *_NONE)),
+    "use_dora": Used(kinds=(bool, *_NONE)),
     "rank_pattern": Used(kinds=(dict, *_NONE), of=(int,)),
     "alpha_pattern": Used(kinds=(dict, *_NONE), of=(int, float)),
     "init_lora_weights": Used(kinds=(bool, str, *_NONE)),
@@ -79,7 +80,6 @@ SETTINGS: Mapping[str, Setting] = {
     # Of tied weights, whose adapters are refused by the tensor that they change.
     "ensure_weight_tying": NoEffect(),
     # Another update than a plain one.
-    "use_dora": Refused(because="DoRA scales the rows of the updated weight", remedy=_WITH_PEFT),
     "use_qalora": Refused(because="QALoRA pools the input of lora_A", remedy=_WITH_PEFT),
     "velora_config": Refused(because="VeLoRA keeps vectors of its own beside A and B", remedy=_WITH_PEFT),
     "use_bdlora": Refused(because="BD-LoRA's factors are block-diagonal", remedy=_WITH_PEFT),

@@ -44,6 +44,8 @@ class LowRank:
     transposed: bool = False
     below: TensorEntry | None = None
     """The weight that the update is added to, where the adapter brings it (`base_layer.weight`)."""
+    magnitude: TensorEntry | None = None
+    """DoRA's [rows]: what the norm of each row of the sum is then set to."""
 
     @property
     def shape(self) -> tuple[int, int]:

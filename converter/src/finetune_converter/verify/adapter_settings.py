@@ -13,8 +13,9 @@ CONFIG = "adapter_config.json"
 # What PEFT's layers do with these is in the factors and scales that the gate asks them for.
 _DECIDES = frozenset(
     (
-        "peft_type", "r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern", "target_modules",
-        "target_parameters", "exclude_modules", "layers_to_transform", "layers_pattern", "modules_to_save",
+        "peft_type", "r", "lora_alpha", "use_rslora", "use_dora", "rank_pattern", "alpha_pattern",
+        "target_modules", "target_parameters", "exclude_modules", "layers_to_transform", "layers_pattern",
+        "modules_to_save",
     )
 )  # fmt: skip
 # These say what training did, and change nothing of what is trained.

@@ -33,11 +33,13 @@ _STACKED_B = re.compile(r"\.experts(\.base_layer)*\.lora_B\.")
 
 @dataclass(frozen=True, kw_only=True)
 class Factors:
-    """fp32 b [rows, rank] and a [rank, columns]: PEFT adds scale * b @ a."""
+    """fp32 b [rows, rank] and a [rank, columns]: PEFT adds scale * b @ a, and with DoRA's magnitude [rows]
+    scales each row of the sum to that norm."""
 
     b: torch.Tensor
     a: torch.Tensor
     scale: float
+    magnitude: torch.Tensor | None = None
 
     @property
     def rank(self) -> int:
@@ -71,6 +73,7 @@ class PeftReference:
         """Raises Failure(AdapterInvalid) for an adapter that is no plain LoRA, or that PEFT refuses."""
         self._folder = folder
         lora = read_lora_config(folder)
+        self._dora = lora.use_dora
         self._grouped, self._experts = is_grouped_by_expert(folder), config.n_routed_experts
         self.file = TensorFile(folder / WEIGHTS)
         self._keys: dict[int | None, list[TensorEntry]] = {}
@@ -123,7 +126,7 @@ class PeftReference:
             if found:
                 sides.setdefault(module, set()).add(side)
         for module, lost in sides.items():
-            if len(lost) == 1:
+            if len(lost) < (3 if self._dora else 2):
                 raise self._invalid(f"{_plain(module)!r} has no lora_{_plain(lost.pop())}")
         return frozenset(sides)
 
@@ -229,7 +232,9 @@ def _factors_of(module: Any) -> Iterator[Factors]:
         yield Factors(a=a.detach(), b=b.detach(), scale=scale)
     elif leaves is None:
         a, b = (side[_ADAPTER].weight.detach() for side in (module.lora_A, module.lora_B))
-        yield Factors(a=a, b=b, scale=scale)
+        magnitudes = module.lora_magnitude_vector
+        magnitude = magnitudes[_ADAPTER].weight.detach() if _ADAPTER in magnitudes else None
+        yield Factors(a=a, b=b, scale=scale, magnitude=magnitude)
     else:
         stacked_b, stacked_a, scale = module.get_delta_factors(_ADAPTER)
         for b, a in zip(stacked_b.detach(), stacked_a.detach(), strict=True):
@@ -238,7 +243,8 @@ def _factors_of(module: Any) -> Iterator[Factors]:
 
 def _forget(module: Any) -> None:
     """Give the memory of its matrices back once those who use them are done."""
-    for part in (module.lora_A, module.lora_B, module.lora_embedding_A, module.lora_embedding_B):
+    parts = (module.lora_A, module.lora_B, module.lora_embedding_A, module.lora_embedding_B)
+    for part in (*parts, module.lora_magnitude_vector):
         part.to("meta")
 
 

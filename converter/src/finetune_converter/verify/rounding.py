@@ -28,6 +28,21 @@ def sums_apart(before: torch.Tensor, after: torch.Tensor, products: torch.Tensor
     return 2 * EPS * ((rank + 2) * products + before.abs() + after.abs())
 
 
+def scaled_to(
+    norms: torch.Tensor, rows: torch.Tensor, apart: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """DoRA's: each row scaled to its norm, and how far another who computes it may be.
+
+    With v a row and e its error, |n v'/|v'| - n v/|v|| <= n (e + |v| |e|/|v|) / (|v| - |e|), norms in the
+    middle; the quotient and the product are rounded by both (2 eps each).
+    """
+    lengths, errors = (torch.linalg.vector_norm(part, dim=1, dtype=torch.float64) for part in (rows, apart))
+    scaled = rows * (norms / lengths).float().unsqueeze(1)
+    gain = (norms.abs() / (lengths - errors).clamp(min=0)).unsqueeze(1)
+    moved = gain * (apart + rows.abs() * (errors / lengths).unsqueeze(1))
+    return scaled, (moved + 4 * EPS * scaled.abs()).float()
+
+
 def rounded_apart(
     after: torch.Tensor, apart: torch.Tensor, dtype: str, scales: torch.Tensor | None, scale_dtype: str | None
 ) -> torch.Tensor:

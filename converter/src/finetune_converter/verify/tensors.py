@@ -15,7 +15,7 @@ from finetune_converter.verify.expected import Expected
 from finetune_converter.verify.gate import failed
 from finetune_converter.verify.measured import Measured
 from finetune_converter.verify.peft_reference import Change, PeftReference, layer_of
-from finetune_converter.verify.rounding import rounded_apart, scales_are_fresh, sums_apart
+from finetune_converter.verify.rounding import rounded_apart, scaled_to, scales_are_fresh, sums_apart
 from finetune_converter.verify.stored import SCALE, Blocks, StoredTensor
 
 _COMPARED_BYTES = 8 * 2**20
@@ -110,7 +110,9 @@ def expected_rows(
     if change.factors is None:
         return kept, sums_apart(kept, kept, torch.zeros(()), 0)
     after = kept + change.factors.update(start, stop)
-    return after, sums_apart(kept, after, change.factors.products(start, stop), change.factors.rank)
+    apart = sums_apart(kept, after, change.factors.products(start, stop), change.factors.rank)
+    magnitude = change.factors.magnitude
+    return (after, apart) if magnitude is None else scaled_to(magnitude[start:stop], after, apart)
 
 
 def _compare(

@@ -37,6 +37,11 @@ MERGED: dict[str, list[dict[str, Any]]] = {
         {"use_rslora": True, "rank_pattern": {"o_proj": 2}, "alpha_pattern": {"layers.1.*": 5}},
         {"use_rslora": True, "target_modules": ["gate_proj", "up_proj", "down_proj"]},
     ],
+    "use_dora": [
+        {"use_dora": True},
+        {"use_dora": True, "target_modules": ATTENTION, "use_rslora": True, "rank_pattern": {"o_proj": 8}},
+        {"use_dora": True, "modules_to_save": ["lm_head"]},
+    ],
     "rank_pattern": [
         {"rank_pattern": {"o_proj": 8}},
         {"rank_pattern": {r"model\.layers\.1\..*": 2, "o_proj": 8}},
@@ -112,7 +117,7 @@ def test_merged_as_peft_merges(float32: Path, tmp_path: Path, settings: dict[str
 
 
 REFUSED: dict[str, list[Any]] = {
-    "use_dora": [True],
+    "use_dora": [True, "true", 1],
     "use_qalora": [True],
     "use_bdlora": [{"nblocks": 2}],
     "velora_config": [{"num_groups": 2}],
