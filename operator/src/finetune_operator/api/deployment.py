@@ -23,6 +23,7 @@ from finetune_operator.api.secrets import ConfigMapKeyRef, SecretKeyRef
 from finetune_operator.api.status import ModelDeploymentStatus
 from finetune_operator.api.storage import StorageSpec
 from finetune_operator.api.uri import NOT_SERVED_YET, Uri
+from finetune_operator.api.volume import SERVER_VOLUMES, mounts_name_volumes
 
 ServedName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=253)]
 
@@ -213,6 +214,7 @@ class ServingSpec(ApiModel):
             remedy="remove it, put the key into a Secret, and set apiKeySecretRef to it",
             field="podOverrides.env",
         ),
+        *mounts_name_volumes("self.podOverrides", SERVER_VOLUMES, field="podOverrides"),
     )
 
     @property

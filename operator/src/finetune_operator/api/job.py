@@ -17,6 +17,7 @@ from finetune_operator.api.scheduling import FailurePolicy, SchedulingSpec
 from finetune_operator.api.status import FineTuneJobStatus
 from finetune_operator.api.storage import StorageSpec
 from finetune_operator.api.training import Flavor, TrainingSpec
+from finetune_operator.api.volume import JOB_VOLUMES, mounts_name_volumes
 from finetune_operator.api.what_may_change import transition_rules
 from finetune_operator.api.workers import WorkersSpec
 
@@ -83,6 +84,13 @@ class FineTuneJobSpec(ApiModel):
             problem="there is no such stage",
             remedy=f"use {', '.join(get_args(StageName))}; a server's are in deployment.podOverrides",
             field="stageOverrides",
+        ),
+        *mounts_name_volumes(
+            "self.stageOverrides[s]",
+            JOB_VOLUMES,
+            field="stageOverrides",
+            base="self.workers.podOverrides",
+            each="self.stageOverrides",
         ),
         Rule(
             rule=f"{_WORLD_SIZE} % {_COPY_PROCESSES} == 0",

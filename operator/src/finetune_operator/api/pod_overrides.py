@@ -13,7 +13,6 @@ from finetune_operator.api.container import (
     VolumeMounts,
 )
 from finetune_operator.api.formats import (
-    ContainerName,
     FreeObject,
     IpAddress,
     LabelName,
@@ -22,6 +21,7 @@ from finetune_operator.api.formats import (
     listed_by,
 )
 from finetune_operator.api.rules import Rule
+from finetune_operator.api.volume import OUR_PATHS, OUR_VOLUMES, Volume
 
 Labels = Annotated[dict[str, LabelValue], Field(max_length=64)]
 
@@ -122,65 +122,6 @@ class HostAlias(ApiModel):
     """Its names."""
 
 
-_SOURCES = (
-    *("configMap", "secret", "emptyDir", "persistentVolumeClaim", "projected", "csi", "ephemeral"),
-    *("downwardAPI", "image", "nfs", "hostPath"),
-)
-
-
-class Volume(ApiModel):
-    """As in a pod; one source."""
-
-    name: ContainerName
-    """The volume's name."""
-
-    config_map: FreeObject | None = None
-    """Files of a ConfigMap."""
-
-    secret: FreeObject | None = None
-    """Files of a Secret."""
-
-    empty_dir: FreeObject | None = None
-    """An empty folder of the pod's own."""
-
-    persistent_volume_claim: FreeObject | None = None
-    """A claim."""
-
-    projected: FreeObject | None = None
-    """Files of several sources."""
-
-    csi: FreeObject | None = None
-    """What a CSI driver makes for the pod."""
-
-    ephemeral: FreeObject | None = None
-    """A claim of the pod's own."""
-
-    downward_api: FreeObject | None = Field(None, alias="downwardAPI")
-    """Fields of the pod."""
-
-    image: FreeObject | None = None
-    """Files of an image or an OCI artifact."""
-
-    nfs: FreeObject | None = None
-    """A folder of an NFS server."""
-
-    host_path: FreeObject | None = None
-    """A folder of the node."""
-
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            rule=f"[{', '.join(f'has(self.{each})' for each in _SOURCES)}].filter(given, given).size() == 1",
-            problem="a volume has one source",
-            remedy=f"give one of {', '.join(_SOURCES)}",
-        ),
-    )
-
-
-# What build_pod_template and the stages' containers have.
-_OUR_VOLUMES = ["volume", "run", "tmp", "shm", "cache", "ca"]
-_OUR_PATHS = ["/volume", "/tmp", "/dev/shm", "/cache", "/etc/finetune", "/etc/finetune-ca"]
-
-
 class PodOverrides(ApiModel):
     """Overrides of the pods that are made. Where they and the operator's own settings meet, these win."""
 
@@ -254,15 +195,15 @@ class PodOverrides(ApiModel):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            rule=f"!self.volumes.exists(v, v.name in {_OUR_VOLUMES})",
+            rule=f"!self.volumes.exists(v, v.name in {OUR_VOLUMES})",
             problem="a volume has the name of one of the operator's",
-            remedy=f"give it another name than {', '.join(_OUR_VOLUMES)}",
+            remedy=f"give it another name than {', '.join(OUR_VOLUMES)}",
             field="volumes",
         ),
         Rule(
-            rule=f"!self.volumeMounts.exists(m, m.mountPath in {_OUR_PATHS})",
+            rule=f"!self.volumeMounts.exists(m, m.mountPath in {OUR_PATHS})",
             problem="something of the operator's is at that path",
-            remedy=f"mount it elsewhere than at {', '.join(_OUR_PATHS)}",
+            remedy=f"mount it elsewhere than at {', '.join(OUR_PATHS)}",
             field="volumeMounts",
         ),
         Rule(

@@ -9,6 +9,7 @@ from finetune_operator.api.device import Device, only_with_gpus
 from finetune_operator.api.formats import DeviceName, Quantity
 from finetune_operator.api.pod_overrides import PodOverrides
 from finetune_operator.api.rules import Rule
+from finetune_operator.api.volume import JOB_VOLUMES, mounts_name_volumes
 
 
 class WorkersSpec(ApiModel):
@@ -53,6 +54,7 @@ class WorkersSpec(ApiModel):
             remedy="leave processesPerNode out, or make it at most gpusPerNode",
             field="processesPerNode",
         ),
+        *mounts_name_volumes("self.podOverrides", JOB_VOLUMES, field="podOverrides"),
     )
 
     @property
