@@ -11,9 +11,13 @@ _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _FOLDERS = re.compile(r"(base|model|checkpoint|weight|data|dataset|adapter|run|hub|cache)s?/")
 _FILE = re.compile(r"\.(jsonl?|parquet|csv|txt|gz|zst)$")
 
+_IMAGE_VOLUMES = "is for Kubernetes 1.36 or newer, or the feature gate ImageVolume; others leave it out"
+_GROUPS_POLICY = "is for Kubernetes 1.33 or newer; others leave it out"
+
 
 def suggestions(manifest: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line for each field of a valid FineTuneJob that is probably meant otherwise."""
+    """Yield a line for each field of a valid object that may be meant otherwise, or is not everywhere."""
+    yield from _not_everywhere(manifest["spec"])
     if manifest["kind"] != "FineTuneJob":
         return
     for field, uri in _uris(manifest["spec"]):
@@ -22,6 +26,20 @@ def suggestions(manifest: Mapping[str, Any]) -> Iterator[str]:
     lora = LoraSpec.model_validate(manifest["spec"].get("lora", {}))
     if manifest["spec"].get("export", {}).get("adapterOnly") and lora.unserved_targets:
         yield f"spec.lora.targets: {unserved_message(lora.unserved_targets)}"
+
+
+def _not_everywhere(spec: Mapping[str, Any], path: str = "spec") -> Iterator[str]:
+    """Yield what not every Kubernetes that is supported has: its API server drops it in silence."""
+    for name, value in spec.items():
+        here = f"{path}.{name}"
+        if name == "volumes":
+            for number, volume in enumerate(value):
+                if "image" in volume:
+                    yield f"{here}[{number}].image: {_IMAGE_VOLUMES}"
+        elif name in ("securityContext", "containerSecurityContext") and "supplementalGroupsPolicy" in value:
+            yield f"{here}.supplementalGroupsPolicy: {_GROUPS_POLICY}"
+        elif isinstance(value, dict):
+            yield from _not_everywhere(value, here)
 
 
 def _uris(spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -23,6 +23,8 @@ _MAY_GROW = {
 }
 # What the API server leaves out when it is empty.
 _EMPTY: tuple[object, ...] = ("", None, [], {})
+# And when false: booleans of core/v1 that are no pointers. Others may stand for true when they are not there.
+_EMPTY_WHEN_FALSE = {"readOnly", "hostNetwork", "hostPID", "hostIPC", "stdin", "stdinOnce", "tty"}
 
 
 def has_drifted(live: ObservedChild, desired: Manifest) -> bool:
@@ -43,10 +45,43 @@ def covers(live: Any, desired: Any) -> bool:
 
 def _field_covers(name: str, live: Manifest, desired: Any) -> bool:
     if name not in live:
-        return desired in _EMPTY
+        return _is_left_out(name, desired)
     if name in _MAY_GROW and isinstance(live[name], list):
         return all(any(covers(item, wanted) for item in live[name]) for wanted in desired)
     return covers(live[name], desired)
+
+
+def _is_left_out(name: str, desired: Any) -> bool:
+    return desired in _EMPTY or (desired is False and name in _EMPTY_WHEN_FALSE)
+
+
+def dropped(live: Any, desired: Any, path: str = "") -> list[str]:
+    """Return the fields of a desired value that a live one has nothing of, by their paths.
+
+    What a feature gate has turned off the API server drops in silence, as it does what it does not know of
+    an object that is created: https://kubernetes.io/docs/reference/using-api/api-concepts/#field-validation
+    """
+    if isinstance(desired, dict):
+        return [each for name in desired for each in _dropped_field(name, live, desired[name], path)]
+    if isinstance(desired, list) and isinstance(live, list):
+        return [each for number in range(len(desired)) for each in _dropped_item(number, live, desired, path)]
+    return []
+
+
+def _dropped_field(name: str, live: Any, desired: Any, path: str) -> list[str]:
+    here = f"{path}.{name}".removeprefix(".")
+    if not isinstance(live, dict) or name not in live:
+        return [] if _is_left_out(name, desired) else [here]
+    return dropped(live[name], desired, here)
+
+
+def _dropped_item(number: int, live: list[Any], desired: list[Any], path: str) -> list[str]:
+    """Compare an item with the live one of its name, of several with the most alike, else of its place."""
+    wanted = desired[number]
+    name = wanted.get("name") if isinstance(wanted, dict) else None
+    here = f"{path}[{number if name is None else name}]"
+    alike = live[number : number + 1] if name is None else [item for item in live if item.get("name") == name]
+    return min((dropped(item, wanted, here) for item in alike), key=len, default=[here])
 
 
 def _amount(value: object) -> Decimal | None:

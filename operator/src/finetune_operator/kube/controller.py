@@ -21,7 +21,7 @@ from finetune_operator.core.plan import Plan
 from finetune_operator.core.refusal import Refusal, RefusalReason, is_said, with_refusal
 from finetune_operator.kinds import KINDS, Surroundings
 from finetune_operator.kube.api_server import ApiServer, is_namespace_ending, message_of
-from finetune_operator.kube.events import build_event
+from finetune_operator.kube.events import build_event, fields_dropped
 from finetune_operator.kube.rewrites import Rewrites, rewritten
 from finetune_operator.kube.wake import parents_of
 
@@ -110,6 +110,7 @@ class Controller:
         now = datetime.now(UTC)
         if self._rewrites.applies(child, now) and (live := await self._server.get(Ref.of(child))):
             await self._server.create_event(build_event(parent, rewritten(child, live), now))
+        is_new = self._cache.get(Ref.of(child), ObservedObject) is None
         try:
             applied = await self._applied(parent, child)
         except ApiException as refused:
@@ -118,10 +119,12 @@ class Controller:
             return Refusal(reason=RefusalReason.CHILD_REFUSED, message=_refused(child, refused))
         if applied is None:
             return Refusal(reason=RefusalReason.CHILD_REFUSED, message=_somebody_elses(child))
-        self._take(applied, but=parent.ref)
+        self._take(observe(applied), but=parent.ref)
+        if is_new and (event := fields_dropped(child, applied)):
+            await self._server.create_event(build_event(parent, event, now))
         return None
 
-    async def _applied(self, parent: ObservedParent, child: Manifest) -> ObservedObject | None:
+    async def _applied(self, parent: ObservedParent, child: Manifest) -> Manifest | None:
         """Return a child that is there by now, or None for one that is somebody else's.
 
         Apply would take over any other object, so that it is looked at before. To create is one request, and
@@ -130,12 +133,12 @@ class Controller:
         ref = Ref.of(child)
         there = self._cache.get(ref, ObservedObject)
         if there is None and _is_made_once(child) and (created := await self._server.create(child)):
-            return observe(created)
+            return created
         if there is None and (unknown := await self._server.get(ref)):
             there = observe(unknown)
         if there is not None and not _is_owned_by(parent, there):
             return None
-        return observe(await self._server.apply(child))
+        return await self._server.apply(child)
 
     def _take(self, answer: ObservedObject, *, but: Ref | None) -> None:
         """Take what the API server made of a request: the watch that brings it back has no news then."""

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from finetune_operator.core.conditions import timestamp
+from finetune_operator.core.drift import dropped
 from finetune_operator.core.labels import MANAGER
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.observed.parent import ObservedParent
@@ -36,3 +37,17 @@ def build_event(parent: ObservedParent, event: Event, now: datetime) -> Manifest
         "lastTimestamp": moment,
         "count": 1,
     }
+
+
+def fields_dropped(child: Manifest, stored: Manifest) -> Event | None:
+    """Return what is said of a child of which the API server stored less than was asked for."""
+    lost = dropped(stored.get("spec"), child.get("spec"), "spec")
+    if not lost:
+        return None
+    return Event(
+        type="Warning",
+        reason="FieldsDropped",
+        message=f"The API server stored {child['kind']} {child['metadata']['name']} without "
+        f"{', '.join(lost)}: this Kubernetes has no such field, or has it turned off. "
+        "Remove it, or run a newer Kubernetes",
+    )

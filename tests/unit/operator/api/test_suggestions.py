@@ -61,3 +61,36 @@ def test_an_adapter_that_vllm_does_not_serve_whole_is_said_before_training(
 
 def test_only_jobs_fetch() -> None:
     assert not list(suggestions({"kind": "ModelDeployment", "spec": {}}))
+
+
+IMAGE = {"volumes": [{"name": "a", "emptyDir": {}}, {"name": "b", "image": {"reference": "b:1"}}]}
+STRICT = {"securityContext": {"supplementalGroupsPolicy": "Strict"}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "said"),
+    [
+        pytest.param(
+            "FineTuneJob",
+            {"workers": {"podOverrides": IMAGE}},
+            "spec.workers.podOverrides.volumes[1].image: is for Kubernetes 1.36 or newer",
+            id="image volume",
+        ),
+        pytest.param(
+            "FineTuneJob",
+            {"stageOverrides": {"train": IMAGE}},
+            "spec.stageOverrides.train.volumes[1].image: is for Kubernetes 1.36 or newer",
+            id="a stage's",
+        ),
+        pytest.param(
+            "ModelDeployment",
+            {"podOverrides": STRICT},
+            "spec.podOverrides.securityContext.supplementalGroupsPolicy: is for Kubernetes 1.33 or newer",
+            id="groups",
+        ),
+    ],
+)
+def test_what_an_older_kubernetes_leaves_out_is_said(kind: str, spec: dict[str, object], said: str) -> None:
+    base = {"model": {"uri": "tiny-base"}, "dataset": {"uri": "faq.jsonl"}} if kind == "FineTuneJob" else {}
+    (line,) = suggestions({"kind": kind, "spec": {**base, **spec}})
+    assert line.startswith(said)

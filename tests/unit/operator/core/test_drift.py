@@ -7,7 +7,7 @@ import pytest
 
 from finetune_operator.core.children import changed_children
 from finetune_operator.core.digest import with_spec_hash
-from finetune_operator.core.drift import covers
+from finetune_operator.core.drift import covers, dropped
 from finetune_operator.core.objects import Manifest
 
 
@@ -19,6 +19,7 @@ from finetune_operator.core.objects import Manifest
         pytest.param({}, {"a": 1}, False, id="a field that is gone"),
         pytest.param({}, {"a": "", "b": {}, "c": []}, True, id="empty fields are left out"),
         pytest.param({}, {"a": False}, False, id="false is no empty field"),
+        pytest.param({"name": "x"}, {"name": "x", "readOnly": False}, True, id="but where it is the default"),
         pytest.param({"x": [1, 2]}, {"x": [1]}, False, id="an item more"),
         pytest.param({"x": [2, 1]}, {"x": [1, 2]}, False, id="another order"),
         pytest.param({"x": {"y": None}}, {"x": {"y": {"z": 1}}}, False, id="no object"),
@@ -77,3 +78,32 @@ def test_what_is_not_kept_in_memory_is_not_compared() -> None:
     wanted = service(port=1)
     live = {k: v for k, v in with_spec_hash(wanted).items() if k != "spec"}
     assert changed_children([wanted], observing.children([live])) == ()
+
+
+BOX = {"name": "box", "image": {"reference": "box:1"}}
+MOUNT = {"name": "box", "mountPath": "/mnt/box", "readOnly": False}
+
+
+@pytest.mark.parametrize(
+    ("live", "desired", "lost"),
+    [
+        pytest.param({"a": 1, "b": 2}, {"a": 1}, [], id="a default beside ours"),
+        pytest.param({"a": 2}, {"a": 1}, [], id="changed is not dropped"),
+        pytest.param({}, {"a": "", "b": {}, "readOnly": False}, [], id="empty fields are left out"),
+        pytest.param({"x": {}}, {"x": {"hostUsers": False}}, ["x.hostUsers"], id="a field"),
+        pytest.param({}, {"x": {"y": 1}}, ["x"], id="an object"),
+        pytest.param({"volumes": []}, {"volumes": [BOX]}, ["volumes[box]"], id="a volume"),
+        pytest.param(
+            {"volumes": [{"name": "other"}, {"name": "box"}]},
+            {"volumes": [BOX]},
+            ["volumes[box].image"],
+            id="what is in a volume",
+        ),
+        pytest.param(
+            {"volumeMounts": [{**MOUNT, "mountPath": "/a"}, MOUNT]}, {"volumeMounts": [MOUNT]}, [], id="twice"
+        ),
+        pytest.param({"args": ["a"]}, {"args": ["a", "b"]}, ["args[1]"], id="a word"),
+    ],
+)
+def test_what_the_api_server_has_dropped(live: Manifest, desired: Manifest, lost: list[str]) -> None:
+    assert dropped(live, desired) == lost
