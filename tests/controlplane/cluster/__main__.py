@@ -12,7 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[2] / "builders"))
 
-from cluster import binaries, stages
+from cluster import binaries, oldest, stages
 from cluster.closing_client import closing_client
 from cluster.controlplane import ControlPlane
 from cluster.credentials import Credentials
@@ -47,7 +47,7 @@ def main() -> None:
     arguments = parser.parse_args()
     match arguments.command:
         case "build":
-            print(binaries.build())
+            print(binaries.build(), oldest.build(), sep="\n")
         case "build-kueue":
             print(KUEUE.build())
         case "build-node":

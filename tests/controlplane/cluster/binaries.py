@@ -124,9 +124,9 @@ def _built_as(package: str) -> str:
     return [part for part in package.split("/") if not re.fullmatch(r"v\d+", part)][-1]
 
 
-def version_stamps() -> str:
+def version_stamps(tools: Path = TOOLS) -> str:
     """Flags of the linker: the versions of the projects' own builds, which clients and feature gates read."""
-    kubernetes = module_version("k8s.io/kubernetes")
+    kubernetes = module_version("k8s.io/kubernetes", tools)
     major, minor, _ = kubernetes.removeprefix("v").split(".", 2)
     stamps = {
         "k8s.io/component-base/version.gitVersion": kubernetes,

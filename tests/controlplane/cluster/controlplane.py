@@ -54,23 +54,24 @@ class ControlPlane:
         names = ("etcd", "etcd-peer", "kube-apiserver")
         self.ports = dict(zip(names, free_ports(len(names)), strict=True))
         self.credentials.write_kubeconfigs(self.server)
-        for command in (
-            self._etcd(),
-            self._apiserver(),
-            self._controller_manager(),
-            self._scheduler(),
-            *([self._kwok()] if self.plays_nodes else []),
-        ):
+        for command in self._commands():
             name = Path(command[0]).name
             self.processes[name] = Process(
                 name=name, command=command, folder=self.folder, follows_parent=self.follows_parent
             )
-        self.start_process("etcd")
-        self.start_process("kube-apiserver")
-        self.start_process("kube-controller-manager")
-        self.start_process("kube-scheduler")
+        for name in self.processes:
+            if name != "kwok":  # it starts when there are nodes
+                self.start_process(name)
         if self.plays_nodes:
             self._play_nodes()
+
+    def _commands(self) -> list[list[str]]:
+        """Each program with its arguments, in the order of their starts."""
+        played = [self._kwok()] if self.plays_nodes else []
+        return [self._etcd(), self._apiserver(), self._controller_manager(), self._scheduler(), *played]
+
+    def _program(self, name: str) -> str:
+        return str(binaries.find(name))
 
     def _play_nodes(self) -> None:
         with self.api_client() as api:
@@ -107,7 +108,7 @@ class ControlPlane:
         here = f"http://127.0.0.1:{self.ports['etcd']}"
         peer = f"http://127.0.0.1:{self.ports['etcd-peer']}"
         return [
-            str(binaries.find("etcd")),
+            self._program("etcd"),
             f"--data-dir={self.folder / 'etcd'}",
             f"--listen-client-urls={here}",
             f"--advertise-client-urls={here}",
@@ -121,7 +122,7 @@ class ControlPlane:
     def _apiserver(self) -> list[str]:
         key = self.credentials.service_account_key
         return [
-            str(binaries.find("kube-apiserver")),
+            self._program("kube-apiserver"),
             f"--etcd-servers=http://127.0.0.1:{self.ports['etcd']}",
             f"--bind-address={self.address}",
             f"--advertise-address={self.address}",
@@ -140,7 +141,7 @@ class ControlPlane:
 
     def _controller_manager(self) -> list[str]:
         return [
-            str(binaries.find("kube-controller-manager")),
+            self._program("kube-controller-manager"),
             f"--kubeconfig={self.credentials.kubeconfig('kube-controller-manager')}",
             f"--service-account-private-key-file={self.credentials.service_account_key}",
             f"--root-ca-file={self.credentials.server_certificate}",
@@ -153,7 +154,7 @@ class ControlPlane:
 
     def _scheduler(self) -> list[str]:
         return [
-            str(binaries.find("kube-scheduler")),
+            self._program("kube-scheduler"),
             f"--kubeconfig={self.credentials.kubeconfig('kube-scheduler')}",
             "--leader-elect=false",
             "--secure-port=0",
@@ -163,7 +164,7 @@ class ControlPlane:
 
     def _kwok(self) -> list[str]:
         return [
-            str(binaries.find("kwok")),
+            self._program("kwok"),
             f"--kubeconfig={self.credentials.kubeconfig('kwok')}",
             "--manage-all-nodes",
             "--enable-crds=Stage",

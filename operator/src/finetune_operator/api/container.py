@@ -108,6 +108,7 @@ class ResourceRequirements(ApiModel):
             problem="a request is above its limit, or is not equal to it for a device or huge pages",
             remedy="lower the request, or raise the limit",
             field="requests",
+            in_schema=False,
         ),
     )
 

@@ -21,6 +21,9 @@ class Rule:
     problem: str
     remedy: str
     field: str = ""
+    in_schema: bool = True
+    """False for what `finetune validate` and the operator alone say: the oldest API server cannot afford it.
+    Kubernetes 1.31 knows no bound of an int-or-string, and refuses a CRD that compares quantities."""
 
     @property
     def is_for_the_server(self) -> bool:
