@@ -18,11 +18,11 @@ from urllib3.exceptions import HTTPError
 from finetune_operator.api import GROUP, VERSION
 from finetune_operator.cli.place import KINDS, ContainerLog
 from finetune_operator.cli.pod_logs import container_logs
-from finetune_operator.core.conditions import condition_of, timestamp
-from finetune_operator.core.labels import INSTANCE, NAME, RETRIED_AT, RUN
+from finetune_operator.core.labels import INSTANCE, NAME, RUN
 from finetune_operator.core.naming import child_name
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.plan import Event
+from finetune_operator.finetune.memory import forgiveness
 from finetune_operator.kube.resources import BY_KIND
 from finetune_operator.local.errors import LocalError
 
@@ -130,11 +130,9 @@ class Cluster:
         listed = _ask(
             client.BatchV1Api(self.api).list_namespaced_job, self.namespace, label_selector=selector
         )
-        ends = [end for each in listed.items if (end := _failed_at(each))]
         # A Job may have failed again in the meantime, or be gone.
-        last = max(ends, default=None)
-        times = [condition_of(status, "Failed")["lastTransitionTime"], *([timestamp(last)] if last else [])]
-        patch = {"metadata": {"annotations": {RETRIED_AT: max(times)}}}
+        ends = [end for each in listed.items if (end := _failed_at(each))]
+        patch = {"metadata": {"annotations": forgiveness(status, ends)}}
         plural = BY_KIND[job["kind"]].plural
         _ask(
             client.CustomObjectsApi(self.api).patch_namespaced_custom_object,

@@ -2,7 +2,7 @@
 
 from finetune_operator.core.conditions import Condition, Status
 from finetune_operator.finetune.course import Course
-from finetune_operator.finetune.reasons import MESSAGES, JobReason
+from finetune_operator.finetune.reasons import MESSAGES, UNREAD_RETRY, JobReason
 from finetune_operator.finetune.stages import TRAITS, Stage
 from finetune_operator.finetune.step import BackingOff, Complete, Failed, Running, Step, Suspended
 
@@ -22,7 +22,7 @@ def conditions_of(course: Course, step: Step) -> list[Condition]:
         _complete_condition(course, step),
         _failed_condition(course, step),
         _reconciling_condition(course, step),
-        _stalled_condition(step),
+        _stalled_condition(course, step),
     ]
 
 
@@ -120,9 +120,11 @@ def _left(course: Course, step: Step) -> str:
             return "Every stage is done"
 
 
-def _stalled_condition(step: Step) -> Condition:
+def _stalled_condition(course: Course, step: Step) -> Condition:
     if isinstance(step, Failed):
-        return _condition("Stalled", "True", step.reason, MESSAGES[JobReason.FAILED], silent=True)
+        unread = course.retry.unread
+        message = f"{MESSAGES[JobReason.FAILED]}{UNREAD_RETRY.format(text=unread) if unread else ''}"
+        return _condition("Stalled", "True", step.reason, message, silent=True)
     return _condition("Stalled", "False", _reason_of(step), "Nobody has to step in", silent=True)
 
 

@@ -11,7 +11,7 @@ from finetune_operator.core.capacity.base_model import read_architecture
 from finetune_operator.core.observed.job import JobState, ObservedJob
 from finetune_operator.core.wait_reason import WaitReason
 from finetune_operator.core.waiting import first_of
-from finetune_operator.finetune.memory import NOTHING, Memory
+from finetune_operator.finetune.memory import NOBODY_ASKED, NOTHING, Memory, Retry
 from finetune_operator.finetune.reasons import JobReason
 from finetune_operator.finetune.selection import Selected, read_selection
 from finetune_operator.finetune.stages import Stage
@@ -29,8 +29,7 @@ class Course:
     scheduling: SchedulingSpec
     failure_policy: FailurePolicy
     memory: Memory = NOTHING
-    retried_at: datetime | None = None
-    """Failures up to then are forgiven: somebody has done what they said."""
+    retry: Retry = NOBODY_ASKED
 
     def attempts(self, stage: Stage) -> list[ObservedJob]:
         """Return the Jobs of a stage, oldest first."""
@@ -117,7 +116,7 @@ class Course:
         return not _is_no_fault(job) and not self._is_forgiven(job.finished_at)
 
     def _is_forgiven(self, failed_at: datetime | None) -> bool:
-        return self.retried_at is not None and failed_at is not None and failed_at <= self.retried_at
+        return self.retry.at is not None and failed_at is not None and failed_at <= self.retry.at
 
     def _remembered_failure(self, stage: Stage) -> Failed | None:
         """Return the failure of a stage whose Jobs were cleaned away; None once what it hit is raised."""

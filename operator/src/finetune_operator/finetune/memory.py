@@ -1,12 +1,12 @@
 """What the status keeps of a run whose Jobs were cleaned away: by a cleaner, or by `kubectl delete job`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from finetune_operator.api.job import FineTuneJob
-from finetune_operator.core.conditions import condition_of, time_of, true_condition_of
+from finetune_operator.core.conditions import condition_of, time_of, timestamp, true_condition_of
 from finetune_operator.core.labels import RETRIED_AT
 from finetune_operator.finetune.selection import Selected, selected_of
 from finetune_operator.finetune.stages import TRAITS, Stage
@@ -70,10 +70,33 @@ def _failed(status: Mapping[str, Any]) -> Failed | None:
     )
 
 
-def retried_at(job: FineTuneJob) -> datetime | None:
-    """Return up to when failures are forgiven, by the job's annotation; None for one that is no time."""
+def forgiveness(status: Mapping[str, Any], ends: Iterable[datetime] = ()) -> dict[str, str]:
+    """Return the annotation that forgives what a Failed job's status says, and Jobs that failed then.
+
+    It is the newest failure's own time, so that no two clocks are compared (ADR 17).
+    """
+    said = condition_of(status, "Failed")["lastTransitionTime"]
+    return {RETRIED_AT: max([said, *map(timestamp, ends)])}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retry:
+    """What the annotation says that asks for another try."""
+
+    at: datetime | None = None
+    """Failures up to then are forgiven: somebody has done what they said."""
+    unread: str = ""
+    """What stands there and is no time."""
+
+
+NOBODY_ASKED = Retry()
+
+
+def retry_of(job: FineTuneJob) -> Retry:
+    """Return what a job's annotation says; a time without a zone is of UTC."""
+    text = (job.metadata.annotations or {}).get(RETRIED_AT, "")
     try:
-        said = time_of((job.metadata.annotations or {}).get(RETRIED_AT))
+        said = time_of(text)
     except ValueError:
-        return None
-    return said.replace(tzinfo=UTC) if said and said.tzinfo is None else said
+        return Retry(unread=text)
+    return Retry(at=said.replace(tzinfo=UTC) if said and said.tzinfo is None else said)

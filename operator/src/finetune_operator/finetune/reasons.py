@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from finetune_operator.core.labels import RETRIED_AT
+
 
 class JobReason(StrEnum):
     """Why a condition is as it is; the reasons of failures come from the stages themselves."""
@@ -29,3 +31,8 @@ MESSAGES = {
     JobReason.FAILED: "Waiting alone does not help: the condition Failed says why",
     JobReason.SKIPPED: "Not asked for: {field}",
 }
+
+UNREAD_RETRY = (
+    f". The annotation {RETRIED_AT} is {{text!r}}, which is no time: `finetune retry` sets it, to the "
+    "lastTransitionTime of Failed"
+)

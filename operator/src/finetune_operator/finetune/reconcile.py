@@ -23,7 +23,7 @@ from finetune_operator.finetune.children.service import desired_service
 from finetune_operator.finetune.conditions import conditions_of
 from finetune_operator.finetune.course import Course
 from finetune_operator.finetune.fits import fits_of
-from finetune_operator.finetune.memory import memory_of, retried_at
+from finetune_operator.finetune.memory import memory_of, retry_of
 from finetune_operator.finetune.observed import Observed
 from finetune_operator.finetune.stages import Stage, stages_of
 from finetune_operator.finetune.status import build_status, previous_status
@@ -40,7 +40,7 @@ def reconcile(job: FineTuneJob, observed: Observed, now: datetime, config: Confi
         scheduling=job.spec.scheduling,
         failure_policy=job.spec.failure_policy,
         memory=memory_of(previous_status(job), names.run),
-        retried_at=retried_at(job),
+        retry=retry_of(job),
     )
     fits = fits_of(job, config, course.told)
     step = _next_step(job, course, fits, now)

@@ -9,13 +9,13 @@ from finetune_operator.core.observed.delay import nothing_is_late
 from finetune_operator.core.observed.parent import ObservedParent
 from finetune_operator.core.observed.pod import ObservedPod
 from finetune_operator.core.plan import Event, Plan
-from finetune_operator.finetune.reasons import JobReason
 from finetune_operator.kinds import KINDS, Surroundings
 from finetune_operator.local.changes import check_changes
 from finetune_operator.local.clock import Clock
 from finetune_operator.local.deployment_controller import DeploymentController
 from finetune_operator.local.environments import Environments
 from finetune_operator.local.failed_pod import FailedPod, newest_failed_pod
+from finetune_operator.local.forgiven import forgiven
 from finetune_operator.local.job_controller import JobController
 from finetune_operator.local.kubelet import Kubelet
 from finetune_operator.local.layout import Layout
@@ -64,10 +64,10 @@ class Engine:
         LocalError for a change that a job which has started does not take.
         """
         for manifest in manifests:
-            check_changes(self.store.get(Ref.of(manifest)), manifest)
-            parent = self.store.apply(manifest)
+            before = self.store.get(Ref.of(manifest))
+            check_changes(before, manifest)
+            parent = self.store.apply(forgiven(manifest, before, self._clock))
             self._given.append(Ref.of(parent))
-            self._forget_failures(parent)
 
     @property
     def parents(self) -> list[Manifest]:
@@ -125,20 +125,6 @@ class Engine:
         """Return the address of the first replica that runs: one machine has no load balancer."""
         ports = (self.kubelet.port_of(pod.ref, "http") for pod in pods)
         return next((f"http://127.0.0.1:{port}" for port in ports if port), None)
-
-    def _forget_failures(self, parent: Manifest) -> None:
-        """Remove the Jobs that failed of one that is Failed; but a deadline that is over stays so."""
-        conditions = {c["type"]: c for c in parent.get("status", {}).get("conditions", [])}
-        failed = conditions.get("Failed", {})
-        if failed.get("status") != "True" or failed["reason"] == JobReason.DEADLINE_EXCEEDED:
-            return
-        for child in list(self.store.owned_by(parent["metadata"]["uid"])):
-            ends = child.get("status", {}).get("conditions", [])
-            if child["kind"] == "Job" and any(end["type"] == "Failed" for end in ends):
-                self.store.remove(Ref.of(child))
-        # The status speaks for Jobs that are gone (ADR 17).
-        kept = [c for c in parent["status"]["conditions"] if c["type"] != "Failed"]
-        self.store.set_status(Ref.of(parent), {**parent["status"], "restarts": 0, "conditions": kept})
 
     def _forget_what_ran(self) -> None:
         """Remove what an engine before this one took with it: a machine that starts has no processes."""

@@ -8,6 +8,7 @@ import pytest
 from fake_cluster import END, NOW, FakeCluster, JobBuilder
 
 from finetune_operator.api.job import FineTuneJob
+from finetune_operator.core.conditions import condition_of
 from finetune_operator.core.labels import RETRIED_AT
 from finetune_operator.core.objects import Manifest, Ref
 
@@ -130,7 +131,14 @@ def test_a_retry_forgives_what_failed_until_then(
 def test_what_names_no_time_of_the_failure_forgives_nothing(job: JobBuilder, said: str) -> None:
     cluster = after(job(), 3)
     retry(cluster, said)
-    assert cluster.reconcile(NOW + timedelta(days=1)).status["phase"] == "Failed"
+    status = cluster.reconcile(NOW + timedelta(days=1)).status
+    assert status["phase"] == "Failed"
+    stalled = condition_of(status, "Stalled")["message"]
+    told = (
+        "The annotation finetune.dev/retried-at is 'soon', which is no time: `finetune retry` sets it, to "
+        "the lastTransitionTime of Failed"
+    )
+    assert stalled.endswith(told) == (said == "soon")
 
 
 def retry(cluster: FakeCluster, at: str = END) -> None:
