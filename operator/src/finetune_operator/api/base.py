@@ -71,8 +71,8 @@ class ApiModel(BaseModel):
                 field["description"] += f" Default: {written}."
         for name, default in cls._default_objects().items():
             target["properties"][name]["default"] = default
-        if written := [rule.to_crd() for rule in cls.rules if rule.in_schema]:
-            target["x-kubernetes-validations"] = written
+        if entries := [rule.to_crd() for rule in cls.rules if rule.in_schema]:
+            target["x-kubernetes-validations"] = entries
         return json_schema
 
     @classmethod
