@@ -24,6 +24,7 @@ from finetune_operator.api.status import ModelDeploymentStatus
 from finetune_operator.api.storage import StorageSpec
 from finetune_operator.api.uri import NOT_SERVED_YET, Uri
 from finetune_operator.api.volume import SERVER_VOLUMES, mounts_name_volumes
+from finetune_operator.api.workers import Port
 
 ServedName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=253)]
 
@@ -152,6 +153,10 @@ class ServingSpec(ApiModel):
 
     served_model_name: ServedName | None = None
     """The model's name in the API. Default: the deployment's name."""
+
+    port: Port = 8000
+    """Where a server listens in its pod. On the node's network (hostNetwork) two servers on a node need
+    different ones. The Service is at port 8000 in any case."""
 
     max_model_len: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
     """Context length in tokens. Default: the model's own."""

@@ -38,6 +38,7 @@ WHAT_MAY_CHANGE = {
     "workers.device": Change.ANOTHER_RUN,
     "workers.gpusPerNode": Change.ANOTHER_RUN,
     "workers.processesPerNode": Change.ANOTHER_RUN,
+    "workers.ports": Change.ANOTHER_PLACE,
     "stageOverrides": Change.FREE,
     "storage": Change.ANOTHER_PLACE,
     "export": Change.ANOTHER_RUN,

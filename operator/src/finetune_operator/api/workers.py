@@ -11,6 +11,27 @@ from finetune_operator.api.pod_overrides import PodOverrides
 from finetune_operator.api.rules import Rule
 from finetune_operator.api.volume import JOB_VOLUMES, mounts_name_volumes
 
+Port = Annotated[int, Field(ge=1024, le=65535)]
+
+
+class PortsSpec(ApiModel):
+    """Where the pods listen. On the node's network (hostNetwork) two jobs on a node need different ones."""
+
+    rendezvous: Port = 29500
+    """Of the first training pod, where the others meet it."""
+
+    progress: Port = 9400
+    """Of every stage: GET /progress and /metrics."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            rule="self.rendezvous != self.progress",
+            problem="a pod listens on both",
+            remedy="give it another port than rendezvous",
+            field="progress",
+        ),
+    )
+
 
 class WorkersSpec(ApiModel):
     """One pod per node, and in it one process per GPU."""
@@ -40,6 +61,9 @@ class WorkersSpec(ApiModel):
     ipc_lock: bool = False
     """Add the capability IPC_LOCK, which RDMA needs where containers may not lock memory (ulimit -l). A
     namespace with the restricted or the baseline pod-security level refuses it."""
+
+    ports: PortsSpec = Field(default_factory=PortsSpec)
+    """Ports of the job's pods."""
 
     pod_overrides: PodOverrides = Field(default_factory=PodOverrides)
     """Overrides of the job's pods."""

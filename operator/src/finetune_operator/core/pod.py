@@ -123,7 +123,8 @@ def build_container(spec: ContainerSpec, overrides: PodOverrides) -> Manifest:
         "command": list(spec.command),
         "args": list(spec.args),
         "env": [v for v in env.values() if v["name"] not in own_names] + [v.to_dict() for v in overrides.env],
-        "ports": list(spec.ports),
+        # On the node's network they would be the node's: two pods that declare the same could not share one.
+        "ports": [] if overrides.host_network else list(spec.ports),
         "resources": without_empty(
             {
                 "requests": _requests(spec, resources),

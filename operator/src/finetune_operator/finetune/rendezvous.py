@@ -4,8 +4,6 @@ from finetune_operator.api.workers import WorkersSpec
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.pod import COMPLETION_INDEX, env_from_field, env_var
 
-RENDEZVOUS_PORT = 29500
-
 
 def rendezvous_env(workers: WorkersSpec, job: str, service: str) -> tuple[Manifest, ...]:
     """Return the variables of one attempt, whose Job and headless Service have these names.
@@ -16,7 +14,7 @@ def rendezvous_env(workers: WorkersSpec, job: str, service: str) -> tuple[Manife
     return (
         env_from_field("NODE_RANK", COMPLETION_INDEX),
         env_var("MASTER_ADDR", f"{job}-0.{service}"),
-        env_var("MASTER_PORT", RENDEZVOUS_PORT),
+        env_var("MASTER_PORT", workers.ports.rendezvous),
         env_var("WORLD_SIZE", workers.world_size),
         env_var("PET_NNODES", workers.nodes),
         env_var("PET_NPROC_PER_NODE", workers.processes),

@@ -14,6 +14,7 @@ from typing import NoReturn
 
 import httpx
 
+from finetune_operator.core.labels import PROGRESS_PORT_LABEL
 from finetune_operator.core.observed.cache import Cache
 from finetune_operator.core.observed.job import ObservedJob
 from finetune_operator.core.observed.pod import ObservedPod
@@ -104,7 +105,7 @@ class ProgressPoller:
     async def _ask(self, job: ObservedJob, pod: ObservedPod) -> None:
         uid = pod.uid
         async with self._at_once:
-            progress = await self._progress_at(pod.address)
+            progress = await self._progress_at(pod.address, self._port_of(job))
         if progress is None:
             return
         before = self._answers.get(uid)
@@ -114,11 +115,16 @@ class ProgressPoller:
             self._answers[uid] = Answer(progress=progress, advanced_at=moment)
             self._on_change(job)
 
-    async def _progress_at(self, address: str) -> ObservedProgress | None:
+    def _port_of(self, job: ObservedJob) -> int:
+        """Return where its pods tell; a label that somebody else has written may be anything."""
+        told = job.labels.get(PROGRESS_PORT_LABEL, "")
+        return int(told) if told.isdecimal() and 0 < int(told) < 2**16 else self._port
+
+    async def _progress_at(self, address: str, port: int) -> ObservedProgress | None:
         """Return what is said at an address; None where nobody listens, yet or any more, or it is junk."""
         try:
             async with asyncio.timeout(_TIMEOUT_SECONDS):
-                return parse_progress(await self._body_at(_url(address, self._port)))
+                return parse_progress(await self._body_at(_url(address, port)))
         except (httpx.HTTPError, TimeoutError):
             return None
         except InvalidProgressError as invalid:

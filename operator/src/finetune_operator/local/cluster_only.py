@@ -1,11 +1,11 @@
-"""What only a cluster has: volumes and containers that podOverrides add. One machine leaves them out."""
+"""What only a cluster has: volumes, containers and networks of podOverrides. One machine leaves them out."""
 
 from collections.abc import Iterator
 from copy import deepcopy
 
 from finetune_operator.core.objects import Manifest
 
-_FIELDS = ("volumes", "volumeMounts", "initContainers")
+_FIELDS = ("volumes", "volumeMounts", "initContainers", "hostNetwork")
 
 
 def without_what_only_clusters_have(manifest: Manifest) -> tuple[Manifest, list[str]]:

@@ -75,11 +75,14 @@ JUNK = {
 
 
 def poller_of(
-    addresses: dict[str, str], port: int, on_change: Callable[[ObservedJob], None]
+    addresses: dict[str, str], port: int, on_change: Callable[[ObservedJob], None], told: str = ""
 ) -> ProgressPoller:
     cache = Cache()
     for name, address in addresses.items():
-        cache.put(observe(_object("batch/v1", "Job", name, {"active": 1})))
+        job = _object("batch/v1", "Job", name, {"active": 1})
+        if told:
+            job["metadata"]["labels"] = {**job["metadata"]["labels"], "finetune.dev/progress-port": told}
+        cache.put(observe(job))
         pod = _object("v1", "Pod", f"{name}-0", {"phase": "Running", "podIP": address})
         owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": f"Job-{name}"}
         pod["metadata"]["ownerReferences"] = [owner]
@@ -143,3 +146,18 @@ def test_no_pod_holds_up_another_or_the_process() -> None:
 @pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
 def test_a_pod_of_an_ipv6_cluster_is_heard() -> None:
     assert asyncio.run(poll({"six": ("::1", answers(TOLD))})) == {"six"}
+
+
+@pytest.mark.parametrize("told", ["", "PORT", "0", "70000", "http", "-1"])
+def test_a_pod_is_asked_where_its_job_says_that_it_tells(told: str) -> None:
+    async def known_of() -> set[str]:
+        known: set[str] = set()
+        async with await asyncio.start_server(answers(TOLD), "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            elsewhere = 1 if told == "PORT" else port
+            said = told.replace("PORT", str(port))
+            poller = poller_of({"a": "127.0.0.1"}, elsewhere, lambda job: known.add(job.name), said)
+            await poller.poll()
+        return known
+
+    assert asyncio.run(known_of()) == {"a"}

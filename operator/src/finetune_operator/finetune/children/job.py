@@ -12,7 +12,7 @@ from finetune_operator.core.capacity.architecture import Architecture
 from finetune_operator.core.capacity.host import CONVERSION, PREPARATION, HostNeeds, training_needs
 from finetune_operator.core.capacity.node import has_whole_gpus
 from finetune_operator.core.config import Config
-from finetune_operator.core.labels import ATTEMPT, QUEUE_NAME, RUN, selector_labels
+from finetune_operator.core.labels import ATTEMPT, PROGRESS_PORT_LABEL, QUEUE_NAME, RUN, selector_labels
 from finetune_operator.core.objects import Manifest, without_empty
 from finetune_operator.core.pod import (
     COMPLETION_INDEX,
@@ -34,7 +34,7 @@ from finetune_operator.finetune.children.names import Names, child_metadata
 from finetune_operator.finetune.fits import training_process_bytes
 from finetune_operator.finetune.overrides import overrides_of
 from finetune_operator.finetune.progress import PROGRESS_PORT
-from finetune_operator.finetune.rendezvous import RENDEZVOUS_PORT, gpu_env, rendezvous_env
+from finetune_operator.finetune.rendezvous import gpu_env, rendezvous_env
 from finetune_operator.finetune.stages import TRAITS, Stage
 
 # Seconds from SIGTERM to SIGKILL: training finishes its step and saves; the others only stop.
@@ -67,6 +67,8 @@ def desired_job(job: FineTuneJob, names: Names, attempt: Attempt, config: Config
     pods = _pods(job, stage)
     metadata = child_metadata(job, names.job(stage, attempt.number), stage, names.run)
     metadata["labels"] |= {ATTEMPT: str(attempt.number)}
+    if job.spec.workers.ports.progress != PROGRESS_PORT:
+        metadata["labels"] |= {PROGRESS_PORT_LABEL: str(job.spec.workers.ports.progress)}
     if stage is Stage.TRAIN and job.spec.scheduling.queue_name:
         metadata["labels"] |= {QUEUE_NAME: job.spec.scheduling.queue_name}
     overrides = overrides_of(job.spec, stage)
@@ -142,9 +144,12 @@ def _container(job: FineTuneJob, names: Names, attempt: Attempt, config: Config)
             *((env_from_field("SHARD_INDEX", COMPLETION_INDEX),) if stage is Stage.MERGE_SHARDS else ()),
             *starmap(env_var, config.egress.variables.items()),
             *_source_env(job, stage),
-            env_var("FINETUNE_PROGRESS_PORT", PROGRESS_PORT),
+            env_var("FINETUNE_PROGRESS_PORT", workers.ports.progress),
         ),
-        ports=(*((port("rendezvous", RENDEZVOUS_PORT),) if trains else ()), port("progress", PROGRESS_PORT)),
+        ports=(
+            *((port("rendezvous", workers.ports.rendezvous),) if trains else ()),
+            port("progress", workers.ports.progress),
+        ),
         requests=_host_needs(job, attempt).requests,
         limits=_devices(job) if trains else {},
         mounts=(

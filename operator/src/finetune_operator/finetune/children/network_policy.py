@@ -10,7 +10,6 @@ from finetune_operator.core.labels import COMPONENT, INSTANCE, RUN, child_labels
 from finetune_operator.core.network import TO_DNS, policy_spec, tcp
 from finetune_operator.core.objects import Manifest
 from finetune_operator.finetune.children.names import Names, child_metadata
-from finetune_operator.finetune.progress import PROGRESS_PORT
 from finetune_operator.finetune.stages import Stage
 
 _REMOTE = ("hf://", "s3://")
@@ -19,7 +18,7 @@ _WANDB = "metrics.enable_wandb"
 
 def desired_network_policies(job: FineTuneJob, names: Names, config: Config) -> list[Manifest]:
     """Return the policy of all pods of a run, and that of the stages that go to other hosts, if any do."""
-    policies = [_policy(job, names, names.policy, "network", _among_each_other(names, config))]
+    policies = [_policy(job, names, names.policy, "network", _among_each_other(job, names, config))]
     if stages := _outward(job.spec):
         outward = {
             "podSelector": {
@@ -43,13 +42,13 @@ def _policy(job: FineTuneJob, names: Names, name: str, component: str, spec: Man
     }
 
 
-def _among_each_other(names: Names, config: Config) -> Manifest:
+def _among_each_other(job: FineTuneJob, names: Names, config: Config) -> Manifest:
     """Return the spec: NCCL, gloo and the store take any port between a run's pods."""
     pods = {"podSelector": {"matchLabels": _pods_of(names)}}
     asks = {"from": list(config.progress_from)} if config.progress_from else {}
     return policy_spec(
         _pods_of(names),
-        ingress=[{"from": [pods]}, {**asks, "ports": tcp(PROGRESS_PORT)}],
+        ingress=[{"from": [pods]}, {**asks, "ports": tcp(job.spec.workers.ports.progress)}],
         egress=[{"to": [pods]}, TO_DNS],
     )
 

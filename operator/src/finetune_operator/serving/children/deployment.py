@@ -27,7 +27,6 @@ from finetune_operator.serving.cpu import CPU_ARGS, cpu_env
 from finetune_operator.serving.gpu import gpu_env
 from finetune_operator.serving.model import ServedModel
 from finetune_operator.serving.startup import (
-    HTTP_PORT,
     PROBE,
     PROBE_PROGRAM,
     probes,
@@ -86,7 +85,7 @@ def _container(deployment: ModelDeployment, model: ServedModel, config: Config) 
         command=_COMMAND,
         args=_args(deployment, model),
         env=(*starmap(env_var, config.egress.variables.items()), *_env(deployment)),
-        ports=(port("http", HTTP_PORT),),
+        ports=(port("http", spec.port),),
         requests=serving_needs(
             gpus, processes=spec.tensor_parallel_size, model_bytes=model.size_bytes
         ).requests,
@@ -144,7 +143,7 @@ def _env(deployment: ModelDeployment) -> tuple[Manifest, ...]:
     return (
         env_var("SERVED_MODEL_NAME", spec.served_model_name or deployment.metadata.name),
         # Not VLLM_PORT, by which vLLM's own processes meet.
-        env_var("SERVING_PORT", HTTP_PORT),
+        env_var("SERVING_PORT", spec.port),
         env_var(PROBE, PROBE_PROGRAM),
         env_var("HF_HUB_OFFLINE", 1),
         env_var("VLLM_NO_USAGE_STATS", 1),

@@ -4,7 +4,6 @@ from finetune_operator.api.deployment import ModelDeployment
 from finetune_operator.core.network import TO_DNS, policy_spec, tcp
 from finetune_operator.core.objects import Manifest
 from finetune_operator.serving.children.names import child_metadata, selector
-from finetune_operator.serving.startup import HTTP_PORT
 
 
 def desired_network_policy(deployment: ModelDeployment) -> Manifest:
@@ -17,5 +16,7 @@ def desired_network_policy(deployment: ModelDeployment) -> Manifest:
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "metadata": child_metadata(deployment),
-        "spec": policy_spec(selector(deployment), ingress=[{"ports": tcp(HTTP_PORT)}], egress=[TO_DNS]),
+        "spec": policy_spec(
+            selector(deployment), ingress=[{"ports": tcp(deployment.spec.port)}], egress=[TO_DNS]
+        ),
     }

@@ -14,6 +14,8 @@ def desired_service(deployment: ModelDeployment) -> Manifest:
         "metadata": child_metadata(deployment),
         "spec": {
             "selector": selector(deployment),
-            "ports": [{"name": "http", "port": HTTP_PORT, "targetPort": "http", "protocol": "TCP"}],
+            "ports": [
+                {"name": "http", "port": HTTP_PORT, "targetPort": deployment.spec.port, "protocol": "TCP"}
+            ],
         },
     }
