@@ -1,5 +1,8 @@
 """The environment by which torchrun's agents meet, under the names that users of PyTorchJob know."""
 
+import re
+
+from finetune_operator.api.pod_overrides import PodOverrides
 from finetune_operator.api.workers import WorkersSpec
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.pod import COMPLETION_INDEX, env_from_field, env_var
@@ -26,6 +29,18 @@ def rendezvous_env(workers: WorkersSpec, job: str, service: str) -> tuple[Manife
         # A failed process ends the pod, the pod ends the attempt, and the next attempt is a new Job.
         env_var("PET_MAX_RESTARTS", 0),
     )
+
+
+# A device of RDMA, by its name: rdma/hca, vpc.amazonaws.com/efa, nvidia.com/mlnxnics, nvidia.com/sriov_rdma.
+_OF_RDMA = re.compile(r"rdma|infiniband|roce|mlnxnics|/(efa|ib|hca)", re.IGNORECASE)
+
+
+def rdma_env(workers: WorkersSpec, overrides: PodOverrides) -> tuple[Manifest, ...]:
+    """Return what tells training that its pods reach each other by RDMA: TCP is then a failure."""
+    limits = overrides.resources.limits if overrides.resources else {}
+    named = [workers.rdma_resource_name] if workers.rdma_resource_name else []
+    devices = dict.fromkeys([*named, *filter(_OF_RDMA.search, limits)])
+    return (env_var("FINETUNE_RDMA", ", ".join(devices)),) if devices and workers.nodes > 1 else ()
 
 
 def gpu_env() -> tuple[Manifest, ...]:

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -158,6 +159,7 @@ def _configure(run: RunFile, folders: RunFolders, spec: ModelSpec, data: Data) -
             processes_per_node=run.workers.processes_per_node,
             device=run.workers.device,
             float8_products=run.training.frozen_arithmetic == "float8",
+            rdma=os.environ.get("FINETUNE_RDMA", ""),
         ),
         model_spec=spec,
         hf_assets_path=str(folders.base),

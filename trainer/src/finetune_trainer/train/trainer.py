@@ -19,7 +19,7 @@ from finetune_trainer.distributed.agreement import any_rank, gather_objects, wri
 from finetune_trainer.model.lora.initialize import initialize_adapters
 from finetune_trainer.model.names import CheckpointNames
 from finetune_trainer.train.finite import FiniteCheck, NonFinite
-from finetune_trainer.train.preflight import Preflight, check_machine, check_peers
+from finetune_trainer.train.preflight import Preflight, check_machine, check_peers, keep_log
 from finetune_trainer.train.samples import Sampler, SamplesRecord
 
 # More than there are pipeline stages, whose seeds torchtitan numbers one by one.
@@ -42,6 +42,8 @@ class LoRATrainer(Trainer):
     def __init__(self, config: Config) -> None:
         if config.preflight and config.preflight.enable:
             check_machine(config.preflight, _token_folders(config))
+            if config.preflight.device == "cuda":
+                keep_log()
         super().__init__(config)
         self.stop_requested = False
         self.stopped = False

@@ -34,7 +34,7 @@ from finetune_operator.finetune.children.names import Names, child_metadata
 from finetune_operator.finetune.fits import training_process_bytes
 from finetune_operator.finetune.overrides import overrides_of
 from finetune_operator.finetune.progress import PROGRESS_PORT
-from finetune_operator.finetune.rendezvous import gpu_env, rendezvous_env
+from finetune_operator.finetune.rendezvous import gpu_env, rdma_env, rendezvous_env
 from finetune_operator.finetune.stages import TRAITS, Stage
 
 # Seconds from SIGTERM to SIGKILL: training finishes its step and saves; the others only stop.
@@ -111,7 +111,7 @@ def _pod_template(
     stage, spec = attempt.stage, job.spec
     selector = {**selector_labels(names.parent, stage), RUN: names.run}
     pod = PodSpec(
-        container=_container(job, names, attempt, config),
+        container=_container(job, names, attempt, config, overrides),
         labels=selector,
         volumes=(
             claim_volume(names.claim),
@@ -127,11 +127,13 @@ def _pod_template(
     return build_pod_template(pod, overrides)
 
 
-def _container(job: FineTuneJob, names: Names, attempt: Attempt, config: Config) -> ContainerSpec:
+def _container(
+    job: FineTuneJob, names: Names, attempt: Attempt, config: Config, overrides: PodOverrides
+) -> ContainerSpec:
     stage, workers, traits = attempt.stage, job.spec.workers, TRAITS[attempt.stage]
     trains = stage is Stage.TRAIN
     rendezvous = rendezvous_env(workers, names.job(stage, attempt.number), names.service) if trains else ()
-    on_gpu = gpu_env() if trains and workers.gpus else ()
+    on_gpu = (*gpu_env(), *rdma_env(workers, overrides)) if trains and workers.gpus else ()
     return ContainerSpec(
         name=MAIN,
         image=getattr(config.images, traits.image),

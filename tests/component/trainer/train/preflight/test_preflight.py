@@ -26,6 +26,7 @@ def machine_with(monkeypatch):
     """machine_with(gpus=8, free=2**30): what this process finds."""
 
     def make(*, gpus: int = 8, free: int = 2**30):
+        monkeypatch.setattr(torch.cuda, "init", lambda: None)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
         monkeypatch.setattr(machine.shutil, "disk_usage", lambda _folder: Usage(2**40, 0, free))
 
@@ -46,6 +47,46 @@ def test_an_unfit_machine_is_named_with_the_process(machine_with, monkeypatch, f
         check_machine(CUDA, [])
     assert caught.value.message == f"rank 3 on {socket.gethostname()}: {message}"
     assert caught.value.reason is Reason.MACHINE_UNFIT
+
+
+OLD = "The NVIDIA driver on your system is too old (found version 11040). Please update your GPU driver"
+MODULE = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  470.82.01  Wed Oct 27 21:21:55 UTC 2021\nGCC: 9\n"
+OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.86.15  Release Build\n"
+
+
+@pytest.mark.parametrize(
+    ("module", "told"),
+    [
+        pytest.param(MODULE, "470.82.01", id="old"),
+        pytest.param(OPEN, "570.86.15", id="open"),
+        pytest.param(None, "none is loaded", id="none"),
+    ],
+)
+def test_a_driver_that_does_not_run_this_cuda_is_named(tmp_path, monkeypatch, module, told):
+    def init():
+        raise RuntimeError(f"{OLD}\nby downloading a new one")
+
+    monkeypatch.setattr(torch.cuda, "init", init)
+    monkeypatch.setattr(machine, "DRIVER", tmp_path / "version")
+    if module:
+        (tmp_path / "version").write_text(module)
+    with pytest.raises(ConfigurationError) as caught:
+        check_machine(CUDA, [])
+    assert caught.value.message == (
+        f"CUDA {torch.version.cuda} does not start with the node's driver ({told}): {OLD}"
+    )
+    assert caught.value.reason is Reason.MACHINE_UNFIT
+
+
+def test_a_pod_that_has_asked_for_rdma_has_a_device_of_it(machine_with, tmp_path, monkeypatch):
+    machine_with()
+    monkeypatch.setattr(machine, "RDMA_DEVICES", tmp_path)
+    asked = replace(CUDA, rdma="rdma/hca")
+    with pytest.raises(ConfigurationError, match=r"the pod has rdma/hca, and no \S+/uverbs\*"):
+        check_machine(asked, [])
+    check_machine(CUDA, [])
+    (tmp_path / "uverbs0").touch()
+    check_machine(asked, [])
 
 
 def test_a_gpu_without_fp8_products_is_named(machine_with, monkeypatch):
@@ -129,3 +170,32 @@ def test_processes_that_are_those_of_the_run_measure_their_network():
 def test_another_number_of_processes_is_refused_on_all():
     message = "2 processes have met, the run file has 2 nodes x 2 processes"
     assert _outcomes(replace(CPU, nodes=2)) == [(0, 2, message), (1, 2, message)]
+
+
+SOCKET = """\
+node:7:7 [0] NCCL INFO NET/IB : No device found.
+node:7:7 [0] NCCL INFO NET/Socket : Using [0]eth0:10.0.0.7<0>
+node:7:7 [0] NCCL INFO Using network Socket
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "message"),
+    [
+        pytest.param(replace(CPU, nodes=2, processes_per_node=1), 0, "", id="not asked for"),
+        pytest.param(replace(CPU, rdma="rdma/ib"), 0, "", id="one node"),
+        pytest.param(
+            replace(CPU, nodes=2, processes_per_node=1, rdma="rdma/ib"),
+            2,
+            "the pods have rdma/ib, and NCCL's network is Socket, which is TCP over [0]eth0:10.0.0.7<0>, on ",
+            id="asked for",
+        ),
+    ],
+)
+def test_tcp_is_refused_on_all_where_rdma_was_asked_for(tmp_path, monkeypatch, settings, code, message):
+    """The log is made up: these processes have no GPU, and meet over gloo."""
+    monkeypatch.setenv("NCCL_DEBUG_FILE", str(tmp_path / "nccl.log"))
+    (tmp_path / "nccl.log").write_text(SOCKET)
+    outcomes = _outcomes(settings)
+    assert [each for _, each, _ in outcomes] == [code, code]
+    assert all(message in told for _, _, told in outcomes)

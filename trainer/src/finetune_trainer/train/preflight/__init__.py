@@ -3,5 +3,6 @@
 from finetune_trainer.train.preflight.machine import check_machine
 from finetune_trainer.train.preflight.peers import check_peers
 from finetune_trainer.train.preflight.settings import Preflight
+from finetune_trainer.train.preflight.transport import keep_log
 
-__all__ = ["Preflight", "check_machine", "check_peers"]
+__all__ = ["Preflight", "check_machine", "check_peers", "keep_log"]

@@ -12,6 +12,7 @@ import torch.distributed as dist
 from finetune_trainer.contract.failure import CommunicationError, ConfigurationError, Reason, process_name
 from finetune_trainer.distributed.agreement import gather_objects
 from finetune_trainer.train.preflight.settings import Preflight
+from finetune_trainer.train.preflight.transport import Transport, transport
 
 logger = logging.getLogger(__name__)
 ALL_REDUCE_BYTES = {"cuda": 256 * 2**20, "cpu": 2**20}
@@ -28,6 +29,8 @@ def check_peers(settings: Preflight) -> None:
     check_world_size(dist.get_world_size(), settings)
     machines = gather_objects((socket.gethostname(), _device_name(settings.device)))
     bandwidth = all_reduce_bandwidth(settings.device)
+    ways = gather_objects(transport())
+    check_rdma(settings, [(host, way) for (host, _), way in zip(machines, ways, strict=True)])
     if dist.get_rank() == 0:
         for line in warnings([name for _, name in machines], bandwidth, settings.device):
             logger.warning("%s", line)
@@ -39,6 +42,10 @@ def check_peers(settings: Preflight) -> None:
             ", ".join(f"{count} x {name}" for name, count in devices.items()),
             f", all-reduce {bandwidth / 1e9:.1f} GB/s" if bandwidth else "",
         )
+        # On one node NCCL opens a network too, and needs none.
+        between = [str(way) for way in ways if way] if len({host for host, _ in machines}) > 1 else []
+        for way, count in Counter(between).items():
+            logger.info("preflight: NCCL's network is %s (%d processes)", way, count)
 
 
 def check_world_size(found: int, settings: Preflight) -> None:
@@ -49,6 +56,27 @@ def check_world_size(found: int, settings: Preflight) -> None:
             Reason.MACHINE_UNFIT,
             remedy="Start one agent per node with the same run file, or correct workers in it",
         )
+
+
+def check_rdma(settings: Preflight, ways: Sequence[tuple[str, Transport | None]]) -> None:
+    """Where RDMA was asked for, NCCL must not have fallen back to TCP: it does so without a word.
+
+    `ways` are host and transport of each rank, the same on every rank, so that all of them raise.
+    """
+    if not settings.rdma or settings.nodes == 1:
+        return
+    slow = {host: way for host, way in ways if way and way.is_tcp}
+    if slow:
+        host, way = next(iter(slow.items()))
+        raise ConfigurationError(
+            f"{process_name()}the pods have {settings.rdma}, and NCCL's network is {way}, on {host} "
+            f"({len(slow)} of {settings.nodes} nodes)",
+            Reason.MACHINE_UNFIT,
+            remedy="Look into NCCL's log (NCCL_DEBUG=INFO in podOverrides.env) for why: the plugin, "
+            "NCCL_IB_HCA, locked memory (workers.ipcLock); or ask for no device of RDMA",
+        )
+    if dist.get_rank() == 0 and not any(way for _, way in ways):
+        logger.warning("the pods have %s, and NCCL's log names no network: is it used?", settings.rdma)
 
 
 def warnings(devices: Sequence[str], bandwidth: float | None, device: str) -> list[str]:

@@ -9,6 +9,8 @@ class Preflight:
     processes_per_node: int
     device: str
     float8_products: bool = False
+    rdma: str = ""
+    """The devices that the pods have asked for to reach each other by RDMA; empty where they have none."""
     enable: bool = True
 
     @property
