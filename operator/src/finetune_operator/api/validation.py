@@ -1,6 +1,6 @@
 """Files of manifests: read, checked as the API server would, with the line of every problem."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import yaml
 
 from finetune_operator.api import API_VERSION
 from finetune_operator.api.base import ApiModel
+from finetune_operator.api.errors import FinetuneError
 from finetune_operator.api.field_errors import FieldError, did_you_mean, field_errors
 from finetune_operator.api.manifest_yaml import documents, line_of
 from finetune_operator.api.metadata import OBJECT_META
@@ -16,7 +17,7 @@ from finetune_operator.api.resources import RESOURCES
 MODELS: dict[str, type[ApiModel]] = {resource.kind: resource.model for resource in RESOURCES}
 
 
-class InvalidManifestsError(Exception):
+class InvalidManifestsError(FinetuneError):
     """Everything that is wrong with the files, a line each."""
 
     def __init__(self, errors: Sequence[str]) -> None:
@@ -52,6 +53,17 @@ def load_manifests(files: Sequence[Path], namespace: str = "default") -> list[di
     if errors:
         raise InvalidManifestsError(errors)
     return manifests
+
+
+def check_document(document: Mapping[str, Any]) -> None:
+    """Raise InvalidManifestsError with all that is wrong with an object that no file holds."""
+    kind, version, written = document.get("kind"), document.get("apiVersion"), _without_status(dict(document))
+    if not isinstance(kind, str) or kind not in MODELS:
+        raise InvalidManifestsError([f"kind: is {kind!r}; use one of {', '.join(MODELS)}"])
+    if version != API_VERSION:
+        raise InvalidManifestsError([f"apiVersion: is {version!r}; use {API_VERSION}"])
+    if errors := [*_metadata_errors(document.get("metadata")), *field_errors(MODELS[kind], written)]:
+        raise InvalidManifestsError(list(map(str, errors)))
 
 
 def _without_status(document: Any) -> Any:

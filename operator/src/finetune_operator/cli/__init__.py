@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from finetune_operator.api.validation import InvalidManifestsError
+from finetune_operator.api.errors import FinetuneError
 from finetune_operator.cli.chat import chat
 from finetune_operator.cli.data import data
 from finetune_operator.cli.delete import delete
@@ -16,7 +16,6 @@ from finetune_operator.cli.run import run
 from finetune_operator.cli.status import status
 from finetune_operator.cli.validate import validate
 from finetune_operator.cli.watch import watch
-from finetune_operator.local.errors import LocalError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -42,10 +41,7 @@ def main() -> None:
     """Run the command line; every mistake of a user's is one line, and exit code 2."""
     try:
         finetune()
-    except LocalError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(2)
-    except InvalidManifestsError as invalid:
-        for problem in invalid.errors:
+    except FinetuneError as mistake:
+        for problem in str(mistake).splitlines():
             click.echo(f"error: {problem}", err=True)
         sys.exit(2)

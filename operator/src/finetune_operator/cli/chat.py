@@ -1,21 +1,12 @@
 """`finetune chat`: talks to the endpoint of a deployment."""
 
-import json
-import os
 import sys
-from collections.abc import Iterator
-from typing import Any
 
 import click
-import httpx
 
 from finetune_operator.cli.options import place_options
-from finetune_operator.cli.place import Place
-from finetune_operator.core.objects import Manifest
-from finetune_operator.local.errors import LocalError
-
-# The endpoint is a port of this machine: never through a proxy.
-_CLIENT = httpx.Client(timeout=httpx.Timeout(5, read=300), trust_env=False)
+from finetune_operator.client.client import Client
+from finetune_operator.client.conversation import Conversation
 
 
 @click.command()
@@ -27,24 +18,22 @@ _CLIENT = httpx.Client(timeout=httpx.Timeout(5, read=300), trust_env=False)
 @click.option("--temperature", type=click.FloatRange(min=0), default=0.0, show_default=True)
 def chat(
     name: str,
-    place: Place,
+    client: Client,
     questions: tuple[str, ...],
     system: str | None,
     max_tokens: int,
     temperature: float,
 ) -> None:
     """Chat with the ModelDeployment of that NAME. The answer is streamed to stdout."""
-    (deployment,) = place.find(name, ("ModelDeployment",))
     options = {"max_tokens": max_tokens, "temperature": temperature}
-    with place.endpoint(deployment) as url:
-        conversation = Conversation(url, deployment, system, options)
+    with client.conversation(name, system=system, **options) as conversation:
         if not questions:
             _talk(conversation)
         for question in questions:
-            conversation.ask(question)
+            _ask(conversation, question)
 
 
-def _talk(conversation: "Conversation") -> None:
+def _talk(conversation: Conversation) -> None:
     """Ask what is typed, until the input ends."""
     prompt = "> " if sys.stdin.isatty() else ""
     while True:
@@ -54,63 +43,11 @@ def _talk(conversation: "Conversation") -> None:
             click.echo()
             return
         if question.strip():
-            conversation.ask(question)
+            _ask(conversation, question)
 
 
-class Conversation:
-    """The messages so far, and the endpoint that answers them."""
-
-    def __init__(self, url: str, deployment: Manifest, system: str | None, options: dict[str, Any]) -> None:
-        self._url = f"{url}/v1/chat/completions"
-        self._model = deployment["spec"].get("servedModelName") or deployment["metadata"]["name"]
-        self._options = options
-        self._messages = [{"role": "system", "content": system}] if system else []
-
-    def ask(self, question: str) -> str:
-        """Print the answer as it comes, and return it."""
-        self._messages.append({"role": "user", "content": question})
-        answer = ""
-        for piece in self._stream():
-            click.echo(piece, nl=False)
-            answer += piece
-        click.echo()
-        self._messages.append({"role": "assistant", "content": answer})
-        return answer
-
-    def _stream(self) -> Iterator[str]:
-        body = {"model": self._model, "messages": self._messages, "stream": True, **self._options}
-        key = os.environ.get("VLLM_API_KEY")
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        try:
-            with _CLIENT.stream("POST", self._url, json=body, headers=headers) as response:
-                if response.is_error:
-                    raise _refusal(response)
-                yield from _pieces(response)
-        except httpx.TransportError as error:
-            raise LocalError(
-                f"{self._url} does not answer: {error}",
-                "see `finetune status` of that name",
-            ) from None
-
-
-def _pieces(response: httpx.Response) -> Iterator[str]:
-    """Yield the text of a stream of server-sent events, as OpenAI's API sends them."""
-    for line in response.iter_lines():
-        data = line.removeprefix("data: ")
-        if data == line or data == "[DONE]":
-            continue
-        event = json.loads(data)
-        if "error" in event:
-            raise LocalError(
-                f"the server failed: {event['error'].get('message', event['error'])}", "see its log"
-            )
-        for choice in event["choices"]:
-            yield choice["delta"].get("content") or ""
-
-
-def _refusal(response: httpx.Response) -> LocalError:
-    text = response.read().decode(errors="replace")
-    remedy = (
-        "export VLLM_API_KEY" if response.status_code == httpx.codes.UNAUTHORIZED else "see the server's log"
-    )
-    return LocalError(f"the server answers {response.status_code}: {text[:500]}", remedy)
+def _ask(conversation: Conversation, question: str) -> None:
+    """Print the answer as it comes."""
+    for piece in conversation.stream(question):
+        click.echo(piece, nl=False)
+    click.echo()

@@ -3,14 +3,13 @@
 import click
 
 from finetune_operator.cli.options import place_options
-from finetune_operator.cli.place import Place
+from finetune_operator.client.client import Client
 
 
 @click.command()
 @click.argument("name")
 @place_options
-def delete(name: str, place: Place) -> None:
+def delete(name: str, client: Client) -> None:
     """Delete the job and the deployment of that NAME. Models and adapters in the volume stay."""
-    for parent in place.find(name):
-        place.delete(parent)
-        click.echo(f"{parent['kind']} {parent['metadata']['namespace']}/{name} deleted")
+    for deleted in client.delete(name):
+        click.echo(f"{deleted.kind} {deleted.namespace}/{deleted.name} deleted")

@@ -7,9 +7,7 @@ from typing import Any
 
 import click
 
-from finetune_operator.cli.place import Place
-from finetune_operator.cli.storage_folder import StorageFolder
-from finetune_operator.local.layout import Layout
+from finetune_operator.client.client import Client
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -39,7 +37,7 @@ files_option: Decorator = click.option(
 
 
 def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add options that say where objects are, and give the command that `place`."""
+    """Add options that say where objects are, and give the command a `client` of that."""
 
     @click.option("-n", "--namespace", help="The object's namespace. Default: the context's, or default.")
     @click.option("--context", help="A context of the kubeconfig: look in that cluster.")
@@ -55,19 +53,14 @@ def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def with_place(
         *arguments: Any, namespace: str | None, context: str | None, storage: Path | None, **options: Any
     ) -> Any:
-        return command(*arguments, place=_place(namespace, context, storage), **options)
+        return command(*arguments, client=_client(namespace, context, storage), **options)
 
     return with_place
 
 
-def _place(namespace: str | None, context: str | None, storage: Path | None) -> Place:
-    """Return the place that the options name; a plugin of kubectl looks for no folder of its own accord."""
+def _client(namespace: str | None, context: str | None, storage: Path | None) -> Client:
+    """Return the client that the options name; a plugin of kubectl looks for no folder of its own accord."""
     is_plugin = click.get_current_context().find_root().info_name == "kubectl-finetune"
     if storage is None and context is None and DEFAULT_STORAGE.is_dir() and not is_plugin:
         storage = DEFAULT_STORAGE
-    if storage is not None and context is None:
-        return StorageFolder(layout=Layout(storage=storage.absolute()), namespace=namespace or "default")
-    # The client takes a second to import, and no other command needs it.
-    from finetune_operator.cli.cluster import Cluster
-
-    return Cluster.connect(context, namespace)
+    return Client(storage=None if context else storage, context=context, namespace=namespace)

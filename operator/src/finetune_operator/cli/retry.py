@@ -5,42 +5,21 @@ import sys
 import click
 
 from finetune_operator.cli.options import place_options
-from finetune_operator.cli.place import Place
-from finetune_operator.core.conditions import condition_of
-from finetune_operator.core.objects import Manifest
-from finetune_operator.finetune.reasons import JobReason
-from finetune_operator.local.errors import LocalError
+from finetune_operator.cli.run_here import run_here
+from finetune_operator.client.client import Client
+from finetune_operator.client.storage_folder import StorageFolder, as_given
 
 
 @click.command()
 @click.argument("name")
 @place_options
-def retry(name: str, place: Place) -> None:
+def retry(name: str, client: Client) -> None:
     """Try the failed job of that NAME again, from the stage that failed, with all its restarts anew.
 
     What the stages before did is kept, and training resumes from its newest checkpoint. On a cluster the
     operator goes on; on this machine the command runs the job, as `finetune run` does.
     """
-    (job,) = place.find(name, kinds=("FineTuneJob",))
-    _check_failed(job)
-    sys.exit(place.retry(job))
-
-
-def _check_failed(job: Manifest) -> None:
-    """Raise LocalError for a job that another try does not help."""
-    name, status = job["metadata"]["name"], job.get("status", {})
-    failed = condition_of(status, "Failed")
-    if failed.get("status") != "True":
-        raise LocalError(
-            f"FineTuneJob {name} has not failed; it is {status.get('phase', 'new')}",
-            f"see `finetune status {name}`",
-        )
-    if failed["reason"] == JobReason.DEADLINE_EXCEEDED:
-        raise LocalError(
-            f"FineTuneJob {name} took longer than it may",
-            "raise scheduling.activeDeadlineSeconds: it goes on by itself then",
-        )
-    if failed["reason"] == condition_of(status, "Fits").get("reason"):
-        raise LocalError(f"FineTuneJob {name} does not fit: {failed['message']}", "change its spec")
-    if "startTime" not in status:
-        raise LocalError(f"FineTuneJob {name} was never started: {failed['message']}", "change its spec")
+    if isinstance(client.place, StorageFolder):
+        sys.exit(run_here(client.place.layout, [as_given(client.failed_job(name))]))
+    stage = client.retry(name)
+    click.echo(f"The {stage} stage of FineTuneJob {name} is tried again: `finetune watch {name}` shows how")

@@ -7,32 +7,23 @@ from collections.abc import Sequence
 import click
 
 from finetune_operator.cli.display import Display, open_display
-from finetune_operator.core.config import Config
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.verdict import State, Verdict
-from finetune_operator.local.capacity import check_capacity
-from finetune_operator.local.changed_data import changed_data_notice
-from finetune_operator.local.cluster_only import without_what_only_clusters_have
 from finetune_operator.local.engine import Engine
-from finetune_operator.local.environments import Environments
 from finetune_operator.local.layout import Layout
 from finetune_operator.local.lock import exclusive
+from finetune_operator.local.runnable import Runnable
 from finetune_operator.local.runner import Runner
 
 
 def run_here(layout: Layout, manifests: Sequence[Manifest], command: tuple[str, ...] = ()) -> int:
     """Run manifests, and a command once everything is ready; return the exit code. Raises LocalError."""
-    check_capacity(manifests)
-    runnable = [without_what_only_clusters_have(manifest) for manifest in manifests]
-    manifests = [manifest for manifest, _ in runnable]
-    environments = Environments.find(Config().images)
-    environments.check(manifests)
+    runnable = Runnable.of(layout, manifests)
     with exclusive(layout.lock), open_display() as display:
-        engine = Engine(layout, environments, on_event=display.event)
-        engine.apply(manifests)
-        for field in (field for _, left_out in runnable for field in left_out):
-            display.note(f"warning: {field} is for clusters, and left out on one machine.")
-        _note_changed_data(display, layout, manifests)
+        engine = Engine(layout, runnable.environments, on_event=display.event)
+        engine.apply(runnable.manifests)
+        for warning in runnable.warnings:
+            display.note(f"warning: {warning}")
         return _run(engine, display, command, layout)
 
 
@@ -46,12 +37,6 @@ def _run(engine: Engine, display: Display, command: tuple[str, ...], layout: Lay
         if code == 128 + (runner.signal or 0):
             display.note("Stopped. Run it again to go on from here.")
         return code
-
-
-def _note_changed_data(display: Display, layout: Layout, manifests: Sequence[Manifest]) -> None:
-    for manifest in manifests:
-        if manifest["kind"] == "FineTuneJob" and (notice := changed_data_notice(layout.storage, manifest)):
-            display.note(f"warning: {notice}.")
 
 
 def _exit_code(

@@ -4,16 +4,17 @@ import click
 from rich.console import Console
 
 from finetune_operator.cli.options import place_options
-from finetune_operator.cli.place import Place
 from finetune_operator.cli.progress_table import conditions_table, progress_table
+from finetune_operator.client.client import Client
 
 
 @click.command()
 @click.argument("name")
 @place_options
-def status(name: str, place: Place) -> None:
+def status(name: str, client: Client) -> None:
     """Print the conditions and the progress of the job and the deployment of that NAME."""
     console = Console(highlight=False, soft_wrap=True)
+    place = client.place
     parents = place.find(name)
     console.print(progress_table(parents))
     for parent in parents:

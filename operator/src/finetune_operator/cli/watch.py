@@ -7,7 +7,8 @@ import click
 
 from finetune_operator.cli.display import Display, open_display
 from finetune_operator.cli.options import place_options
-from finetune_operator.cli.place import Place
+from finetune_operator.client.client import Client
+from finetune_operator.client.place import Place
 from finetune_operator.core.objects import Ref
 from finetune_operator.core.verdict import State, Verdict, verdict_of
 
@@ -17,14 +18,14 @@ _PERIOD_SECONDS = 2.0
 @click.command()
 @click.argument("name")
 @place_options
-def watch(name: str, place: Place) -> None:
+def watch(name: str, client: Client) -> None:
     """Show how the job and the deployment of that NAME get on, until they are done.
 
     The exit code is 0 when the job is complete and the deployment available, and 1 when one has failed.
     """
     with open_display() as display:
         try:
-            verdict = _watch(place, name, display)
+            verdict = _watch(client.place, name, display)
         except KeyboardInterrupt:
             sys.exit(130)
         if verdict.state is State.FAILED:

@@ -1,10 +1,12 @@
 """How all that a command was given is, taken together: by the conditions that any client could read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from finetune_operator.core.conditions import true_condition_of
+from finetune_operator.core.labels import RETRIED_AT
 from finetune_operator.core.objects import Manifest
 
 
@@ -33,6 +35,8 @@ def verdict_of(parents: Sequence[Manifest]) -> Verdict:
     # Jobs first: a deployment that waits for a failed job fails of it.
     for parent in sorted(parents, key=lambda p: p["kind"] != "FineTuneJob"):
         if end := true_condition_of(parent.get("status", {}), "Failed", "Stalled"):
+            if _is_forgiven(parent, end):
+                return Verdict(state=State.GOING_ON)
             return Verdict(state=State.FAILED, parent=parent, message=end["message"])
     finished = {"FineTuneJob": "Complete", "ModelDeployment": "Available"}
     if all(true_condition_of(p.get("status", {}), finished[p["kind"]]) for p in parents):
@@ -43,3 +47,9 @@ def verdict_of(parents: Sequence[Manifest]) -> Verdict:
 def _is_current(parent: Manifest) -> bool:
     """Return whether the status is about the spec as it is now."""
     return bool(parent.get("status", {}).get("observedGeneration") == parent["metadata"]["generation"])
+
+
+def _is_forgiven(parent: Manifest, end: Mapping[str, Any]) -> bool:
+    """Return whether the operator is about to try again: a retry forgives the failures up to a time."""
+    forgiven = (parent["metadata"].get("annotations") or {}).get(RETRIED_AT, "")
+    return bool(end["type"] == "Failed" and end.get("lastTransitionTime", "9") <= forgiven)

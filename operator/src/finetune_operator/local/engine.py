@@ -44,6 +44,7 @@ class Engine:
         self._clock = clock
         self._on_event = on_event
         self._given: list[Ref] = []
+        self._going: list[Ref] = []
         self.store = Store(layout.objects, clock)
         self.kubelet = Kubelet(self.store, layout, environments, clock)
         self._jobs = JobController(self.store, self.kubelet, clock)
@@ -69,6 +70,11 @@ class Engine:
             parent = self.store.apply(forgiven(manifest, before, self._clock))
             self._given.append(Ref.of(parent))
 
+    def delete(self, ref: Ref) -> None:
+        """Delete an object and its children, whose pods stop first; `tick` does it."""
+        self._given = [given for given in self._given if given != ref]
+        self._going.append(ref)
+
     @property
     def parents(self) -> list[Manifest]:
         """The objects that were given, and the deployments that given jobs made."""
@@ -78,6 +84,8 @@ class Engine:
         """Go round once."""
         for parent in self.parents:
             self._reconcile(parent)
+        for ref in self._going:
+            self._delete(ref)
         self._jobs.sync()
         self._deployments.sync()
         self.kubelet.sync()
@@ -85,6 +93,11 @@ class Engine:
     def stop(self) -> None:
         """Suspend every job and scale every deployment to nothing, from now on; `tick` does the rest."""
         self._stopping = True
+
+    @property
+    def is_deleting(self) -> bool:
+        """Whether something that is deleted is still there."""
+        return bool(self._going)
 
     @property
     def is_idle(self) -> bool:
@@ -108,6 +121,22 @@ class Engine:
         if observed := self.store.observed.get(ref, ObservedParent):
             asked_for = kind.paused(observed) if self._stopping else observed
             self._apply(ref, kind.reconcile(asked_for, self._surroundings, self._clock.now(), self._config))
+
+    def _delete(self, ref: Ref) -> None:
+        """Mark what runs pods; once that is gone, remove the rest."""
+        run_pods = [child for child in self._below(ref) if child["kind"] in _RUNS_PODS]
+        for child in run_pods:
+            self.store.mark_deleted(Ref.of(child))
+        if not run_pods:
+            self.store.remove(ref)
+            self._going = [going for going in self._going if going != ref]
+
+    def _below(self, ref: Ref) -> Iterator[Manifest]:
+        """Yield what belongs to an object, and to those."""
+        parent = self.store.get(ref)
+        for child in list(self.store.owned_by(parent["metadata"]["uid"])) if parent else ():
+            yield child
+            yield from self._below(Ref.of(child))
 
     def _apply(self, parent: Ref, plan: Plan) -> None:
         for child in plan.apply:

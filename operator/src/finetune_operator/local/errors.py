@@ -1,7 +1,9 @@
 """A mistake that one line explains."""
 
+from finetune_operator.api.errors import FinetuneError
 
-class LocalError(Exception):
+
+class LocalError(FinetuneError):
     """What is wrong and what to do; the CLI prints both and ends with exit code 2."""
 
     def __init__(self, problem: str, remedy: str) -> None:

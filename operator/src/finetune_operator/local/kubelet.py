@@ -49,7 +49,7 @@ class Kubelet:
         self._running: dict[Ref, RunningPod] = {}
 
     def start(self, pod: Manifest, shared_ports: Mapping[str, int] | None = None) -> None:
-        """Start a pod. Must be called on the main thread. Raises LocalError when it cannot run here."""
+        """Start a pod. Must be called on the engine's thread. Raises LocalError when it cannot run here."""
         containers = self._localize(pod, shared_ports or {})
         for container in containers:
             for folder in container.mounts.folders.values():

@@ -24,7 +24,7 @@ class Command:
 
 
 class Process:
-    """A running command. Start it on the main thread: the shim dies with the thread that made it."""
+    """A running command. The shim dies with the thread that made it: the one that the engine runs in."""
 
     def __init__(self, command: Command) -> None:
         self._asked_to_stop = False

@@ -55,6 +55,12 @@ class Runner:
                 return verdict
         return Verdict(state=State.READY)
 
+    def until(self, is_over: Callable[[], bool]) -> None:
+        """Run until something is so, or a signal."""
+        for _ in self._ticks():
+            if is_over():
+                return
+
     def shut_down(self) -> None:
         """Stop everything and wait for it; a second signal kills."""
         self._engine.stop()

@@ -3,6 +3,7 @@
 import os
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -27,7 +28,8 @@ class Store:
         self.observed = Cache()
         """What is there, as a reconcile sees it."""
         for path in sorted(folder.glob("*/*/*.yaml")):
-            self._keep(yaml.safe_load(path.read_text()))
+            with suppress(FileNotFoundError):  # an engine has just removed it
+                self._keep(yaml.safe_load(path.read_text()))
 
     def get(self, ref: Ref) -> Manifest | None:
         """Return an object, or None."""

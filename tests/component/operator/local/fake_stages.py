@@ -62,6 +62,8 @@ def main() -> None:
     run = json.loads(Path(sys.argv[sys.argv.index("--run") + 1]).read_text())
     root = Path(sys.argv[sys.argv.index("--root") + 1])
     (root / run["paths"]["run"]).mkdir(parents=True, exist_ok=True)
+    if stage == "merge":
+        (root / run["paths"]["run"] / "merged").mkdir(exist_ok=True)
     if stage == "data" and (FAKE / "report.json").exists():
         print((FAKE / "report.json").read_text())
     if "--shard" in sys.argv:

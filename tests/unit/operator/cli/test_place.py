@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from kubernetes import client
 
 from finetune_operator.cli import finetune
-from finetune_operator.cli.cluster import Cluster
+from finetune_operator.client.cluster import Cluster
 from finetune_operator.local.clock import Clock
 from finetune_operator.local.errors import LocalError
 from finetune_operator.local.store import Store

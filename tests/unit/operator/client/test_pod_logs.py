@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 from kubernetes import client
 
-from finetune_operator.cli.pod_logs import container_logs
+from finetune_operator.client.pod_logs import container_logs
 from finetune_operator.local.errors import LocalError
 
 FIRST, SAME_SECOND, LATER = (

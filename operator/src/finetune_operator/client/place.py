@@ -1,6 +1,6 @@
-"""Where the objects of a command are: in a cluster, or in a storage folder of this machine."""
+"""Where the objects of a client are: in a cluster, or in a storage folder of this machine."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -28,6 +28,13 @@ class ContainerLog:
 class Place(Protocol):
     """Finds objects of one namespace by their names."""
 
+    @property
+    def namespace(self) -> str:
+        """Return where names are looked up."""
+
+    def apply(self, manifests: Sequence[Manifest]) -> None:
+        """Create objects, or change them, as `kubectl apply` does. Raises LocalError."""
+
     def find(self, name: str, kinds: tuple[str, ...] = KINDS) -> list[Manifest]:
         """Return the objects of that name. Raises LocalError when there is none."""
 
@@ -43,8 +50,14 @@ class Place(Protocol):
     def delete(self, parent: Manifest) -> None:
         """Delete an object and its children, if it is there. Raises LocalError."""
 
-    def retry(self, job: Manifest) -> int:
-        """Let a failed job try again; return the exit code of a command that does. Raises LocalError."""
+    def retry(self, job: Manifest) -> None:
+        """Let a failed job try again. Raises LocalError."""
+
+    def is_attended(self) -> bool:
+        """Return whether somebody is there to bring the objects further."""
+
+    def close(self) -> None:
+        """Stop what runs for this place alone."""
 
     def logs(self, parent: Manifest) -> Iterable[ContainerLog]:
         """Return the logs of an object's containers that have started, oldest pod first."""

@@ -8,7 +8,7 @@ from kubernetes import client
 from urllib3.exceptions import HTTPError
 
 from finetune_operator.api.resources import MODEL_DEPLOYMENT
-from finetune_operator.cli.place import ContainerLog
+from finetune_operator.client.place import ContainerLog
 from finetune_operator.core.labels import COMPONENT
 from finetune_operator.local.errors import LocalError
 from finetune_operator.serving.children.names import COMPONENT as SERVE

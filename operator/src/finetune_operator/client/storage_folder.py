@@ -1,23 +1,26 @@
 """A storage folder, in which `finetune run` keeps its objects."""
 
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from finetune_operator.cli.place import KINDS, ContainerLog
-from finetune_operator.cli.run_here import run_here
+from finetune_operator.api.validation import MODELS
+from finetune_operator.client.place import KINDS, ContainerLog
 from finetune_operator.core.labels import COMPONENT
 from finetune_operator.core.objects import Manifest, Ref
 from finetune_operator.core.plan import Event
+from finetune_operator.local.background import BackgroundEngine
 from finetune_operator.local.changed_data import changed_data_notice
 from finetune_operator.local.clock import Clock
 from finetune_operator.local.errors import LocalError
 from finetune_operator.local.layout import Layout
-from finetune_operator.local.lock import exclusive, is_held
+from finetune_operator.local.lock import is_held
 from finetune_operator.local.store import Store
 
+_PERIOD_SECONDS = 0.1
 # What a manifest says of an object; the rest of its metadata is the store's.
 _GIVEN = ("name", "namespace", "labels", "annotations", "ownerReferences")
 
@@ -28,6 +31,16 @@ class StorageFolder:
 
     layout: Layout
     namespace: str
+    engine: BackgroundEngine = field(init=False)
+    """Runs what is applied here."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "engine", BackgroundEngine(self.layout))
+
+    def apply(self, manifests: Sequence[Manifest]) -> None:
+        """Run manifests on this machine; a job that failed is tried again. Raises LocalError."""
+        complete = [{**m, "metadata": {"namespace": self.namespace, **m["metadata"]}} for m in manifests]
+        self.engine.apply([MODELS[m["kind"]].model_validate(m).to_dict() for m in complete])
 
     def find(self, name: str, kinds: tuple[str, ...] = KINDS) -> list[Manifest]:
         """Return the objects of that name. Raises LocalError, naming those there are, when there is none."""
@@ -64,15 +77,23 @@ class StorageFolder:
         return changed_data_notice(self.layout.storage, parent) if is_job else ""
 
     def delete(self, parent: Manifest) -> None:
-        """Delete an object and its children. Raises LocalError while an engine runs them."""
-        with exclusive(self.layout.lock):
-            Store(self.layout.objects, Clock()).remove(Ref.of(parent))
+        """Delete an object and its children. Raises LocalError while another engine runs them."""
+        ref = Ref.of(parent)
+        self.engine.delete(ref)
+        while Store(self.layout.objects, Clock()).get(ref):
+            time.sleep(_PERIOD_SECONDS)
 
-    def retry(self, job: Manifest) -> int:
-        """Run a job as it was run; its failures are forgotten. Raises LocalError while an engine runs."""
-        metadata = {key: job["metadata"][key] for key in _GIVEN if key in job["metadata"]}
-        given = {key: value for key, value in job.items() if key != "status"}
-        return run_here(self.layout, [{**given, "metadata": metadata}])
+    def retry(self, job: Manifest) -> None:
+        """Run a job as it was run; its failures are forgotten. Raises LocalError."""
+        self.engine.apply([as_given(job)])
+
+    def is_attended(self) -> bool:
+        """Return whether an engine runs here."""
+        return is_held(self.layout.lock)
+
+    def close(self) -> None:
+        """Stop what was applied here."""
+        self.engine.close()
 
     def logs(self, parent: Manifest) -> Iterable[ContainerLog]:
         """Return the logs of an object's pods; a server's are there until it is started again."""
@@ -91,8 +112,13 @@ class StorageFolder:
 
     def note(self) -> str:
         """Return that nothing goes on, when nothing does."""
-        running = is_held(self.layout.lock)
-        return "" if running else "Nothing runs here now: start it with `finetune run -f FILE`."
+        return "" if self.is_attended() else "Nothing runs here now: start it with `finetune run -f FILE`."
+
+
+def as_given(parent: Manifest) -> Manifest:
+    """Return an object as its manifest was."""
+    metadata = {key: parent["metadata"][key] for key in _GIVEN if key in parent["metadata"]}
+    return {**{key: value for key, value in parent.items() if key != "status"}, "metadata": metadata}
 
 
 def _read(file: Path, position: str, tail: int | None) -> tuple[list[str], str]:
