@@ -23,6 +23,12 @@ from finetune_operator.core.objects import Manifest
         pytest.param({"x": [1, 2]}, {"x": [1]}, False, id="an item more"),
         pytest.param({"x": [2, 1]}, {"x": [1, 2]}, False, id="another order"),
         pytest.param({"x": {"y": None}}, {"x": {"y": {"z": 1}}}, False, id="no object"),
+        pytest.param(
+            {"annotations": {"kubectl.kubernetes.io/restartedAt": "now", "a": "b"}},
+            {"annotations": {"a": "b"}},
+            True,
+            id="kubectl rollout restart",
+        ),
         pytest.param({"cpu": "8"}, {"cpu": 8}, True, id="a quantity is a string"),
         pytest.param({"m": "1Gi"}, {"m": "1024Mi"}, True, id="a quantity in other units"),
         pytest.param({"m": "1Gi"}, {"m": "1G"}, False, id="another quantity"),

@@ -177,3 +177,13 @@ def test_what_a_stage_says_wins(
     spec = job(workers={"device": "cpu", "podOverrides": base}, stageOverrides={"train": own}).spec
     found = overrides_of(spec, Stage.TRAIN).to_dict()
     assert {field: found[field] for field in both} == both
+
+
+def test_what_kueue_reads_is_on_the_job_and_on_its_pods(job: JobBuilder) -> None:
+    topology = {"kueue.x-k8s.io/podset-required-topology": "cloud.provider.com/topology-rack"}
+    priority = {"kueue.x-k8s.io/priority-class": "urgent"}
+    parent = job(stageOverrides={"train": {"labels": priority, "annotations": topology}})
+    names = names_of(parent, "3f2a9c1b")
+    made = desired_job(parent, names, Attempt(stage=Stage.TRAIN, number=0), Config())
+    for metadata in (made["metadata"], made["spec"]["template"]["metadata"]):
+        assert (metadata["labels"].items() >= priority.items(), metadata["annotations"]) == (True, topology)
