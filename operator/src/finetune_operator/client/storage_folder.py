@@ -84,7 +84,7 @@ class StorageFolder:
             time.sleep(_PERIOD_SECONDS)
 
     def retry(self, job: Manifest) -> None:
-        """Run a job as it was run; its failures are forgotten. Raises LocalError."""
+        """Run a job as it was run; its failures are forgiven. Raises LocalError."""
         self.engine.apply([as_given(job)])
 
     def is_attended(self) -> bool:
