@@ -29,6 +29,7 @@ class Server:
         self.statuses: list[Manifest] = []
         self.is_ending = False
         self.generation = 1
+        self.events: list[Manifest] = []
 
     async def get(self, ref: Ref) -> Manifest | None:
         self.asked.append(f"get {ref.kind}")
@@ -54,8 +55,9 @@ class Server:
         assert (Ref.of(answer), answer["metadata"]["uid"]) == (ref, uid)
         return self._answer(answer)
 
-    async def create_event(self, _: Manifest) -> None:
+    async def create_event(self, event: Manifest) -> None:
         self.asked.append("event")
+        self.events.append(event)
 
     def _answer(self, obj: Manifest) -> Manifest:
         metadata = {"uid": "u", **obj["metadata"], "resourceVersion": str(len(self.asked) + 1)}
@@ -105,6 +107,24 @@ def test_a_new_job_costs_four_requests_and_its_status_waits_until_its_job_starts
     assert job.reconcile() is None
     assert [request for request in server.asked if request != "event"] == ["status"]
     assert job.woken == []
+
+
+def test_what_the_api_server_has_dropped_of_a_new_child_is_said() -> None:
+    class Older(Server):
+        """Knows no podReplacementPolicy."""
+
+        def _answer(self, obj: Manifest) -> Manifest:
+            spec = {key: value for key, value in obj.get("spec", {}).items() if key != "podReplacementPolicy"}
+            return super()._answer({**obj, "spec": spec} if obj["kind"] == "Job" else obj)
+
+    server = Older()
+    job = Job(server)
+    job.reconcile()
+    (event,) = server.events
+    assert (event["type"], event["reason"]) == ("Warning", "FieldsDropped")
+    assert "without spec.podReplacementPolicy: this Kubernetes has no such field" in event["message"]
+    job.reconcile()
+    assert [each["reason"] for each in server.events].count("FieldsDropped") == 1
 
 
 @pytest.mark.parametrize("kind", ["ConfigMap", "Service", "Job"])
