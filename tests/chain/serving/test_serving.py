@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 from vllm_server import ROOT, VllmServer
+
+from finetune_operator.cli import finetune
 
 pytestmark = pytest.mark.chain
 
@@ -62,3 +65,15 @@ def test_the_base_has_learned_to_end_its_answers(
 ) -> None:
     ended = sum(answer[-1] == tokenizer.eos_token_id for answer in greedy)
     assert ended > len(greedy) / 2
+
+
+def test_a_load_of_chats_has_the_tokens_that_were_asked_for(server: VllmServer) -> None:
+    """By vLLM's own counts: its tokenizer makes the chats, its usage counts the answers."""
+    options = ["--concurrency", "4", "--requests", "8", "--input-tokens", "64", "--output-tokens", "16"]
+    said = CliRunner().invoke(finetune, ["bench", "model", "--url", server.url, *options, "-o", "json"])
+    (figures,) = json.loads(said.output)
+    assert (figures["requests"], figures["failed"]) == (8, 0)
+    assert figures["output_tokens_per_second"] == pytest.approx(8 * 16 / figures["seconds"], rel=0.01)
+    assert figures["input_tokens"] == pytest.approx(64, rel=0.15)
+    assert 0 < figures["ttft"]["p50"] <= figures["ttft"]["p99"]
+    assert figures["tpot"]["p50"] > 0

@@ -5,6 +5,7 @@ import sys
 import click
 
 from finetune_operator.api.errors import FinetuneError
+from finetune_operator.cli.bench import bench
 from finetune_operator.cli.chat import chat
 from finetune_operator.cli.data import data
 from finetune_operator.cli.delete import delete
@@ -26,6 +27,7 @@ def finetune() -> None:
 
 finetune.add_command(run)
 finetune.add_command(chat)
+finetune.add_command(bench)
 finetune.add_command(status)
 finetune.add_command(watch)
 finetune.add_command(delete)

@@ -53,7 +53,9 @@ def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def with_place(
         *arguments: Any, namespace: str | None, context: str | None, storage: Path | None, **options: Any
     ) -> Any:
-        return command(*arguments, client=_client(namespace, context, storage), **options)
+        # A command that is given an address looks for no place.
+        client = None if options.get("url") else _client(namespace, context, storage)
+        return command(*arguments, client=client, **options)
 
     return with_place
 

@@ -1,5 +1,6 @@
 """Deployments of the local engine, with a real, small HTTP server in vLLM's place."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from finetune_operator.cli import finetune
 from finetune_operator.core.verdict import State
 from finetune_operator.local import deployment_controller
 from finetune_operator.local.engine import Engine
+from finetune_operator.local.errors import LocalError
 from finetune_operator.local.layout import Layout
 from finetune_operator.local.runner import Runner
 
@@ -44,6 +46,40 @@ def test_it_is_ready_after_a_generation_and_chats(start: Start, deployment: Any,
     runner.shut_down()
     assert engine.parents[0]["status"]["phase"] == "ScaledToZero"
     assert "endpoint" not in engine.parents[0]["status"]
+
+
+def bench(layout: Layout, *options: str) -> Any:
+    return CliRunner().invoke(finetune, ["bench", "base", "--storage", str(layout.storage), *options])
+
+
+def test_a_load_of_chats_is_measured(start: Start, deployment: Any, layout: Layout) -> None:
+    """By the endpoint in its status; what a server that counts nothing answers is counted by its pieces."""
+    _, runner = start(deployment)
+    assert runner.until_settled().state is State.READY
+
+    said = bench(layout, "--concurrency", "2", "--requests", "3", "-o", "json")
+
+    (figures,) = json.loads(said.output)
+    assert (figures["concurrency"], figures["requests"], figures["failed"]) == (2, 3, 0)
+    assert figures["ttft"]["p50"] > 0
+    shown = bench(layout, "--concurrency", "1", "--requests", "2").output.splitlines()
+    assert shown[1].split()[:3] == ["1", "2", "0"]
+    runner.shut_down()
+    stopped = bench(layout)
+    assert isinstance(stopped.exception, LocalError)
+    assert "has no endpoint now" in str(stopped.exception)
+
+
+def test_a_server_that_answers_no_chat_is_told(start: Start, deployment: Any) -> None:
+    engine, runner = start(deployment)
+    assert runner.until_settled().state is State.READY
+    url = engine.parents[0]["status"]["endpoint"]
+
+    wrong = CliRunner().invoke(finetune, ["bench", "another", "--url", url, "--concurrency", "1"])
+
+    said = f"{url} answered no request: the server answers 500: . See the server's log"
+    assert str(wrong.exception) == said
+    runner.shut_down()
 
 
 def test_health_alone_does_not_make_it_ready(start: Start, deployment: Any, fake: Path) -> None:
