@@ -31,8 +31,8 @@ SMALL = ["--enforce-eager", "--gpu-memory-utilization", "0.15", "--kv-cache-memo
 MTP = ["--speculative-config", '{"method": "mtp", "num_speculative_tokens": 1}']
 
 
-def write_base(place: Place) -> None:
-    """The base, the demo's data and what is asked, as numbers."""
+def write_base(place: Place, copies: Sequence[str] = ("hand", "beside", "drafted")) -> None:
+    """The base, the demo's data and what is asked, as numbers. copies: storages that have links to it."""
     folder = place.storage("tuned") / "models/base"
     if not folder.exists():
         subprocess.run([sys.executable, BENCH / "serve_gpu_base.py", folder], check=True)
@@ -40,7 +40,7 @@ def write_base(place: Place) -> None:
     data.mkdir(exist_ok=True)
     shutil.copy(base_model.ROOT / "examples/data/faq.jsonl", data)
     place.tokens.write_text(json.dumps(_tokens(folder)))
-    for name in ("hand", "beside", "drafted"):
+    for name in copies:
         copy = place.storage(name) / "models/base"
         copy.parent.mkdir(parents=True, exist_ok=True)
         subprocess.run(["cp", "-al", folder, copy], check=True)
@@ -152,7 +152,9 @@ def side_by_side(place: Place) -> None:
     """Adapters, and the multi-token layer before and after tuning."""
     words = [*SMALL, *MTP]
     before = manifests.serve_manifest(place.scratch, "base", uri="models/base", arguments=words)
-    after = manifests.serve_manifest(place.scratch, "tuned", job="full", arguments=words)
+    # Of a job's model it is known how large it is: 0.15 would be refused.
+    room = ["--gpu-memory-utilization", "0.5"]
+    after = manifests.serve_manifest(place.scratch, "tuned", job="full", arguments=[*words, *room])
     job = manifests.job_manifest(place.scratch)
     steps: dict[str, Callable[[], None]] = {
         "adapters": lambda: base_and_adapters(place),
@@ -161,11 +163,11 @@ def side_by_side(place: Place) -> None:
     if trained(place):
         steps["mtp-tuned"] = lambda: drafted(place, "mtp-tuned", [job, after], "tuned", "tuned")
     threads = [Thread(target=place.attempt, args=(name, step)) for name, step in steps.items()]
-    room = gpu_memory("total") > 100_000
+    large = gpu_memory("total") > 100_000
     for thread in threads:
         thread.start()
         time.sleep(1)
-        if not room:
+        if not large:
             thread.join()
     for thread in threads:
         thread.join()
@@ -250,6 +252,7 @@ def main() -> int:
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--scratch", type=Path, default=Path("/dev/shm/serve"))
+    parser.add_argument("--disk", type=Path, default=Path("/tmp/serve-disk"), help="for the load formats")
     parser.add_argument("--envs", type=Path, required=True, help="as FINETUNE_ENVS")
     parser.add_argument("--out", type=Path, default=BENCH / "results/serve-gpu", help="figures and logs")
     parser.add_argument("--seconds", type=float, default=3600, help="end by then")

@@ -1,7 +1,9 @@
 """The manifests of `serve_gpu.py`, and an adapter cut to one module."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import torch
@@ -49,11 +51,13 @@ def serve_manifest(
     job: str = "",
     file: str = "",
     arguments: list[str],
+    variables: Mapping[str, str] = MappingProxyType({}),
+    **fields: Any,
 ) -> Path:
-    """A server of a job's model or of a folder."""
+    """A server of a job's model or of a folder. fields: more of its spec."""
     model = {"fineTuneJobRef": {"name": job}} if job else {"uri": uri}
-    spec: dict[str, Any] = {"model": model, "gpuMemory": "80G", "maxModelLen": LENGTH, **_cache(folder)}
-    spec |= {"engineArgs": arguments}
+    spec: dict[str, Any] = {"model": model, "gpuMemory": "80G", "maxModelLen": LENGTH}
+    spec |= {"engineArgs": arguments, **_cache(folder, **variables), **fields}
     spec |= {} if job else {"storage": {"claimName": "models"}}
     return _write(folder / f"serve-{file or name}.json", "ModelDeployment", name, spec)
 

@@ -34,6 +34,8 @@ class Place:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.scratch: Path = arguments.scratch
         self.tokens = self.scratch / "tokens.json"
+        self.disk: Path = arguments.disk
+        self.memory = self.scratch / "formats"
         self._out, self._envs, self._seconds = arguments.out, arguments.envs, arguments.seconds
         self._result: dict[str, Any] = {}
         self._lock = Lock()
@@ -45,6 +47,10 @@ class Place:
         folder = self.scratch / f"storage-{name}"
         folder.mkdir(exist_ok=True)
         return folder
+
+    def program(self, environment: str, name: str) -> Path:
+        """A program of an environment, as the engine finds it."""
+        return Path(self._envs / environment / "bin" / name)
 
     def log(self, name: str) -> Path:
         return self.scratch / f"{name}.log"
@@ -93,23 +99,35 @@ class Place:
         self.start("prewarm", [sys.executable, "-c", f"import {modules}"])
 
     def finetune(
-        self, name: str, *files: Path, storage: str, ready: Path | None = None
+        self, name: str, *files: Path, storage: str, ready: Path | None = None, cards: str = ""
     ) -> "subprocess.Popen[bytes]":
-        """`finetune run`; a file appears once everything is ready."""
+        """`finetune run`; a file appears once everything is ready. cards: as CUDA_VISIBLE_DEVICES."""
         words = [word for file in files for word in ("-f", file)]
         then = ["--", "sh", "-c", f"touch {ready}; exec sleep 100000"] if ready else []
         place = ["--storage", self.storage(storage)]
-        return self.start(name, [sys.executable, "-c", CLI, "run", *words, *place, *then])
+        return self.start(name, [sys.executable, "-c", CLI, "run", *words, *place, *then], **_seen(cards))
+
+    def ask_finetune(self, *words: object) -> str:
+        """What another command of `finetune` prints. Raises RuntimeError when it fails."""
+        command = [sys.executable, "-c", CLI, *(str(word) for word in words)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        if done.returncode:
+            raise RuntimeError(f"finetune {words[0]}: {done.stderr[-800:]}")
+        return done.stdout
 
     @contextmanager
-    def served(self, name: str, *files: Path, storage: str, deployment: str) -> Iterator["Asked"]:
+    def served(
+        self, name: str, *files: Path, storage: str, deployment: str, cards: str = ""
+    ) -> Iterator["Asked"]:
         """A server by `finetune run`."""
         ready = self.scratch / f"{name}.ready"
-        process = self.finetune(name, *files, storage=storage, ready=ready)
+        process = self.finetune(name, *files, storage=storage, ready=ready, cards=cards)
         status = self.storage(storage) / f"status/default/modeldeployment/{deployment}.yaml"
         logs = self.storage(storage) / "logs/default"
         server = Asked(self, name, deployment, process)
+        server.place_words = ["--storage", str(self.storage(storage))]
         server.is_ready = ready.exists
+        server.ready_at = lambda: ready.stat().st_mtime
         server.url = lambda: endpoint(status)
         server.find_log = lambda: max(
             (f for f in logs.glob(f"{deployment}-*.log") if "probe" not in f.name),
@@ -121,11 +139,12 @@ class Place:
             server.stop()
 
     @contextmanager
-    def plain(self, name: str, model: Path, arguments: Sequence[str]) -> Iterator["Asked"]:
+    def plain(self, name: str, model: Path, arguments: Sequence[str], cards: str = "") -> Iterator["Asked"]:
         """`vllm serve`, with what the same image needs to start."""
         cache = self.scratch / "cache"
         env = {"HOME": str(cache), "CUTE_DSL_CACHE_DIR": f"{cache}/.cache/cute_dsl", **NO_COMPILER}
         env |= {"VLLM_USE_DEEP_GEMM": "0", "VLLM_USE_FLASHINFER_SAMPLER": "0", "HF_HUB_OFFLINE": "1"}
+        env |= _seen(cards)
         cli = [
             self._envs / "server-cpu/bin/python",
             "-c",
@@ -134,6 +153,7 @@ class Place:
         words = ["serve", model, "--served-model-name", name, "--port", PLAIN_PORT, *arguments]
         server = Asked(self, name, name, self.start(name, [*cli, *words], **env))
         server.url = lambda: f"http://127.0.0.1:{PLAIN_PORT}"
+        server.place_words = ["--url", server.url()]
         server.is_ready = lambda: b"Application startup complete" in self.log(name).read_bytes()
         server.find_log = lambda: self.log(name)
         try:
@@ -151,10 +171,15 @@ class Asked:
     is_ready: Callable[[], bool]
     url: Callable[[], str]
     find_log: Callable[[], Path]
+    ready_at: Callable[[], float]
+    """When it was ready; where nothing says it, now."""
+    place_words: Sequence[str]
+    """By which `finetune` finds it."""
 
     def __init__(self, place: Place, name: str, model: str, process: "subprocess.Popen[bytes]") -> None:
         self._place, self._name, self._model, self._process = place, name, model, process
-        self._started, self._ready_after = time.monotonic(), 0.0
+        self._started, self._ready_after = time.time(), 0.0
+        self.ready_at = time.time
         self._answers: dict[str, Any] = {}
 
     def wait(self, seconds: float) -> None:
@@ -167,12 +192,13 @@ class Asked:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{self._name} was not ready after {seconds:.0f} s")
             time.sleep(0.3)
-        self._ready_after = time.monotonic() - self._started
+        self._ready_after = self.ready_at() - self._started
 
     def figures(self) -> dict[str, Any]:
         lines = self.find_log().read_text(errors="replace").splitlines()
         said = [line[:400] for line in lines if TELLING.search(line) and "/v1/" not in line]
-        return {"readySeconds": round(self._ready_after, 1), "gpuMiB": gpu_memory(), "log": said}
+        memory = {"gpuMiB": gpu_memories(), "processes": processes_memory()}
+        return {"readySeconds": round(self._ready_after, 1), **memory, "log": said}
 
     def chat(self) -> None:
         question = json.loads(self._place.tokens.read_text())["question"]
@@ -187,6 +213,20 @@ class Asked:
 
     def load(self, concurrency: int) -> dict[str, Any]:
         return self._server.load(concurrency, requests=max(32, 4 * concurrency))
+
+    def bench(self, concurrency: int, tokens: tuple[int, int], requests: int) -> Any:
+        """`finetune bench`: tokens in and out of each chat."""
+        words = ["--concurrency", concurrency, "--requests", requests, "-o", "json"]
+        words += ["--input-tokens", tokens[0], "--output-tokens", tokens[1]]
+        said = self._place.ask_finetune("bench", self._model, *self.place_words, *words)
+        (figures,) = json.loads(said)
+        return figures
+
+    def talk(self, question: str) -> str:
+        """`finetune chat`."""
+        return self._place.ask_finetune(
+            "chat", self._model, *self.place_words, "-q", question, "--max-tokens", 32
+        )
 
     def metrics(self) -> list[str]:
         return self._server.metrics()
@@ -226,9 +266,27 @@ class Asked:
 
 
 def gpu_memory(which: str = "used") -> int:
-    """MiB in use, or in all, by nvidia-smi."""
-    command = ["nvidia-smi", f"--query-gpu=memory.{which}", "--format=csv,noheader,nounits"]
+    """MiB in use of the first card, or in all, by nvidia-smi."""
+    return next(iter(gpu_memories(which)), 0)
+
+
+def gpu_memories(which: str = "used") -> list[int]:
+    """The same of each card."""
+    return [int(line) for line in _nvidia_smi(f"--query-gpu=memory.{which}") if line.isdigit()]
+
+
+def processes_memory() -> list[str]:
+    """Of each process on each card: card, process and MiB."""
+    return _nvidia_smi("--query-compute-apps=gpu_bus_id,pid,used_memory")
+
+
+def _nvidia_smi(query: str) -> list[str]:
+    command = ["nvidia-smi", query, "--format=csv,noheader,nounits"]
     try:
-        return int(subprocess.run(command, capture_output=True, text=True, timeout=20).stdout.split()[0])
-    except (OSError, IndexError, ValueError, subprocess.TimeoutExpired):
-        return 0
+        return subprocess.run(command, capture_output=True, text=True, timeout=20).stdout.splitlines()
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+
+
+def _seen(cards: str) -> dict[str, str]:
+    return {"CUDA_VISIBLE_DEVICES": cards} if cards else {}

@@ -211,12 +211,12 @@ def main() -> None:
     arguments = _parse_arguments()
     config = DeepseekV3Config.from_pretrained(arguments.base)
     config._attn_implementation, config._experts_implementation = "eager", "eager"
-    tokens, adapter = json.loads(arguments.tokens.read_text()), Adapter(arguments.adapter, arguments.device)
+    tokens = json.loads(arguments.tokens.read_text())
     base, merged = (Files(folder, arguments.device) for folder in (arguments.base, arguments.merged))
-    attention: dict[str, Weights] = {
-        name: _with_adapter(base, adapter, modules) for name, modules in PARTS.items()
-    }
-    attention["merged"] = merged
+    attention: dict[str, Weights] = {"base": base, "merged": merged}
+    if arguments.adapter:
+        adapter = Adapter(arguments.adapter, arguments.device)
+        attention |= {name: _with_adapter(base, adapter, modules) for name, modules in PARTS.items()}
     if arguments.tuned:
         attention["tuned"] = Files(arguments.tuned, arguments.device)
     experts = Adapter(arguments.experts, arguments.device) if arguments.experts else None
@@ -250,7 +250,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--merged", type=Path, required=True)
-    parser.add_argument("--adapter", type=Path, required=True)
+    parser.add_argument("--adapter", type=Path, help="what is merged, to be applied in parts too")
     parser.add_argument("--experts", type=Path, help="an adapter of the routed experts")
     parser.add_argument("--tuned", type=Path, help="another merged model")
     parser.add_argument("--tokens", type=Path, required=True)

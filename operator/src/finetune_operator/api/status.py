@@ -123,6 +123,33 @@ class SelectionStatus(ApiModel):
     """Whether training ended before its last step, as training.validation.patience says."""
 
 
+_Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
+
+
+class BaseStatus(ApiModel):
+    """The base's shape, as prepare read it in its config.json, whose names these are; dtype is its files'."""
+
+    vocab_size: _Count
+    hidden_size: _Count
+    num_hidden_layers: _Count
+    first_k_dense_replace: _Count
+    num_attention_heads: _Count
+    q_lora_rank: _Count
+    kv_lora_rank: _Count
+    qk_nope_head_dim: _Count
+    qk_rope_head_dim: _Count
+    v_head_dim: _Count
+    intermediate_size: _Count
+    moe_intermediate_size: _Count
+    n_routed_experts: _Count
+    n_shared_experts: _Count
+    num_experts_per_tok: _Count
+    num_nextn_predict_layers: _Count
+    has_expert_bias: bool
+    max_position_embeddings: _Count
+    dtype: Literal["float32", "bfloat16", "float16", "float8"]
+
+
 class FineTuneJobStatus(ApiModel):
     """What a job is doing. Everything in it can be computed again; nothing in it decides anything."""
 
@@ -149,6 +176,9 @@ class FineTuneJobStatus(ApiModel):
 
     progress: ProgressStatus | None = None
     """How far the stage that runs has come."""
+
+    base: BaseStatus | None = None
+    """What prepare read of the base: by it is known how large the model is that comes out."""
 
     selection: SelectionStatus | None = None
     """Which step the adapter is, and why."""

@@ -6,7 +6,6 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import aiohttp
 
@@ -102,36 +101,33 @@ class Load:
 
 
 async def _read(response: aiohttp.ClientResponse, sent: float) -> Request:
-    """Read server-sent events. Only the ends of a stream are looked into: a client that parses every piece
-    is slower than the server."""
-    times: list[float] = []
+    """Read server-sent events. Only a stream's ends are looked into: a client that parses every piece is
+    slower than the server.
+
+    vLLM sends the role when it has the first token, just before that token; a token without text it does
+    not send.
+    """
+    begun, times = 0.0, []
     last, usage = b"", b""
     async for line in response.content:
         if not line.startswith(b"data: {"):
             continue
-        now = time.perf_counter()
+        now, last = time.perf_counter(), line
         if b'"choices":[]' in line:
             usage = line
-        elif times or _has_token(line):
+        elif begun or b'"role"' not in line:
             times.append(now)
-        last = line
+        begun = begun or now
     if b'"error"' in last or not times:
         said = last.removeprefix(b"data: ").decode(errors="replace").strip()
         return Request(sent=sent, failure=said[:300] or "the answer had no token")
     counts = json.loads(usage.removeprefix(b"data: "))["usage"] if usage else {}
     return Request(
         sent=sent,
-        tokens_at=tuple(times),
+        tokens_at=(begun, *(times[1:] or times)),
         input_tokens=counts.get("prompt_tokens", 0),
         output_tokens=counts.get("completion_tokens", len(times)),
     )
-
-
-def _has_token(line: bytes) -> bool:
-    """Return whether an event is more than the role, which vLLM sends before the first token."""
-    choices = json.loads(line.removeprefix(b"data: ")).get("choices") or [{}]
-    delta: dict[str, Any] = choices[0].get("delta", {})
-    return bool(delta) and "role" not in delta
 
 
 def _text(words: int, seed: int) -> str:

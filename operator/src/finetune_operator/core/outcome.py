@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from finetune_operator.api.job import FineTuneJob, FineTuneJobSpec
 from finetune_operator.core.capacity.architecture import Architecture, Weights
-from finetune_operator.core.capacity.base_model import base_architecture
+from finetune_operator.core.capacity.base_model import base_architecture, told_architecture
 from finetune_operator.core.naming import child_name
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.run import run_of
@@ -33,7 +33,7 @@ class Outcome:
     base: str = ""
     """Address of the model that is tuned."""
     weights: Weights | None = None
-    """What comes out, where it is known from the start; None for an adapter only."""
+    """What comes out, where it is known by name or prepare has read it; None for an adapter only."""
 
 
 def outcome_of(manifest: Manifest) -> Outcome:
@@ -61,7 +61,7 @@ def outcome_of(manifest: Manifest) -> Outcome:
         unserved_targets=job.spec.lora.unserved_targets,
         failure=failed["message"] if failed["status"] == "True" else "",
         base=job.spec.model.uri,
-        weights=exported_weights(job.spec),
+        weights=exported_weights(job.spec, told_architecture(status) if is_current else None),
     )
 
 

@@ -57,8 +57,8 @@ class Course:
 
     @property
     def told(self) -> Architecture | None:
-        """The base, as prepare read it and told at its end; None before that, or once its pod is gone."""
-        return self._told_by(Stage.PREPARE, read_architecture)
+        """The base, as prepare read it and told at its end; the status keeps it. None before that."""
+        return self._told_by(Stage.PREPARE, read_architecture) or self.memory.told
 
     @property
     def selected(self) -> Selected | None:

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from finetune_operator.api.job import FineTuneJob
+from finetune_operator.core.capacity.architecture import Architecture
+from finetune_operator.core.capacity.base_model import told_architecture
 from finetune_operator.core.conditions import condition_of, time_of, timestamp, true_condition_of
 from finetune_operator.core.labels import RETRIED_AT
 from finetune_operator.finetune.selection import Selected, selected_of
@@ -23,6 +25,8 @@ class Memory:
     started_at: datetime | None = None
     selected: Selected | None = None
     """The step that training exported."""
+    told: Architecture | None = None
+    """The base, as prepare read it."""
 
     @property
     def failed_at(self) -> datetime | None:
@@ -43,6 +47,7 @@ def memory_of(status: Mapping[str, Any], run: str) -> Memory:
         restarts=status.get("restarts", 0),
         started_at=time_of(status["startTime"]),
         selected=selected_of(status.get("selection")),
+        told=told_architecture(status),
     )
 
 

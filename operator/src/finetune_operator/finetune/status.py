@@ -6,6 +6,7 @@ from typing import Any
 
 from finetune_operator.api.job import FineTuneJob
 from finetune_operator.api.run_file import RunFile
+from finetune_operator.core.capacity.base_model import architecture_status
 from finetune_operator.core.conditions import Condition, set_conditions, timestamp
 from finetune_operator.core.objects import Manifest, without_empty
 from finetune_operator.finetune.conditions import job_phase
@@ -45,6 +46,7 @@ def build_status(
         "startTime": timestamp(min(started)) if started else None,
         "completionTime": timestamp(step.since) if isinstance(step, Complete) and step.since else None,
         "progress": _progress(observed.progress, before, run_file.run, step),
+        "base": architecture_status(course.told) if course.told else None,
         "selection": course.selected.to_status() if course.selected else None,
         "adapterPath": f"{run_folder}/adapter" if course.is_done(Stage.TRAIN) else None,
         "modelPath": f"{run_folder}/merged"

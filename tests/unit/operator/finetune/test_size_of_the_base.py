@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from fake_cluster import FakeCluster, JobBuilder, names
 
-from finetune_operator.core.capacity.architecture import DEEPSEEK_V3, FLAVORS, Architecture
-from finetune_operator.core.capacity.base_model import base_architecture
+from finetune_operator.core.capacity.architecture import DEEPSEEK_V3, FLAVORS, Architecture, Weights
+from finetune_operator.core.capacity.base_model import base_architecture, read_architecture
 from finetune_operator.core.config import Config
+from finetune_operator.core.outcome import outcome_of
 from finetune_operator.finetune.fits import fits_of
 
 ONE_GPU: dict[str, Any] = {"flavor": "auto", "workers": {"gpusPerNode": 1}}
@@ -108,3 +109,41 @@ def test_what_was_read_goes_before_what_a_name_promises(job: JobBuilder) -> None
     spec = job(flavor="auto", model={"uri": "hf://deepseek-ai/DeepSeek-R1"}).spec
     assert base_architecture(spec) == DEEPSEEK_V3
     assert base_architecture(spec, FLAVORS["tiny_lora"]) == FLAVORS["tiny_lora"]
+
+
+def test_a_server_of_the_model_is_told_the_files_dtype_and_multi_token_layer(job: JobBuilder) -> None:
+    """A flavour's name says neither: its base may be in FP8, with a layer that can draft."""
+    cluster = FakeCluster(job(flavor="deepseek_aghilora"))
+    cluster.reconcile()
+    base = dataclasses.replace(FLAVORS["deepseek_aghilora"], dtype="float8", num_nextn_predict_layers=1)
+    assert weights_of(cluster) == Weights(model=FLAVORS["deepseek_aghilora"], dtype="bfloat16")
+    cluster.end(0, told=told(base))
+    cluster.reconcile()
+    assert weights_of(cluster) == Weights(model=base, dtype="float8")
+
+
+def test_it_is_known_when_the_pods_that_told_it_are_gone(job: JobBuilder) -> None:
+    cluster = FakeCluster(job(**ONE_GPU))
+    prepare = prepared(cluster, DEEPSEEK_V3)
+    prepare["pods"] = []
+    assert cluster.reconcile().status["base"]["hiddenSize"] == DEEPSEEK_V3.hidden_size
+    assert fits(cluster)[0] == "False"
+
+
+@pytest.mark.parametrize("number", [-1, 2**63, True, "7168", None])
+def test_what_no_status_could_hold_is_not_taken(number: object) -> None:
+    numbers = {**dataclasses.asdict(DEEPSEEK_V3), "hidden_size": number}
+    assert read_architecture(json.dumps({"architecture": numbers})) is None
+
+
+def weights_of(cluster: FakeCluster) -> Weights | None:
+    return outcome_of(cluster.job.to_dict()).weights
+
+
+def prepared(cluster: FakeCluster, base: Architecture) -> Any:
+    cluster.reconcile()
+    prepare = cluster.active
+    assert prepare is not None
+    cluster.end(0, told=told(base))
+    cluster.reconcile()
+    return prepare
