@@ -38,9 +38,7 @@ def merge_by_hand(place: Place) -> None:
     from deepseek_v3 import write_adapter
 
     storage = place.storage("one")
-    adapter = write_adapter(
-        place.scratch / "by-hand", base_model.MODEL, manifests.small, experts=False
-    )
+    adapter = write_adapter(place.scratch / "by-hand", base_model.MODEL, manifests.small, experts=False)
     names = ["--base", storage / "models/base", "--adapter", adapter, "--out", storage / MERGED]
     merge = place.start("merge", [place.program("converter", "finetune-convert"), "merge", *names])
     code = merge.wait(150)
