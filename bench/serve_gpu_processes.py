@@ -21,6 +21,7 @@ STARTED = time.monotonic()
 CLI = "import sys; from finetune_operator.cli import main; sys.argv[0] = 'finetune'; main()"
 # A machine without a CUDA compiler, as images/server.
 NO_COMPILER = {"CUDA_HOME": "/nonexistent"}
+NEEDS_COMPILER = ("VLLM_USE_DEEP_GEMM", "VLLM_USE_FLASHINFER_SAMPLER", "VLLM_ALLREDUCE_USE_FLASHINFER")
 PLAIN_PORT = 8123
 TELLING = re.compile(
     r"backend|took|takes|Selected|non-default args|GPU KV cache|Available KV|Building|JIT|warm|compil|captur|"
@@ -143,7 +144,7 @@ class Place:
         """`vllm serve`, with what the same image needs to start."""
         cache = self.scratch / "cache"
         env = {"HOME": str(cache), "CUTE_DSL_CACHE_DIR": f"{cache}/.cache/cute_dsl", **NO_COMPILER}
-        env |= {"VLLM_USE_DEEP_GEMM": "0", "VLLM_USE_FLASHINFER_SAMPLER": "0", "HF_HUB_OFFLINE": "1"}
+        env |= dict.fromkeys(NEEDS_COMPILER, "0") | {"HF_HUB_OFFLINE": "1"}
         env |= _seen(cards)
         cli = [
             self._envs / "server-cpu/bin/python",

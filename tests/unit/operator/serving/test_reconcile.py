@@ -177,6 +177,7 @@ def test_the_command_on_gpus(deployment: Builder) -> None:
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_USE_DEEP_GEMM": "0",
         "VLLM_USE_FLASHINFER_SAMPLER": "0",
+        "VLLM_ALLREDUCE_USE_FLASHINFER": "0",
     }
     assert server["resources"] == {
         "requests": {"cpu": "16", "memory": "53248Mi", "ephemeral-storage": "10240Mi"},
