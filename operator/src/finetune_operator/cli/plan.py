@@ -17,6 +17,7 @@ from finetune_operator.cli.options import files_option, namespace_option
 from finetune_operator.core.capacity.architecture import Weights
 from finetune_operator.core.capacity.demand import Demand
 from finetune_operator.core.capacity.serving_demands import serving_demands
+from finetune_operator.core.capacity.serving_settings import Setting, serving_settings
 from finetune_operator.core.conditions import Condition
 from finetune_operator.core.config import Config
 from finetune_operator.core.objects import Manifest
@@ -53,7 +54,7 @@ def plan(files: tuple[Path, ...], namespace: str, gpu_memory: str) -> None:
     statuses = []
     for manifest in manifests:
         demands, fits = _judged(manifest, jobs, config)
-        _print(console, manifest, demands, fits)
+        _print(console, manifest, demands, fits, _settings(manifest, jobs, config))
         statuses.append(fits.status)
     sys.exit(2 if "False" in statuses else 0)
 
@@ -73,6 +74,14 @@ def _judged(
     )
 
 
+def _settings(manifest: Manifest, jobs: Sequence[FineTuneJob], config: Config) -> tuple[Setting, ...]:
+    """Return how a server is run; none for a job."""
+    if manifest["kind"] == "FineTuneJob":
+        return ()
+    deployment = ModelDeployment.model_validate(manifest)
+    return serving_settings(deployment.spec, _weights(deployment, jobs), config)
+
+
 def _weights(deployment: ModelDeployment, jobs: Sequence[FineTuneJob]) -> Weights | None:
     """Return the weights of the job that a deployment names, when it is there."""
     ref = deployment.spec.model.fine_tune_job_ref
@@ -81,13 +90,21 @@ def _weights(deployment: ModelDeployment, jobs: Sequence[FineTuneJob]) -> Weight
     return next((exported_weights(job.spec) for job in named), None)
 
 
-def _print(console: Console, manifest: Manifest, demands: Sequence[Demand], fits: Condition) -> None:
+def _print(
+    console: Console,
+    manifest: Manifest,
+    demands: Sequence[Demand],
+    fits: Condition,
+    settings: Sequence[Setting],
+) -> None:
     metadata = manifest["metadata"]
     console.print(f"{manifest['kind']} {metadata['namespace']}/{metadata['name']}", markup=False)
     if demands:
         console.print(demands_table(demands))
     answer = {"True": "It fits.", "False": f"It does not fit. {fits.message}.", "Unknown": f"{fits.message}."}
     console.print(answer[fits.status], markup=False)
+    for setting in settings:
+        console.print(f"{setting.name}: {setting.value} ({setting.why})", markup=False)
     console.print()
 
 

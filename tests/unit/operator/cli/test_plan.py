@@ -51,6 +51,11 @@ Serving                           101 GB    130 GB  each GPU, 0.92 of its 141 GB
   activations of 8,192 tokens     1.4 GB
   graphs, as vLLM estimates them  8.2 GB
 It fits.
+KV cache: 445,728 tokens (what is left: 13.6 requests of 32,768 tokens at a time; maxModelLen is the longest)
+parallelism: tensor 8 (the KV cache is whole on each GPU; dataParallelSize gives each GPU one of its own)
+draft: none (--speculative-config turns it on, for few requests at a time and tokens that are accepted)
+load format: auto (vLLM's own; instanttensor where the volume gives more than 5 GB/s)
+largest batch: 8,192 tokens (longer prompts are read in pieces; --max-num-batched-tokens changes it)
 
 """.splitlines()
     ]

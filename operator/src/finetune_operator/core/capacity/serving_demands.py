@@ -31,8 +31,9 @@ def serving_demands(spec: ServingSpec, weights: Weights | None, config: Config) 
     return (*gpus, *_memory_demands(spec, weights, parse_bytes(spec.gpu_memory or config.gpu_memory)))
 
 
-def _memory_demands(spec: ServingSpec, weights: Weights, gpu_memory: int) -> tuple[Demand, ...]:
-    serving = Serving(
+def serving_of(spec: ServingSpec, weights: Weights) -> Serving:
+    """Return how a replica serves a model, by the spec and by vLLM's own arguments, which win."""
+    return Serving(
         model=weights.model,
         weights=weights.dtype,
         tensor=spec.tensor_parallel_size,
@@ -44,12 +45,16 @@ def _memory_demands(spec: ServingSpec, weights: Weights, gpu_memory: int) -> tup
         batched_tokens=_number(spec, "--max-num-batched-tokens") or Serving.batched_tokens,
         graphs="--enforce-eager" not in {word.replace("_", "-") for word in spec.engine_args},
     )
+
+
+def _memory_demands(spec: ServingSpec, weights: Weights, gpu_memory: int) -> tuple[Demand, ...]:
+    serving = serving_of(spec, weights)
     parts, gpus = serving_memory(serving), spec.gpus_per_replica
     whole = {f"weights in {weights.dtype}": whole_model_bytes(serving)}
     if not gpus:
         place = "host memory of each replica"
         return (Demand(subject="Serving", parts=whole, place=place, reason=FitsReason.SERVING_MEMORY),)
-    share = _utilization(spec)
+    share = utilization(spec)
     return (
         Demand(
             subject=f"Serving in {weights.dtype}",
@@ -103,9 +108,9 @@ def _degrees(spec: ServingSpec) -> tuple[int, int, int]:
     return spec.tensor_parallel_size, spec.pipeline_parallel_size, spec.data_parallel_size
 
 
-def _utilization(spec: ServingSpec) -> float:
+def utilization(spec: ServingSpec) -> float:
     """Return the share of a GPU that vLLM takes. What is no share, vLLM itself refuses."""
-    given = _argument(spec, "--gpu-memory-utilization") or ""
+    given = argument(spec, "--gpu-memory-utilization") or ""
     return float(given) if re.fullmatch(r"[01](\.\d*)?|\.\d+", given) else GPU_MEMORY_UTILIZATION
 
 
@@ -114,24 +119,24 @@ def _length(spec: ServingSpec) -> int | None:
 
 
 def _number(spec: ServingSpec, name: str) -> int | None:
-    given = _argument(spec, name)
+    given = argument(spec, name)
     return int(given) if given and given.isdigit() else None
 
 
 def _cache(spec: ServingSpec) -> Dtype:
-    return "float8" if (_argument(spec, "--kv-cache-dtype") or "").startswith("fp8") else "bfloat16"
+    return "float8" if (argument(spec, "--kv-cache-dtype") or "").startswith("fp8") else "bfloat16"
 
 
 def _drafts(spec: ServingSpec) -> bool:
     """Return whether the multi-token layer drafts: by --speculative-config as JSON, or by its method."""
-    config = _argument(spec, "--speculative-config") or _argument(spec, "-sc") or ""
+    config = argument(spec, "--speculative-config") or argument(spec, "-sc") or ""
     in_json = re.search(r'"method"\s*:\s*"(\w+)"', config)
-    named = (_argument(spec, name) for name in ("--speculative-config.method", "--spec-method"))
+    named = (argument(spec, name) for name in ("--speculative-config.method", "--spec-method"))
     method = in_json[1] if in_json else next(filter(None, named), "")
     return method.endswith("mtp")
 
 
-def _argument(spec: ServingSpec, name: str) -> str | None:
+def argument(spec: ServingSpec, name: str) -> str | None:
     """Return the value of one of vLLM's arguments, given as two words or as NAME=VALUE; the last wins."""
     words = [word for argument in spec.engine_args for word in argument.split("=", 1)]
     named = (i for i in reversed(range(len(words) - 1)) if words[i].replace("_", "-") == name)
