@@ -1,5 +1,7 @@
 """Why a pod waits: what is said at once, and what every pod goes through and few for long."""
 
+import re
+
 from finetune_operator.core.conditions import condition_of, time_of
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.observed.container import is_ours, statuses_of
@@ -56,9 +58,17 @@ def _container_waits(name: str, status: Manifest) -> Wait | None:
     for container in statuses_of(status):
         state = container.get("state", {}).get("waiting") or {}
         if state.get("reason") and state["reason"] not in _PASSING:
-            text = ": ".join(part for part in (state["reason"], state.get("message")) if part)
-            return container_waits(name, text, time_of(status.get("startTime")))
+            return container_waits(name, _said(state), time_of(status.get("startTime")))
     return None
+
+
+def _said(state: Manifest) -> str:
+    """Return the reason and message of a container that waits.
+
+    Between two pulls the kubelet says that first, then the error of the last one: that alone stays the same.
+    """
+    text = ": ".join(part for part in (state["reason"], state.get("message")) if part)
+    return re.sub(r'^ImagePullBackOff: Back-off pulling image ".*?": (?=Err)', "", text)
 
 
 def _lost(name: str, status: Manifest) -> Wait | None:

@@ -65,6 +65,19 @@ UP = [{"name": "main", "ready": True, "state": {"running": {}}}]
             id="no image",
         ),
         pytest.param(
+            [
+                pending(
+                    startTime=SINCE,
+                    containerStatuses=container(
+                        "ImagePullBackOff",
+                        'Back-off pulling image "reg/trainer:v2": ErrImagePull: rpc error: not found',
+                    ),
+                )
+            ],
+            wait(WaitReason.IMAGE, "ErrImagePull: rpc error: not found"),
+            id="no image, between two pulls",
+        ),
+        pytest.param(
             [pending(initContainerStatuses=container("ErrImagePull"))],
             wait(WaitReason.IMAGE, "ErrImagePull", None),
             id="no image of an init container",
