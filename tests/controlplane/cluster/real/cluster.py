@@ -3,13 +3,14 @@
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 from cluster import binaries, nodes
 from cluster.controlplane import ControlPlane
 from cluster.process import Process, answers
 from cluster.real import volumes
-from cluster.real.node import HOST, REGISTRY, Node
+from cluster.real.node import HOST, PUSH_REGISTRY, REGISTRY, Node
 from waiting import until
 
 
@@ -36,8 +37,13 @@ class RealCluster:
 
     def start(self) -> None:
         self.node.connect()
-        self._start_registry()
+        self._start_registry("registry", {"addr": REGISTRY})
+        self.others["registry"].wait_until(lambda: answers(f"http://{REGISTRY}/v2/"))
         self.plane.start()
+        # Its certificate names this address too, and each namespace has it in the ConfigMap kube-root-ca.crt.
+        certificate = self.plane.credentials.server_certificate
+        tls = {"certificate": str(certificate), "key": str(certificate.with_suffix(".key"))}
+        self._start_registry("push-registry", {"addr": PUSH_REGISTRY, "tls": tls})
         self.node.start(self.plane.kubeconfig)
         with self.plane.api_client() as api:
             volumes.create_class(api)
@@ -51,18 +57,17 @@ class RealCluster:
             process.kill()
         self.node.stop()
 
-    def _start_registry(self) -> None:
+    def _start_registry(self, name: str, http: dict[str, Any]) -> None:
         """What was pushed stays in the user's cache, as what was built does."""
         configuration = {
             "version": 0.1,
             "log": {"level": "warn"},
             "storage": {"filesystem": {"rootdirectory": str(binaries.cache() / "registry")}},
-            "http": {"addr": REGISTRY},
+            "http": http,
         }
-        file = self.folder / "registry.yaml"
+        file = self.folder / f"{name}.yaml"
         file.write_text(yaml.safe_dump(configuration))
-        self._start("registry", ["docker-registry", "serve", str(file)])
-        self.others["registry"].wait_until(lambda: answers(f"http://{REGISTRY}/v2/"))
+        self._start(name, ["docker-registry", "serve", str(file)])
 
     def _start_volumes(self) -> None:
         program = Path(__file__).parent.parent

@@ -15,6 +15,8 @@ from waiting import until
 NAME = "finetune-node"
 HOST, ADDRESS = "10.245.0.1", "10.245.0.2"
 REGISTRY = f"{HOST}:5000"
+PUSH_REGISTRY = f"{HOST}:5443"
+"""The same with TLS, as pods push to it, who trust `kube-root-ca.crt`."""
 BUSYBOX = "localhost/busybox:1"
 """An image that is there: `command: [busybox, sh, -c, ...]`, for what a pod sees."""
 CGROUPS = Path("/sys/fs/cgroup")
