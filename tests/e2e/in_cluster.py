@@ -1,16 +1,21 @@
-"""A namespace of a test, and its volume."""
+"""A namespace of a test, its volume, and what its jobs came to."""
 
 import json
+import os
+import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import yaml
 from cluster.commands import Run
+from cluster.real.node import REGISTRY
 from waiting import until
 
 ROOT = Path(__file__).parents[2]
 POD_USER = 65532
+SYSTEM = "finetune-system"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +38,11 @@ class InCluster:
         accounts = ("get", "serviceaccount", "default")
         until("a service account", lambda: self.kubectl(*accounts, "-n", self.namespace, check=False).stdout)
 
+    def hand_over(self) -> None:
+        """To the user that the pods run as, as whoever fills a volume must."""
+        for path in (self.volume, *self.volume.rglob("*")):
+            os.chown(path, POD_USER, POD_USER)
+
     def delete(self) -> None:
         self.kubectl("delete", "namespace", self.namespace, "--wait=false")
 
@@ -44,3 +54,49 @@ class InCluster:
 
     def get(self, kind: str, name: str) -> Any:
         return json.loads(self.run("get", kind, name, "--output=json"))
+
+    def pods(self, selector: str) -> list[Any]:
+        found = self.run("get", "pods", f"--selector={selector}", "--output=json")
+        return list(json.loads(found)["items"])
+
+    def condition(self, kind: str, name: str, of: str) -> dict[str, Any]:
+        conditions = self.get(kind, name).get("status", {}).get("conditions", [])
+        return next((each for each in conditions if each["type"] == of), {})
+
+    def wait_until_complete(self, name: str) -> None:
+        """Fails as soon as the job has."""
+
+        def ended() -> bool:
+            failed = self.condition("finetunejob", name, "Failed")
+            assert failed.get("status") != "True", failed
+            return self.condition("finetunejob", name, "Complete").get("status") == "True"
+
+        until(f"{name} complete", ended)
+
+    def registry(self, path: str) -> Any:
+        """What the cluster's registry answers."""
+        with urllib.request.urlopen(f"http://{REGISTRY}/v2/{path}") as answer:
+            return json.load(answer)
+
+    def url(self, deployment: str) -> str:
+        """Of the Service, which the machine reaches as pods do."""
+        service = self.get("service", deployment)["spec"]
+        return f"http://{service['clusterIP']}:{service['ports'][0]['port']}/v1/chat/completions"
+
+    def ask(self, deployment: str, question: str) -> str:
+        return ask_at(self.url(deployment), deployment, question)
+
+
+def ask_at(url: str, model: str, question: str, limit: int = 60) -> str:
+    """A chat answer of at most `limit` tokens. Raises URLError or OSError when there is none."""
+    messages = [{"role": "user", "content": question}]
+    body = {"model": model, "messages": messages, "max_tokens": limit, "temperature": 0}
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=120) as answer:
+        return str(json.load(answer)["choices"][0]["message"]["content"]).strip()
+
+
+def quickstart() -> tuple[dict[str, Any], dict[str, Any]]:
+    """Its FineTuneJob and its ModelDeployment."""
+    job, deployment = yaml.safe_load_all((ROOT / "examples/quickstart.yaml").read_text())
+    return job, deployment
