@@ -13,11 +13,11 @@ from finetune_trainer.model.spec import lora_model_spec
 ADAPTERS = LoRASettings(rank=8, alpha=16.0)
 
 
-def loaded(folder: Path, *targets: str) -> Any:
+def loaded(folder: Path, *targets: str, lora: LoRASettings = ADAPTERS) -> Any:
     """The trainer's model of the base in `folder`, as flavour auto makes it."""
     spec = lora_model_spec(
         "auto",
-        lora=ADAPTERS,
+        lora=lora,
         targets=targets or ["attention", "mlp", "experts"],
         base_dtype="float32",
         device="cpu",

@@ -12,18 +12,19 @@ from random_families import RandomBase
 
 from finetune_trainer.model.lora.initialize import initialize_adapters
 from finetune_trainer.model.lora.names import is_adapter
+from finetune_trainer.model.lora.settings import LoRASettings
 from finetune_trainer.model.names import CheckpointNames
 
 PROJECTIONS = ["q_proj", "q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj"]
 STEPS, RATE = 5, 2e-3
 
 
-def assert_losses_of_peft(base: RandomBase) -> list[float]:
+def assert_losses_of_peft(base: RandomBase, lora: LoRASettings = ADAPTERS) -> list[float]:
     """Train both on the same tokens; the losses, the same to 1e-4."""
     words = base.config["vocab_size"]
-    ours = loaded(base.folder, "attention").train()
+    ours = loaded(base.folder, "attention", lora=lora).train()
     initialize_adapters(ours, seed=7)
-    theirs = _with_peft(base, ours)
+    theirs = _with_peft(base, ours, lora)
     positions = torch.arange(40).repeat(2, 1)
     masks = ours.get_attention_masks(positions)
     expected = _losses(theirs, words, lambda tokens: theirs(tokens, position_ids=positions).logits)
@@ -32,13 +33,13 @@ def assert_losses_of_peft(base: RandomBase) -> list[float]:
     return losses
 
 
-def _with_peft(base: RandomBase, ours: Any) -> Any:
+def _with_peft(base: RandomBase, ours: Any, lora: LoRASettings) -> Any:
     """transformers' model with PEFT's adapters, which begin as ours do."""
-    config = LoraConfig(r=ADAPTERS.rank, lora_alpha=ADAPTERS.alpha, target_modules=PROJECTIONS)
+    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=PROJECTIONS, use_dora=lora.dora)
     model = get_peft_model(base.model, config)
     parameters, names = dict(model.named_parameters()), CheckpointNames.of(ours.config)
     for name, parameter in ours.named_parameters():
-        if is_adapter(name):
+        if is_adapter(name) and "lora_magnitude" not in name:  # PEFT's is the norm of the base's rows
             ((module, side),) = names.adapter_modules(name, num_experts=0)
             parameters[f"base_model.model.{module}.{side}.default.weight"].data.copy_(parameter)
     return model.train()

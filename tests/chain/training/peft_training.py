@@ -37,10 +37,15 @@ def synthetic_rows(steps: int) -> list[Row]:
 
 
 def peft_losses(
-    base: Path, rows: Sequence[Row], seed: int = SEED, dtype: torch.dtype = torch.float32
+    base: Path,
+    rows: Sequence[Row],
+    seed: int = SEED,
+    dtype: torch.dtype = torch.float32,
+    *,
+    dora: bool = False,
 ) -> list[float]:
     """The losses of training on `rows`, BATCH of them a step, by transformers, PEFT and torch's AdamW."""
-    model = _peft_model(base, seed, dtype)
+    model = _peft_model(base, seed, dtype, dora)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=RATE, weight_decay=0.0)
     losses = []
@@ -62,18 +67,18 @@ def packed_loss(model: torch.nn.Module, rows: Sequence[Row]) -> torch.Tensor:
     return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100)
 
 
-def _peft_model(base: Path, seed: int, dtype: torch.dtype) -> PeftModel:
+def _peft_model(base: Path, seed: int, dtype: torch.dtype, dora: bool) -> PeftModel:
     # The grouped product that transformers else takes for experts knows no float64.
     implementation = "eager" if dtype == torch.float64 else "grouped_mm"
     model = DeepseekV3ForCausalLM.from_pretrained(
         base, dtype=dtype, attn_implementation="sdpa", experts_implementation=implementation
     )
     targets = ["q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj"]
-    config = LoraConfig(r=SETTINGS.rank, lora_alpha=SETTINGS.alpha, target_modules=targets)
+    config = LoraConfig(r=SETTINGS.rank, lora_alpha=SETTINGS.alpha, target_modules=targets, use_dora=dora)
     tuned = get_peft_model(model, config)
     first = first_values(seed)
     for name, parameter in tuned.named_parameters():
-        if parameter.requires_grad:
+        if parameter.requires_grad and "lora_magnitude" not in name:  # which is the norm of the base's rows
             parameter.data.copy_(first.pop(name))
     assert not first, f"PEFT has no {sorted(first)}"
     return tuned.train()

@@ -129,6 +129,12 @@ class FineTuneJobSpec(ApiModel):
             field="training.method",
         ),
         Rule(
+            rule="!self.lora.dora || self.training.parallelism.tensor == 1",
+            problem="dora is not computed with tensor parallelism",
+            remedy="divide by other degrees, or remove dora",
+            field="lora.dora",
+        ),
+        Rule(
             rule="self.training.select == 'last' || self.dataset.validationShare > 0.0",
             problem="nothing is held out to tell which step is the best",
             remedy="set dataset.validationShare, such as 0.05, or select to last",

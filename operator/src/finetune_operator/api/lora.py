@@ -53,6 +53,10 @@ class LoraSpec(ApiModel):
     use_rslora: bool = False
     """Scale by alpha / sqrt(rank) instead (Kalajdzievski 2023), for high ranks."""
 
+    dora: bool = False
+    """DoRA (Liu et al. 2024): also train the norm of each row of an adapted weight. For targets of attention
+    alone; vLLM does not serve it unmerged."""
+
     from_: Annotated[AdapterSource | None, Field(alias="from")] = None
     """Start from an adapter, of this base and of the same rank, alpha and targets, and train it on. Default:
     start from the base. The optimizer and its schedule begin anew."""
@@ -63,6 +67,19 @@ class LoraSpec(ApiModel):
             problem="the router is never trained",
             remedy="name other modules, or attention, mlp, experts",
             field="targets",
+        ),
+        Rule(
+            rule="!self.dora || !has(self.from)",
+            problem="no run goes on with an adapter by DoRA, nor makes one of a plain adapter",
+            remedy="remove dora or from",
+            field="dora",
+        ),
+        Rule(
+            rule="!self.dora || !self.targets.exists(t, t in ['mlp', 'experts', 'gate_proj', 'up_proj',"
+            " 'down_proj', 'w1', 'w2', 'w3'])",
+            problem="PEFT has no DoRA of experts, nor of MLPs beside them",
+            remedy="name attention, or modules of it, in targets; or remove dora",
+            field="dora",
         ),
     )
 

@@ -100,6 +100,9 @@ class RunLora(ApiModel):
     use_rslora: bool
     """Scale by alpha / sqrt(rank) instead."""
 
+    dora: bool = False
+    """Train the norms of rows, too."""
+
     from_: Annotated[RunAdapterSource | None, Field(alias="from")] = None
     """null: training starts from the base."""
 

@@ -84,6 +84,7 @@ def build_run_file(job: FineTuneJob) -> RunFile:
             dropout=spec.lora.dropout,
             targets=spec.lora.targets,
             use_rslora=spec.lora.use_rslora,
+            dora=spec.lora.dora,
             from_=_adapter(spec.lora.from_),
         ),
         training=_training(spec),

@@ -15,6 +15,7 @@ from finetune_trainer.model.base_loader import load_base
 from finetune_trainer.model.converter import LoRAConverter
 from finetune_trainer.model.flavors import build_model_config
 from finetune_trainer.model.frozen_base import FrozenBaseModel
+from finetune_trainer.model.lora.magnitudes import base_norms
 from finetune_trainer.model.lora.names import is_adapter
 from finetune_trainer.model.lora.settings import LoRASettings
 from finetune_trainer.model.names import CheckpointNames
@@ -40,6 +41,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.param(["experts"], SETTINGS, id="experts"),
         pytest.param(ALL, SETTINGS, id="all"),
         pytest.param(ALL, LoRASettings(rank=8, alpha=8.0, use_rslora=True), id="all, rank-stabilised"),
+        pytest.param(["attention"], LoRASettings(rank=8, alpha=16.0, dora=True), id="attention, DoRA"),
         pytest.param(["down_proj"], SETTINGS, id="down_proj alone"),
         pytest.param(["gate_proj", "up_proj"], SETTINGS, id="no down_proj"),
     ],
@@ -59,7 +61,12 @@ def test_peft_computes_the_same_logits(
     load_base([model], config, base)
     _train(model, tmp_path)
     export_adapter(
-        tmp_path, tmp_path / "adapter", names=CheckpointNames.of(config), settings=settings, base="base"
+        tmp_path,
+        tmp_path / "adapter",
+        names=CheckpointNames.of(config),
+        settings=settings,
+        base="base",
+        norms=base_norms([model]),
     )
     tokens = torch.randint(0, 4096, (1, 48), generator=torch.Generator().manual_seed(5))
     logits = _logits(model, tokens)

@@ -61,6 +61,22 @@ def steps(**training: Any) -> dict[str, Any]:
             ["spec.training.samples.prompts[1]"],
             id="samples-of-an-empty-prompt",
         ),
+        pytest.param({"lora": {"dora": True, "targets": ["attention", "o_proj"]}}, [], id="dora"),
+        pytest.param(
+            {"lora": {"dora": True, "targets": ["attention", "experts"]}},
+            ["spec.lora.dora"],
+            id="dora-of-experts",
+        ),
+        pytest.param(
+            {"lora": {"dora": True, "from": {"uri": "adapters/first"}}},
+            ["spec.lora.dora"],
+            id="dora-from-an-adapter",
+        ),
+        pytest.param(
+            {"lora": {"dora": True}, "workers": {"gpusPerNode": 2}, **steps(parallelism={"tensor": 2})},
+            ["spec.lora.dora"],
+            id="dora-of-parts-of-rows",
+        ),
         pytest.param(PAIRS | steps(method="dpo", dpo={"beta": 0.2, "lossType": "ipo"}), [], id="pairs"),
         pytest.param(steps(method="dpo"), [], id="pairs-by-their-keys"),
         pytest.param(

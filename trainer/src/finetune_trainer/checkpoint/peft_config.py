@@ -36,6 +36,7 @@ def peft_config(settings: LoRASettings, *, modules: Iterable[str], base: str) ->
         # PEFT cannot drop the input of a parameter, and refuses to load what asks for it.
         "lora_dropout": 0.0 if experts or parameters else settings.dropout,
         "use_rslora": settings.use_rslora,
+        "use_dora": settings.dora,
         "alpha_pattern": alpha_of_fused(settings) if experts >= FUSED else {},
         "target_modules": sorted((others - MLP) | experts),
         "target_parameters": sorted(parameters),

@@ -85,6 +85,7 @@ class Lora:
     targets: tuple[str, ...]
     """Groups (`attention`, `mlp`, `experts`) or module names."""
     use_rslora: bool
+    dora: bool = False
     from_: AdapterSource | None = None
     """The adapter that training starts from. None: from the base."""
 

@@ -46,6 +46,8 @@ class LoRAConverter(ModelConfigConverter):
         lora, frozen = self.config.lora, self.config.frozen
         selected = select_weights(model_config, self.config.targets)
         _check_rank(lora.rank, selected)
+        if lora.dora:
+            _check_dora(selected)
         adapted = {
             weight.fqn: tuple(sorted(w.name for w in selected if w.fqn == weight.fqn)) for weight in selected
         }
@@ -71,6 +73,16 @@ def _check_rank(rank: int, selected: frozenset[Adaptable]) -> None:
             f"lora.rank: {rank} is no multiple of 8, which adapters on the experts need",
             Reason.TARGETS_INVALID,
             remedy="Use rank 8, 16, 32 or another multiple, or leave the experts out of lora.targets",
+        )
+
+
+def _check_dora(selected: frozenset[Adaptable]) -> None:
+    """PEFT (0.21) has no DoRA of parameters, which it takes experts and the MLPs beside them for."""
+    if others := sorted({weight.hf_name for weight in selected if weight.group != "attention"}):
+        raise ConfigurationError(
+            f"lora.dora: {', '.join(others)} can have no DoRA, which PEFT has for attention alone here",
+            Reason.TARGETS_INVALID,
+            remedy="Name attention, or modules of it, in lora.targets; or leave dora out",
         )
 
 

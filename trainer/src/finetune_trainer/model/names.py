@@ -29,7 +29,7 @@ class CheckpointNames:
         return [hf_name.format(layer)]
 
     def adapter_modules(self, name: str, num_experts: int) -> list[tuple[str, str]]:
-        """Of an adapter parameter: (Hugging Face module, "lora_A" or "lora_B"), one or one an expert."""
+        """Of an adapter parameter: (Hugging Face module, PEFT's name of the part), one or one an expert."""
         base, side = base_of_adapter(name)
         return [(tensor.removesuffix(".weight"), side) for tensor in self.tensors(base, num_experts)]
 

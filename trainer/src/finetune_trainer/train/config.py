@@ -90,7 +90,9 @@ def check_config(run: RunFile, folders: RunFolders, dataloader: BaseDataLoader.C
 
 def lora_settings(run: RunFile) -> LoRASettings:
     lora = run.lora
-    return LoRASettings(rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout, use_rslora=lora.use_rslora)
+    return LoRASettings(
+        rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout, use_rslora=lora.use_rslora, dora=lora.dora
+    )
 
 
 def model_spec(run: RunFile, folders: RunFolders) -> ModelSpec:

@@ -48,6 +48,7 @@ def check_parallelism(run: RunFile, model: DeepSeekV3Model.Config) -> None:
     _check_float8(run, model)
     _check_samples(run)
     _check_pairs(run)
+    _check_dora(run)
     if run.workers.device == "cpu":
         _check_cpu(run)
 
@@ -127,6 +128,16 @@ def _check_pairs(run: RunFile) -> None:
             "training.method: dpo is not computed with tensor, pipeline or context parallelism",
             Reason.CONFIGURATION_INVALID,
             remedy="Divide by data, replicate and expert alone",
+        )
+
+
+def _check_dora(run: RunFile) -> None:
+    """A row's norm is of the whole row, of which tensor-parallel ranks have parts."""
+    if run.lora.dora and run.training.parallelism.tensor > 1:
+        raise ConfigurationError(
+            "lora.dora: is not computed with tensor parallelism",
+            Reason.CONFIGURATION_INVALID,
+            remedy="Divide by data, replicate, expert, pipeline and context alone, or leave dora out",
         )
 
 

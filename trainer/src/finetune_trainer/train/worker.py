@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+import torch
 import torch.distributed as dist
 from torchtitan.tools.logging import init_logger, logger
 
@@ -20,7 +21,8 @@ from finetune_trainer.contract.progress import LoadProgress, Progress, TrainingP
 from finetune_trainer.contract.progress.snapshot import camel_case
 from finetune_trainer.contract.run_file import RunFile, RunFolders, load_run
 from finetune_trainer.data import count_sequences, dataloader_config, has_validation
-from finetune_trainer.distributed.agreement import write_together
+from finetune_trainer.distributed.agreement import gather_objects, write_together
+from finetune_trainer.model.lora.magnitudes import base_norms
 from finetune_trainer.model.names import CheckpointNames
 from finetune_trainer.train.agent import stop_with_agent
 from finetune_trainer.train.config import Data, lora_settings, trainer_config
@@ -169,6 +171,7 @@ def _rewards(rewards: Rewards | None) -> dict[str, float]:
 def _export(run: RunFile, folders: RunFolders, trainer: LoRATrainer) -> None:
     chosen = trainer.checkpointer.selection()
     logger.info("the adapter is %s", chosen)
+    norms = _base_norms(trainer) if run.lora.dora else {}
 
     def export() -> None:
         if dist.get_rank() == 0:
@@ -179,9 +182,16 @@ def _export(run: RunFile, folders: RunFolders, trainer: LoRATrainer) -> None:
                 names=CheckpointNames.of(trainer.model_config),
                 settings=lora_settings(run),
                 base=run.model.uri,
+                norms=norms,
             )
 
     write_together(export, folders.adapter)
+
+
+def _base_norms(trainer: LoRATrainer) -> dict[str, torch.Tensor]:
+    """Of the layers of all stages, on every rank."""
+    by_rank = gather_objects(base_norms(trainer.model_parts))
+    return {name: norms for found in by_rank for name, norms in found.items()}
 
 
 def _caused_by(failure: Failure, error: Exception) -> Failure:

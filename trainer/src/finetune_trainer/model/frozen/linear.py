@@ -46,11 +46,28 @@ class FrozenLinear(Linear):
             self._sharding_config = with_scales(self, self._sharding_config, parallel_dims, "weight")
         super().parallelize(parallel_dims)
 
+    def frozen_weight(self) -> torch.Tensor:
+        """[out, in], in the base's data type, or in float32 of what is kept in FP8."""
+        if not self.frozen.in_float8:
+            return self.weight
+        return weight_only.dequantized(*float8_parts(self, "weight"), torch.float32)
+
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 (the name in the sharding config)
         if not self.frozen.in_float8:
             return F.linear(input, self.weight)
         products = float8_products if self.frozen.computed_in_float8 else weight_only
         return products.linear(input, *float8_parts(self, "weight"))
+
+
+def row_norms(layer: FrozenLinear) -> torch.Tensor:
+    """float32 [out], of the whole weight wherever its parts are. Every rank that has a part calls this."""
+    parts = [layer.weight, getattr(layer, "weight" + SCALE_SUFFIX, None)]
+    weight, scales = (part.full_tensor() if isinstance(part, DTensor) else part for part in parts)
+    if scales is not None:
+        weight = weight_only.dequantized(
+            weight.view(torch.float8_e4m3fn), scales.view(torch.float32), torch.float32
+        )
+    return torch.linalg.vector_norm(weight.float(), dim=1)
 
 
 def left_to_the_base(parameter: nn.Parameter) -> None:

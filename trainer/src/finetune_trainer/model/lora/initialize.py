@@ -12,7 +12,8 @@ from finetune_trainer.model.lora.names import is_adapter
 
 @torch.no_grad()
 def initialize_adapters(model: nn.Module, seed: int) -> None:
-    """A as PEFT draws it, uniform in +-1/sqrt(in); B zero, so that training starts from the base.
+    """A as PEFT draws it, uniform in +-1/sqrt(in); B zero, so that training starts from the base; and of
+    a magnitude what is trained beside the base's.
 
     Each tensor is drawn whole from a generator of its own (seed, name) and then sliced: drawing on the
     shards would give other values at every number of processes. Names are those of the state dict: where
@@ -21,7 +22,7 @@ def initialize_adapters(model: nn.Module, seed: int) -> None:
     for name, parameter in model.state_dict(keep_vars=True).items():
         if not is_adapter(name):
             continue
-        if name.removesuffix(".weight").endswith("lora_b"):
+        if name.removesuffix(".weight").endswith(("lora_b", "lora_magnitude")):
             local_tensor(parameter).zero_()
             continue
         drawn = _uniform(parameter.shape, generator=_generator(seed, name))

@@ -56,9 +56,38 @@ class LoRALinear(FrozenLinear):
             param_init={"weight": nn.init.zeros_},
             sharding_config=sharding_b,
         ).build()
+        if config.lora.dora:
+            self.lora_magnitude = AdapterLinear.Config(
+                in_features=1,
+                out_features=config.out_features,
+                param_init={"weight": nn.init.zeros_},
+                sharding_config=sharding_b,
+            ).build()
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 (the name in the sharding config)
         if not self.adapter_is_on:
             return super().forward(input)
         dropped = F.dropout(input, self.lora.dropout, self.training) if self.lora.dropout else input
-        return super().forward(input) + self.lora_b(self.lora_a(dropped) * self.lora.scaling)
+        base, update = super().forward(input), self.lora_b(self.lora_a(dropped) * self.lora.scaling)
+        if not self.lora.dora:
+            return base + update
+        scale = self._row_scales().to(input.dtype)
+        if dropped is input:
+            return scale * (base + update)
+        # As PEFT: what is not of the base's own rows sees the dropped input.
+        return base + (scale - 1) * super().forward(dropped) + scale * update
+
+    def _row_scales(self) -> torch.Tensor:
+        """DoRA's m / |W + s B A|, float32 [out]; the norm counts as a constant, as in the paper's 4.3.
+
+        m is |W| and what is trained of it: so it is W's own norm before training, whatever a value is rounded
+        to. The norm of a sum is that of its parts and their product, so that B A is never there as a whole.
+        """
+        with torch.no_grad():
+            weight = self.frozen_weight().float()
+            a, b = self.lora_a.weight.float(), self.lora_b.weight.float() * self.lora.scaling
+            norms = weight.square().sum(1)
+            mixed = (b * F.linear(a, weight).T).sum(1)
+            added = ((b @ F.linear(a, a)) * b).sum(1)
+            summed = (norms + 2 * mixed + added).clamp(min=0).sqrt()
+        return (norms.sqrt() + self.lora_magnitude.weight.float().squeeze(1)) / summed

@@ -12,6 +12,8 @@ class LoRASettings:
     alpha: float
     dropout: float = 0.0
     use_rslora: bool = False
+    dora: bool = False
+    """Then each row is scaled to a norm that is trained (Liu et al., https://arxiv.org/abs/2402.09353)."""
 
     @property
     def scaling(self) -> float:
