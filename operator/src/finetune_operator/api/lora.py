@@ -1,7 +1,7 @@
 """The low-rank adapter: its size and the modules it goes on."""
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
 
@@ -15,6 +15,20 @@ SERVED_ATTENTION = "served_attention"
 # calls the layer as it was before LoRA wrapped it: no LoRA is ever applied there (vllm issue 48974, open;
 # read in vLLM 0.32 and 0.33.0, mla_attention.py, process_weights_after_loading).
 _UNSERVED = ("attention", "kv_b_proj", "wkv_b")
+
+AttentionModule = Literal["q_proj", "q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj"]
+Rank = Annotated[int, Field(ge=1, le=1024)]
+Alpha = Annotated[float, Field(gt=0, le=65536)]
+
+
+def _of_targets(field: str) -> Rule:
+    return Rule(
+        rule=f"self.{field}.all(m, m in {list(get_args(AttentionModule))} && (m in self.targets"
+        " || 'attention' in self.targets || ('served_attention' in self.targets && m != 'kv_b_proj')))",
+        problem="a pattern is of a module of attention that targets names",
+        remedy=f"use {', '.join(get_args(AttentionModule))}, and name them or attention in targets",
+        field=field,
+    )
 
 
 class AdapterSource(ApiModel):
@@ -36,10 +50,10 @@ class AdapterSource(ApiModel):
 class LoraSpec(ApiModel):
     """LoRA (Hu et al. 2021): W + (alpha / rank) * B @ A, with W frozen."""
 
-    rank: Annotated[int, Field(ge=1, le=1024)] = 16
+    rank: Rank = 16
     """Rank of the adapter's matrices, 1 to 1024."""
 
-    alpha: Annotated[float, Field(gt=0, le=65536)] = 32.0
+    alpha: Alpha = 32.0
     """Scale of the adapter: its delta is multiplied by alpha / rank."""
 
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -57,6 +71,12 @@ class LoraSpec(ApiModel):
     """DoRA (Liu et al. 2024): also train the norm of each row of an adapted weight. For targets of attention
     alone; vLLM does not serve it unmerged."""
 
+    rank_pattern: Annotated[dict[AttentionModule, Rank], Field(max_length=6)] = {}
+    """Ranks of single modules of attention, such as `q_b_proj: 32`; the others have rank."""
+
+    alpha_pattern: Annotated[dict[AttentionModule, Alpha], Field(max_length=6)] = {}
+    """Alphas of single modules of attention; the others have alpha."""
+
     from_: Annotated[AdapterSource | None, Field(alias="from")] = None
     """Start from an adapter, of this base and of the same rank, alpha and targets, and train it on. Default:
     start from the base. The optimizer and its schedule begin anew."""
@@ -68,6 +88,8 @@ class LoraSpec(ApiModel):
             remedy="name other modules, or attention, mlp, experts",
             field="targets",
         ),
+        _of_targets("rankPattern"),
+        _of_targets("alphaPattern"),
         Rule(
             rule="!self.dora || !has(self.from)",
             problem="no run goes on with an adapter by DoRA, nor makes one of a plain adapter",
@@ -82,6 +104,11 @@ class LoraSpec(ApiModel):
             field="dora",
         ),
     )
+
+    @property
+    def greatest_rank(self) -> int:
+        """Of all modules."""
+        return max(self.rank, *self.rank_pattern.values()) if self.rank_pattern else self.rank
 
     @property
     def unserved_targets(self) -> tuple[str, ...]:

@@ -103,6 +103,12 @@ class RunLora(ApiModel):
     dora: bool = False
     """Train the norms of rows, too."""
 
+    rank_pattern: dict[str, Count] = {}
+    """Ranks of single modules."""
+
+    alpha_pattern: dict[str, float] = {}
+    """Alphas of single modules."""
+
     from_: Annotated[RunAdapterSource | None, Field(alias="from")] = None
     """null: training starts from the base."""
 

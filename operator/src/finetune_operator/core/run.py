@@ -85,6 +85,8 @@ def build_run_file(job: FineTuneJob) -> RunFile:
             targets=spec.lora.targets,
             use_rslora=spec.lora.use_rslora,
             dora=spec.lora.dora,
+            rank_pattern={str(name): rank for name, rank in spec.lora.rank_pattern.items()},
+            alpha_pattern={str(name): alpha for name, alpha in spec.lora.alpha_pattern.items()},
             from_=_adapter(spec.lora.from_),
         ),
         training=_training(spec),

@@ -99,7 +99,7 @@ def _trained(spec: FineTuneJobSpec, model: Architecture) -> Training:
         frozen="float8" if training.frozen_dtype == "float8" else compute,
         compute=compute,
         targets=spec.lora.targets,
-        rank=spec.lora.rank,
+        rank=spec.lora.greatest_rank,
         sequence_length=training.sequence_length,
         micro_batch_size=training.micro_batch_size,
         micro_batches=math.ceil((training.global_batch_size or together) / together),
@@ -124,7 +124,7 @@ def _volume(spec: FineTuneJobSpec, model: Architecture) -> Demand:
         model,
         export=exported.dtype if exported else None,
         targets=spec.lora.targets,
-        rank=spec.lora.rank,
+        rank=spec.lora.greatest_rank,
         checkpoints=spec.training.checkpoint.keep + (spec.training.select == "best"),
     )
     size = spec.storage.size

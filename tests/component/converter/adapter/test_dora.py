@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -115,7 +116,19 @@ def test_magnitudes_of_a_plain_adapter_are_refused(float32: Path, adapter: Path)
         merged(float32, adapter)
 
 
-def test_vllm_does_not_serve_it_unmerged(tmp_path: Path) -> None:
-    adapter = write_adapter(tmp_path / "adapter", use_dora=True)
-    with pytest.raises(Failure, match="vLLM does not serve DoRA unmerged"):
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        pytest.param({"use_dora": True}, "vLLM does not serve DoRA unmerged", id="dora"),
+        pytest.param({"rank_pattern": {"o_proj": 8}}, "rank_pattern names 'o_proj'", id="ranks"),
+        pytest.param({"alpha_pattern": {"o_proj": 3}}, "alpha_pattern names 'o_proj'", id="alphas"),
+    ],
+)
+def test_what_vllm_does_not_serve_unmerged(tmp_path: Path, settings: dict[str, Any], problem: str) -> None:
+    adapter = write_adapter(tmp_path / "adapter", **settings)
+    with pytest.raises(Failure, match=problem):
         check_served(adapter)
+
+
+def test_a_plain_adapter_is_served(tmp_path: Path) -> None:
+    check_served(write_adapter(tmp_path / "adapter"))

@@ -23,6 +23,9 @@ from finetune_trainer.model.names import CheckpointNames
 pytestmark = pytest.mark.usefixtures("plain_tensors")
 
 SETTINGS = LoRASettings(rank=8, alpha=16.0, dropout=0.1)
+PATTERNS = LoRASettings(
+    rank=8, alpha=16.0, rank_pattern={"q_b_proj": 4, "o_proj": 12}, alpha_pattern={"o_proj": 3.0}
+)
 ALL = ["attention", "mlp", "experts"]
 
 
@@ -42,6 +45,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.param(ALL, SETTINGS, id="all"),
         pytest.param(ALL, LoRASettings(rank=8, alpha=8.0, use_rslora=True), id="all, rank-stabilised"),
         pytest.param(["attention"], LoRASettings(rank=8, alpha=16.0, dora=True), id="attention, DoRA"),
+        pytest.param(ALL, PATTERNS, id="all, patterns"),
         pytest.param(["down_proj"], SETTINGS, id="down_proj alone"),
         pytest.param(["gate_proj", "up_proj"], SETTINGS, id="no down_proj"),
     ],

@@ -74,8 +74,8 @@ def tensors(change: Callable[[dict[str, torch.Tensor]], None]) -> Change:
         pytest.param(configured(use_dora=True), "use_dora is set, so it is DoRA", id="dora"),
         pytest.param(configured(bias="all"), "bias is all", id="biases"),
         pytest.param(configured(modules_to_save=["lm_head"]), "modules_to_save is set", id="whole modules"),
-        pytest.param(configured(rank_pattern={"o_proj": 8}), "rank_pattern is set", id="ranks"),
-        pytest.param(configured(alpha_pattern={"o_proj": 8}), "alpha_pattern is set", id="scales"),
+        pytest.param(configured(rank_pattern={"o_proj": 8}), "rank_pattern is not the job's", id="ranks"),
+        pytest.param(configured(alpha_pattern={"o_proj": 8}), "alpha_pattern is not the job's", id="scales"),
         pytest.param(configured(init_lora_weights="pissa"), "init_lora_weights is pissa", id="pissa"),
         pytest.param(configured(peft_type="IA3"), "peft_type is 'IA3', not LORA", id="no lora"),
         pytest.param(

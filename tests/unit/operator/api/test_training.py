@@ -61,6 +61,22 @@ def steps(**training: Any) -> dict[str, Any]:
             ["spec.training.samples.prompts[1]"],
             id="samples-of-an-empty-prompt",
         ),
+        pytest.param(
+            {"lora": {"targets": ["attention", "mlp"], "rankPattern": {"q_b_proj": 32}}}, [], id="a-rank"
+        ),
+        pytest.param(
+            {"lora": {"targets": ["served_attention"], "alphaPattern": {"kv_b_proj": 8}}},
+            ["spec.lora.alphaPattern"],
+            id="an-alpha-of-no-target",
+        ),
+        pytest.param(
+            {"lora": {"targets": ["attention", "mlp"], "rankPattern": {"up_proj": 8}}},
+            ["spec.lora.rankPattern.up_proj"],
+            id="a-rank-of-an-mlp",
+        ),
+        pytest.param(
+            {"lora": {"rankPattern": {"o_proj": 0}}}, ["spec.lora.rankPattern.o_proj"], id="no-rank"
+        ),
         pytest.param({"lora": {"dora": True, "targets": ["attention", "o_proj"]}}, [], id="dora"),
         pytest.param(
             {"lora": {"dora": True, "targets": ["attention", "experts"]}},

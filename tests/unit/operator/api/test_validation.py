@@ -139,6 +139,9 @@ def test_fills_in_defaults_and_the_namespace(file: Path) -> None:
         "dropout": 0.0,
         "targets": ["attention"],
         "useRslora": False,
+        "dora": False,
+        "rankPattern": {},
+        "alphaPattern": {},
     }
 
 

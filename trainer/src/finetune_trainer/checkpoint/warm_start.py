@@ -37,7 +37,6 @@ _VARIANTS = {
     "trainable_token_indices": "tokens were trained too",
     "modules_to_save": "whole modules were trained too",
     "layer_replication": "it is of repeated layers",
-    "rank_pattern": "some modules have ranks of their own",
 }
 _PLAIN_INITIAL_WEIGHTS = (None, True, False, "gaussian", "orthogonal", "eva", "mica")
 """First values that leave the base as it is; the others train on a base that they have changed."""
@@ -108,8 +107,14 @@ def _check_kind(folder: Path, config: Mapping[str, Any], settings: LoRASettings)
         raise _unfit(
             f"{file}: init_lora_weights is {config['init_lora_weights']}, which changes the base", _ANOTHER
         )
-    if config.get("alpha_pattern") and config["alpha_pattern"] != alpha_of_fused(settings):
-        raise _unfit(f"{file}: alpha_pattern is set, so some modules have scales of their own", _ANOTHER)
+    for key, what, own in (
+        ("rank_pattern", "ranks", settings.rank_pattern),
+        ("alpha_pattern", "scales", settings.alpha_pattern),
+    ):
+        fused = alpha_of_fused(settings) if key == "alpha_pattern" else {}
+        found = {name: value for name, value in (config.get(key) or {}).items() if fused.get(name) != value}
+        if found != own:
+            raise _unfit(f"{file}: {key} is not the job's: some modules have {what} of their own", _ANOTHER)
 
 
 def _check_base(folder: Path, named: Any, base: str) -> None:

@@ -1,7 +1,8 @@
 """The run file (contract/README.md): what to fine-tune, from what, on which machines, into which folders."""
 
 import json
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -86,6 +87,8 @@ class Lora:
     """Groups (`attention`, `mlp`, `experts`) or module names."""
     use_rslora: bool
     dora: bool = False
+    rank_pattern: Mapping[str, int] = field(default_factory=dict)
+    alpha_pattern: Mapping[str, float] = field(default_factory=dict)
     from_: AdapterSource | None = None
     """The adapter that training starts from. None: from the base."""
 

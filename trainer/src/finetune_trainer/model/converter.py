@@ -48,13 +48,16 @@ class LoRAConverter(ModelConfigConverter):
         _check_rank(lora.rank, selected)
         if lora.dora:
             _check_dora(selected)
+        _check_patterns(lora, selected)
+        names = {weight.fqn: weight.hf_name for weight in selected}
         adapted = {
             weight.fqn: tuple(sorted(w.name for w in selected if w.fqn == weight.fqn)) for weight in selected
         }
         linear = {weight.fqn for weight in adaptable_weights(model_config)} if frozen.in_float8 else set()
         for fqn, config, parent, attribute in list(model_config.traverse(Linear.Config)):
             if fqn in adapted:
-                _replace(parent, attribute, _extend(config, LoRALinear.Config, lora=lora, frozen=frozen))
+                own = lora.of(names[fqn])
+                _replace(parent, attribute, _extend(config, LoRALinear.Config, lora=own, frozen=frozen))
             elif fqn in linear:
                 _replace(parent, attribute, _extend(config, FrozenLinear.Config, frozen=frozen))
         for fqn, config, parent, attribute in list(model_config.traverse(GroupedExperts.Config)):
@@ -74,6 +77,18 @@ def _check_rank(rank: int, selected: frozenset[Adaptable]) -> None:
             Reason.TARGETS_INVALID,
             remedy="Use rank 8, 16, 32 or another multiple, or leave the experts out of lora.targets",
         )
+
+
+def _check_patterns(lora: LoRASettings, selected: frozenset[Adaptable]) -> None:
+    """PEFT matches patterns otherwise where experts are stacked, and MLPs beside them are parameters."""
+    known = {weight.hf_name for weight in selected if weight.group == "attention"}
+    for field, pattern in (("rankPattern", lora.rank_pattern), ("alphaPattern", lora.alpha_pattern)):
+        if others := sorted(pattern.keys() - known):
+            raise ConfigurationError(
+                f"lora.{field}: {others[0]} is no module of attention that lora.targets names",
+                Reason.TARGETS_INVALID,
+                remedy=f"Name {', '.join(sorted(known)) or 'attention in lora.targets'}",
+            )
 
 
 def _check_dora(selected: frozenset[Adaptable]) -> None:

@@ -91,7 +91,13 @@ def check_config(run: RunFile, folders: RunFolders, dataloader: BaseDataLoader.C
 def lora_settings(run: RunFile) -> LoRASettings:
     lora = run.lora
     return LoRASettings(
-        rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout, use_rslora=lora.use_rslora, dora=lora.dora
+        rank=lora.rank,
+        alpha=lora.alpha,
+        dropout=lora.dropout,
+        use_rslora=lora.use_rslora,
+        dora=lora.dora,
+        rank_pattern=dict(lora.rank_pattern),
+        alpha_pattern=dict(lora.alpha_pattern),
     )
 
 
