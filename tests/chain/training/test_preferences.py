@@ -86,7 +86,7 @@ def test_two_processes_learn_as_one(chat_base: Path, tmp_path: Path) -> None:
     """Experts with adapters are on one process each, the rest is sharded; a sixth is held out."""
     settings = {
         **SETTINGS,
-        "training.steps": 3,
+        "training.steps": 2,
         "training.microBatchSize": 1,
         "training.select": "best",
         "training.validation": {"interval": 2, "patience": None},
@@ -100,7 +100,7 @@ def test_two_processes_learn_as_one(chat_base: Path, tmp_path: Path) -> None:
         run.execute("--tokens")
     for key in ("loss", "validationLoss"):
         lines = [told(run, key) for run in (alone, together)]
-        assert [line["step"] for line in lines[0]] == ([1, 2, 3] if key == "loss" else [0, 2, 3])
+        assert [line["step"] for line in lines[0]] == ([1, 2] if key == "loss" else [0, 2])
         for one, other in zip(*lines, strict=True):
             assert one[key] == pytest.approx(other[key], abs=1e-3)
             rewards = "rewards" if key == "loss" else "validationRewards"
