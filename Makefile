@@ -6,7 +6,7 @@ UV := $(ENVS)/uv/bin/uv
 BIN := $(CURDIR)/$(ENVS)/dev/bin
 DEMO := .demo
 
-.PHONY: demo test unit component programs controlplane kueue-program kueue registry-program node-packages \
+.PHONY: demo test unit component programs controlplane kueue-program lws kueue registry-program node-packages \
   node-programs images images-twice image-base e2e chain cluster cluster-down lint format generate bench lock envs clean
 
 # --- environments: one a lock file, installed by hash -------------------------------------------------
@@ -91,7 +91,12 @@ kueue-program: $(ENVS)/dev/.installed
 	@$(BIN)/python tests/controlplane/cluster build-kueue
 
 controlplane: programs
-	$(BIN)/pytest -m "not kueue" tests/controlplane
+	$(BIN)/pytest -m "not kueue and not lws" tests/controlplane
+
+# By hand: the controller itself, which controlplane plays.
+lws: programs
+	@$(BIN)/python tests/controlplane/cluster build-lws
+	$(BIN)/pytest -m lws tests/controlplane
 
 # By hand, as root: the queue itself, where controlplane suspends Jobs as a queue would.
 kueue: programs kueue-program

@@ -37,6 +37,10 @@ Server-side apply is a patch, and a create where there is nothing yet.
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
   verbs: [get, list, watch, create, patch, delete]
+# Servers on several nodes, where LeaderWorkerSet is installed.
+- apiGroups: [leaderworkerset.x-k8s.io]
+  resources: [leaderworkersets]
+  verbs: [get, list, watch, create, patch, delete]
 # Never deleted by the operator: a claim goes with its owner.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]

@@ -10,7 +10,8 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
 from socket import has_dualstack_ipv6
@@ -36,8 +37,9 @@ from finetune_operator.kube.leader_election import LeaseLostError, election_of
 from finetune_operator.kube.log import configure_log
 from finetune_operator.kube.metrics import OperatorCollector
 from finetune_operator.kube.no_diffs import NoDiffs
+from finetune_operator.kube.optional import served_of, until_more_are_served
 from finetune_operator.kube.progress import ProgressPoller
-from finetune_operator.kube.resources import PARENTS, WATCHED, Resource
+from finetune_operator.kube.resources import LEADER_WORKER_SETS, PARENTS, WATCHED, Resource
 from finetune_operator.kube.resync import resync_for_ever
 from finetune_operator.kube.settings import InvalidSettingsError, Settings, load_settings
 from finetune_operator.kube.tasks import until_one_ends
@@ -96,7 +98,9 @@ async def _lead(
 ) -> None:
     """Reconcile everything, from what the API server has now: another replica may have just stopped."""
     cache, queue = Cache(), WorkQueue()
-    await list_into(cache, server, settings.namespaces)
+    served = await served_of(server)
+    watched = (*WATCHED, *served)
+    await list_into(cache, server, settings.namespaces, watched)
     begun.set()
 
     def wake(obj: ObservedObject) -> None:
@@ -112,14 +116,16 @@ async def _lead(
         endpoint_of=endpoint_of,
         delay_of=delays.delay_of,
     )
-    controller = Controller(surroundings, server, settings.config, queue.wake)
+    config = replace(settings.config, has_leader_worker_sets=LEADER_WORKER_SETS in served)
+    controller = Controller(surroundings, server, config, queue.wake)
     for obj in (obj for parent in PARENTS for obj in cache.of_kind(parent.kind, ObservedObject)):
         queue.wake(obj.ref)
     await until_one_ends(
-        _kopf(settings, connection, cache, wake, ended),
+        _kopf(settings, connection, cache, watched, wake, ended),
         poller.run(),
         delays.run(),
-        resync_for_ever(cache, server, settings.namespaces, wake, _RESYNC_SECONDS),
+        resync_for_ever(cache, server, settings.namespaces, watched, wake, _RESYNC_SECONDS),
+        until_more_are_served(server, served),
         *(reconcile_for_ever(queue, controller) for _ in range(_WORKERS)),
     )
 
@@ -134,7 +140,12 @@ async def _until(ended: asyncio.Event) -> None:
 
 
 async def _kopf(
-    settings: Settings, connection: Connection, cache: Cache, wake: Wake, ended: asyncio.Event
+    settings: Settings,
+    connection: Connection,
+    cache: Cache,
+    watched: Sequence[Resource],
+    wake: Wake,
+    ended: asyncio.Event,
 ) -> None:
     """Watch for ever."""
     registry = kopf.OperatorRegistry()
@@ -144,7 +155,7 @@ async def _kopf(
         return kopf.AiohttpSession(server=connection.server, aiohttp_session=connection.session())
 
     kopf.on.login(registry=registry)(login)
-    for resource in WATCHED:
+    for resource in watched:
         _watch(resource, registry, cache, wake)
     ours = asyncio.all_tasks()
     # kopf would ask for the name of the user, and a container's user need not have one.
@@ -152,7 +163,7 @@ async def _kopf(
     tasks = await kopf.spawn_tasks(
         identity=identity,
         registry=registry,
-        settings=operator_settings(),
+        settings=operator_settings(watched),
         standalone=True,
         clusterwide=not settings.namespaces,
         namespaces=settings.namespaces,
@@ -162,7 +173,7 @@ async def _kopf(
     await kopf.run_tasks(tasks, ignored=ours)
 
 
-def operator_settings() -> kopf.OperatorSettings:
+def operator_settings(watched: Sequence[Resource]) -> kopf.OperatorSettings:
     """Return what kopf is told of how to watch."""
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
@@ -174,7 +185,7 @@ def operator_settings() -> kopf.OperatorSettings:
     settings.scanning.disabled = True
     # A list in one piece would be the most that the process ever holds.
     settings.watching.chunk_size = PAGE
-    for resource in WATCHED:
+    for resource in watched:
         if resource.label_selector:
             name = (resource.group, resource.version, resource.plural)
             settings.watching.label_selectors[name] = resource.label_selector

@@ -17,6 +17,7 @@ from cluster.closing_client import closing_client
 from cluster.controlplane import ControlPlane
 from cluster.credentials import Credentials
 from cluster.kueue import KUEUE
+from cluster.lws import LWS
 from cluster.operator_pod import OperatorPod
 from cluster.process import Process
 from cluster.real import programs, volumes
@@ -33,6 +34,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("build", help="build the programs into the cache, if they are not there")
     commands.add_parser("build-kueue", help="the same for Kueue")
+    commands.add_parser("build-lws", help="the same for LeaderWorkerSet")
     commands.add_parser("build-node", help="the same for what a node runs")
     commands.add_parser("node-packages", help="print the packages of Debian's that a node needs")
     starting = commands.add_parser("up", help="start a control plane in .cluster/ and leave it running")
@@ -50,6 +52,8 @@ def main() -> None:
             print(binaries.build(), oldest.build(), sep="\n")
         case "build-kueue":
             print(KUEUE.build())
+        case "build-lws":
+            print(LWS.build())
         case "build-node":
             programs.complain()
             print(*programs.build(), sep="\n")

@@ -6,6 +6,7 @@ that a build that was interrupted goes on where it stopped.
 
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -147,9 +148,10 @@ def module_version(module: str, tools: Path = TOOLS) -> str:
 
 
 def module_folder(module: str, tools: Path) -> Path:
-    """Its source, as it was downloaded to build what tools/go.mod pins."""
-    command = [go(), "list", "-m", "-f", "{{.Dir}}", module]
-    return Path(subprocess.run(command, cwd=tools, check=True, capture_output=True, text=True).stdout.strip())
+    """Its source as tools/go.mod pins it, downloaded unless Go's cache has it."""
+    command = [go(), "mod", "download", "-json", module]
+    found = subprocess.run(command, cwd=tools, check=True, capture_output=True, text=True).stdout
+    return Path(json.loads(found)["Dir"])
 
 
 def _fingerprint(tools: Path, packages: dict[str, str], ldflags: str) -> str:

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster.commands import Run, runner
+from cluster import lws
+from cluster.commands import WAIT, Run, runner
 from cluster.controlplane import ControlPlane
 from cluster.operator_pod import OperatorPod
 from cluster.pods import Pods, succeed
@@ -20,6 +21,9 @@ STAGES = ("prepare", "train", "merge", "verify")
 def operator(control_plane: ControlPlane, kubectl: Run, helm: Run, crds: None) -> Iterator[OperatorPod]:
     """Installed as the README says, but for the CRDs, which other tests of this control plane apply."""
     assert crds is None
+    # Looked for when it starts.
+    kubectl("apply", "--server-side", f"--filename={lws.crd()}")
+    kubectl("wait", "--for=condition=Established", WAIT, f"--filename={lws.crd()}")
     program = Path(sys.executable).parent / "finetune-operator"
     pod = OperatorPod(
         folder=control_plane.folder,

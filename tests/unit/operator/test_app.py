@@ -13,7 +13,7 @@ from finetune_operator.app import operator_settings
 
 
 def test_a_watch_asks_every_second_for_as_long_as_the_api_server_is_away() -> None:
-    backoffs = operator_settings().networking.error_backoffs
+    backoffs = operator_settings(()).networking.error_backoffs
     assert not isinstance(backoffs, float)
     # kopf walks through them anew for each request.
     for _ in range(2):
@@ -27,7 +27,7 @@ def test_nobody_asks_for_the_name_of_a_user_that_has_none(monkeypatch: pytest.Mo
     monkeypatch.setattr(kopf, "run_tasks", AsyncMock())
 
     async def watch() -> None:
-        await app._kopf(Mock(namespaces=["team-a"]), Mock(), Mock(), Mock(), asyncio.Event())
+        await app._kopf(Mock(namespaces=["team-a"]), Mock(), Mock(), (), Mock(), asyncio.Event())
 
     asyncio.run(watch())
     assert spawned.call_args.kwargs["identity"] == socket.gethostname()

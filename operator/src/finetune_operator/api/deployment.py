@@ -137,6 +137,11 @@ class ServingSpec(ApiModel):
     experts; 8 with tensorParallelSize 1 gives DeepSeek-V3 on 8 GPUs eight KV caches instead of the same one
     eight times."""
 
+    nodes: Annotated[int, Field(ge=1, le=64)] = 1
+    """Nodes of each replica, which share its GPUs evenly (vLLM's --nnodes). With more than one, servers are
+    a LeaderWorkerSet, whose API the cluster must have, and a new version that is never ready is not rolled
+    back. One machine leaves it out."""
+
     device: Device = "gpu"
     """What the server computes on: gpu, or cpu, which is for debug sizes."""
 
@@ -199,6 +204,19 @@ class ServingSpec(ApiModel):
             remedy="leave it out, or set device to cpu to serve without GPUs",
             field="gpus",
         ),
+        Rule(
+            rule="(self.tensorParallelSize * self.pipelineParallelSize * self.dataParallelSize)"
+            " % self.nodes == 0",
+            problem="nodes do not share tensorParallelSize x pipelineParallelSize x dataParallelSize evenly",
+            remedy="set it to a number that divides them",
+            field="nodes",
+        ),
+        Rule(
+            rule="self.dataParallelSize % self.nodes == 0 || self.nodes % self.dataParallelSize == 0",
+            problem="dataParallelSize and nodes do not divide each other: a copy would end amid a node",
+            remedy="set it to a multiple of dataParallelSize, or to what divides that",
+            field="nodes",
+        ),
         *ENGINE_ARG_RULES,
         Rule(
             rule="size(self.adapters) == 0 || !self.engineArgs.exists(a, a.matches('^--all2all'))",
@@ -224,10 +242,15 @@ class ServingSpec(ApiModel):
 
     @property
     def gpus_per_replica(self) -> int:
-        """GPUs that a replica's pod asks for."""
+        """GPUs of a replica, on all its nodes together."""
         if self.device == "cpu":
             return 0
         return self.tensor_parallel_size * self.pipeline_parallel_size * self.data_parallel_size
+
+    @property
+    def gpus_per_pod(self) -> int:
+        """GPUs that each of a replica's pods asks for, one a node."""
+        return self.gpus_per_replica // self.nodes
 
 
 class ModelDeploymentSpec(ServingSpec):

@@ -105,7 +105,7 @@ ENGINE_ARG_RULES = (
     ),
     _refused(
         "asks for more than one pod, or for more GPUs than it has",
-        "remove it: a replica is one pod",
+        "remove it; nodes is how many pods a replica has",
         *("nnodes", "node-rank", "master-addr", "master-port", "prefill-context-parallel-size"),
         short=("n.*", "r.*", "pcp?"),
     ),

@@ -31,5 +31,7 @@ class Config:
     """Of the largest node: a pod that asks for more is never started."""
     egress: Egress = field(default_factory=Egress)
     """The way out of the cluster."""
+    has_leader_worker_sets: bool = False
+    """Whether the cluster serves the API of LeaderWorkerSets, for servers on several nodes."""
     progress_from: tuple[Manifest, ...] = ()
     """Who may ask a stage for its progress, as peers of a NetworkPolicy: the operator. Empty: everybody."""

@@ -24,6 +24,8 @@ RETRIED_AT = f"{GROUP}/retried-at"
 POD_INDEX = "batch.kubernetes.io/job-completion-index"
 CONTROLLER_UID = "batch.kubernetes.io/controller-uid"
 """The Job controller's own, of a pod of an Indexed Job."""
+WORKER_INDEX = "leaderworkerset.sigs.k8s.io/worker-index"
+"""LeaderWorkerSet's own, of each pod of a group: that of the leader is "0"."""
 QUEUE_NAME = "kueue.x-k8s.io/queue-name"
 
 MANAGER = "finetune-operator"

@@ -30,6 +30,16 @@ class ApiServer:
         self._client = client
         self._may_write = may_write
 
+    async def serves(self, resource: Resource) -> bool:
+        """Return whether the cluster has the API of a kind."""
+        try:
+            known = await self._request("GET", resource, f"/apis/{resource.api_version}")
+        except ApiException as refused:
+            if refused.status != 404:
+                raise
+            return False
+        return any(each["name"] == resource.plural for each in known["resources"])
+
     async def get(self, ref: Ref) -> Manifest | None:
         """Return an object, or None when it is not there."""
         resource = BY_KIND[ref.kind]

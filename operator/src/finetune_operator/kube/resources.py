@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from finetune_operator.api import API_VERSION
 from finetune_operator.api.resources import RESOURCES
 from finetune_operator.core.labels import MANAGED_BY, MANAGER, NAME
+from finetune_operator.core.observed.leader_worker_set import LEADER_WORKER_SET, LEADER_WORKER_SET_VERSION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +68,18 @@ CHILDREN = (
         label_selector=_OURS,
     ),
 )
+LEADER_WORKER_SETS = Resource(
+    api_version=LEADER_WORKER_SET_VERSION,
+    kind=LEADER_WORKER_SET,
+    plural="leaderworkersets",
+    label_selector=_OURS,
+)
 PODS = Resource(api_version="v1", kind="Pod", plural="pods", label_selector=_OUR_PODS)
 EVENTS = Resource(api_version="v1", kind="Event", plural="events")
 LEASES = Resource(api_version="coordination.k8s.io/v1", kind="Lease", plural="leases")
 
 WATCHED = (*PARENTS, *CHILDREN, PODS)
+OPTIONAL = (LEADER_WORKER_SETS,)
+"""Of APIs that a cluster may lack: watched where they are served."""
 
-BY_KIND = {resource.kind: resource for resource in (*WATCHED, EVENTS, LEASES)}
+BY_KIND = {resource.kind: resource for resource in (*WATCHED, *OPTIONAL, EVENTS, LEASES)}

@@ -13,16 +13,18 @@ from kubernetes.aio.client.exceptions import ApiException
 from finetune_operator.core.observed.cache import Cache
 from finetune_operator.core.observed.object import ObservedObject
 from finetune_operator.kube.api_server import ApiServer
-from finetune_operator.kube.resources import WATCHED, Resource
+from finetune_operator.kube.resources import Resource
 
 _LOG = logging.getLogger(__name__)
 _FIRST_SECONDS = 15.0
 
 
-async def resync(cache: Cache, server: ApiServer, namespaces: Sequence[str]) -> list[ObservedObject]:
+async def resync(
+    cache: Cache, server: ApiServer, namespaces: Sequence[str], watched: Sequence[Resource]
+) -> list[ObservedObject]:
     """Drop what is gone from the cache, and return it; no namespaces: all of them."""
     gone: list[ObservedObject] = []
-    for resource in WATCHED:
+    for resource in watched:
         for namespace in namespaces or (None,):
             gone += await _gone(cache, server, resource, namespace)
     for obj in gone:
@@ -47,6 +49,7 @@ async def resync_for_ever(
     cache: Cache,
     server: ApiServer,
     namespaces: Sequence[str],
+    watched: Sequence[Resource],
     on_gone: Callable[[ObservedObject], None],
     period_seconds: float,
 ) -> None:
@@ -55,7 +58,7 @@ async def resync_for_ever(
     for seconds in chain([_FIRST_SECONDS], repeat(period_seconds)):
         await asyncio.sleep(seconds)
         try:
-            for obj in await resync(cache, server, namespaces):
+            for obj in await resync(cache, server, namespaces, watched):
                 on_gone(obj)
         except (ApiException, OSError, TimeoutError) as error:
             _LOG.warning("could not list objects (%s); the next resync will", error)

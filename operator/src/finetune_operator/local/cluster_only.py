@@ -1,4 +1,7 @@
-"""What only a cluster has: volumes, containers and networks of podOverrides. One machine leaves them out."""
+"""What only a cluster has: several nodes of a server; volumes, containers and networks of podOverrides.
+
+One machine leaves them out.
+"""
 
 from collections.abc import Iterator
 from copy import deepcopy
@@ -13,6 +16,9 @@ def without_what_only_clusters_have(manifest: Manifest) -> tuple[Manifest, list[
     manifest, left_out = deepcopy(manifest), list[str]()
     for path, overrides in _overrides(manifest["spec"]):
         left_out += [f"spec.{path}.{field}" for field in _FIELDS if overrides.pop(field, None)]
+    for prefix, server in (("", manifest["spec"]), ("deployment.", manifest["spec"].get("deployment") or {})):
+        if server.pop("nodes", 1) != 1:
+            left_out.append(f"spec.{prefix}nodes")
     return manifest, left_out
 
 

@@ -9,6 +9,7 @@ from finetune_operator.core.observed.cache import Cache
 from finetune_operator.core.observed.child import ObservedChild
 from finetune_operator.core.observed.delay import DelayOf, pods_of
 from finetune_operator.core.observed.deployment import ObservedDeployment
+from finetune_operator.core.observed.leader_worker_set import LEADER_WORKER_SET
 from finetune_operator.core.observed.parent import ObservedParent
 from finetune_operator.core.observed.pod import ObservedPod
 from finetune_operator.core.outcome import Outcome, outcome_of
@@ -16,12 +17,13 @@ from finetune_operator.core.outcome import Outcome, outcome_of
 
 @dataclass(frozen=True, kw_only=True)
 class Observed:
-    """Children as far as they are kept, the Deployment among them, and the jobs that are named."""
+    """Children as far as they are kept, the servers' among them, and the jobs that are named."""
 
     children: Mapping[Ref, ObservedChild] = field(default_factory=dict)
     jobs: Mapping[str, Outcome] = field(default_factory=dict)
     """FineTuneJobs by their names, for the model and for adapters; those that are there."""
     deployment: ObservedDeployment | None = None
+    """The Deployment, or the LeaderWorkerSet of servers on several nodes."""
     endpoint: str | None = None
     """Base URL of the API, where it is reached from: the Service's name, or a port of this machine."""
 
@@ -35,7 +37,10 @@ def observe_model_deployment(
 ) -> Observed:
     """Return what is seen of a ModelDeployment's children, and of the jobs that it names."""
     children = objects.owned_by(parent, ObservedChild)
-    servers = (child for child in children if isinstance(child, ObservedDeployment))
+    kind = LEADER_WORKER_SET if (parent.spec or {}).get("nodes", 1) > 1 else "Deployment"
+    servers = (
+        child for child in children if isinstance(child, ObservedDeployment) and child.ref.kind == kind
+    )
     server = next((replace(each, pods=pods_of(each, objects, delay_of)) for each in servers), None)
     jobs = {ref.name: objects.get(ref, ObservedParent) for ref in named_jobs(parent)}
     return Observed(

@@ -13,6 +13,7 @@ class ServingReason(StrEnum):
     ADAPTER_NOT_TRAINED = "AdapterNotTrained"
     ADAPTER_ELSEWHERE = "AdapterInAnotherVolume"
     ADAPTER_NOT_SERVED = "AdapterNotAppliedByVLLM"
+    NO_LEADER_WORKER_SETS = "LeaderWorkerSetNotInstalled"
     WAITING = "Waiting"
     LOADING = "Loading"
     SERVING = "Serving"
@@ -32,6 +33,8 @@ MESSAGES = {
     ServingReason.ADAPTER_ELSEWHERE: "The adapter of FineTuneJob {job} is in the volume {theirs}, "
     "the model in {ours}; give both the same storage.claimName",
     ServingReason.ADAPTER_NOT_SERVED: "The adapter of FineTuneJob {job} cannot be served: {message}",
+    ServingReason.NO_LEADER_WORKER_SETS: "A server on {nodes} nodes is a LeaderWorkerSet, and this cluster "
+    "has no leaderworkerset.x-k8s.io/v1: install it (https://lws.sigs.k8s.io), or set nodes to 1",
     ServingReason.WAITING: "The server waits: {why}; {ready} of {replicas} replicas are ready",
     ServingReason.LOADING: "The server loads {path}; {ready} of {replicas} replicas are ready",
     ServingReason.SERVING: "{ready} of {replicas} replicas answer",

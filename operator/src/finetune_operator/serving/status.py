@@ -7,7 +7,7 @@ from typing import Any
 from finetune_operator.api.deployment import ModelDeployment
 from finetune_operator.core.conditions import Condition, set_conditions
 from finetune_operator.core.objects import Manifest, without_empty
-from finetune_operator.serving.children.names import selector
+from finetune_operator.serving.children.names import answering
 from finetune_operator.serving.conditions import deployment_phase
 from finetune_operator.serving.observed import Observed
 from finetune_operator.serving.rollout import Rollout
@@ -35,7 +35,7 @@ def build_status(
         "endpoint": observed.endpoint,
         "replicas": observed.deployment.replicas if observed.deployment else 0,
         "readyReplicas": observed.deployment.ready if observed.deployment else 0,
-        "selector": ",".join(f"{label}={value}" for label, value in selector(deployment).items()),
+        "selector": ",".join(f"{label}={value}" for label, value in answering(deployment).items()),
         "conditions": set_conditions(before, conditions, generation=generation, now=now),
     }
     return without_empty(status)

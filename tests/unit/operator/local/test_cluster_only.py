@@ -34,6 +34,16 @@ def test_volumes_and_containers_are_left_out_and_named() -> None:
     assert given["spec"] == spec
 
 
+def test_one_machine_is_one_node() -> None:
+    job = {"kind": "FineTuneJob", "spec": {"deployment": {"nodes": 2, "replicas": 1}}}
+    assert without_what_only_clusters_have(job) == (
+        {"kind": "FineTuneJob", "spec": {"deployment": {"replicas": 1}}},
+        ["spec.deployment.nodes"],
+    )
+    server = {"kind": "ModelDeployment", "spec": {"nodes": 2}}
+    assert without_what_only_clusters_have(server)[1] == ["spec.nodes"]
+
+
 def test_a_server_of_its_own() -> None:
     manifest = {"kind": "ModelDeployment", "spec": {"podOverrides": dict(ADDED)}}
     assert without_what_only_clusters_have(manifest)[1] == [f"spec.podOverrides.{field}" for field in ADDED]

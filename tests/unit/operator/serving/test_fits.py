@@ -122,15 +122,47 @@ Builder = Callable[..., ModelDeployment]
             {"tensorParallelSize": 8, "pipelineParallelSize": 2},
             "False",
             "A replica asks for 16 GPUs in one pod, and a node has 8 (gpusPerNode in the chart): "
-            "set pipelineParallelSize to 1, or set tensorParallelSize to 4",
-            id="two nodes",
+            "set nodes to 2, or set pipelineParallelSize to 1",
+            id="two nodes as one",
+        ),
+        pytest.param(
+            "bfloat16",
+            {"tensorParallelSize": 16, "nodes": 2, "maxModelLen": 32768},
+            "True",
+            "Serving in bfloat16 needs 1,342 GB of the 2,256 GB of 16 GPUs; "
+            "Serving needs 101 GB of the 130 GB of each GPU, 0.92 of its 141 GB",
+            id="bfloat16 on two nodes, at TP=16",
+        ),
+        pytest.param(
+            "bfloat16",
+            {"tensorParallelSize": 8, "pipelineParallelSize": 2, "nodes": 2, "maxModelLen": 32768},
+            "True",
+            "Serving in bfloat16 needs 1,342 GB of the 2,256 GB of 16 GPUs; "
+            "Serving needs 105 GB of the 130 GB of each GPU, 0.92 of its 141 GB",
+            id="bfloat16 on two nodes, in two stages",
+        ),
+        pytest.param(
+            "bfloat16",
+            {"tensorParallelSize": 8, "pipelineParallelSize": 4, "nodes": 2},
+            "False",
+            "Each of a replica's 2 nodes asks for 16 GPUs in one pod, and a node has 8 (gpusPerNode in the "
+            "chart): set nodes to 4, or set pipelineParallelSize to 2",
+            id="four nodes as two",
+        ),
+        pytest.param(
+            "bfloat16",
+            {"tensorParallelSize": 4, "pipelineParallelSize": 2, "nodes": 2, "maxModelLen": 32768},
+            "False",
+            "Serving in bfloat16 needs 1,342 GB of the 1,128 GB of 8 GPUs: "
+            "set pipelineParallelSize to 4, or set tensorParallelSize to 8",
+            id="half of two nodes",
         ),
         pytest.param(
             "float8",
             {"tensorParallelSize": 8, "dataParallelSize": 8},
             "False",
             "A replica asks for 64 GPUs in one pod, and a node has 8 (gpusPerNode in the chart): "
-            "set dataParallelSize to 1, or set tensorParallelSize to 1",
+            "set nodes to 8, or set dataParallelSize to 1",
             id="eight nodes",
         ),
     ],

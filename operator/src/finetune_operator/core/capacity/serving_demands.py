@@ -25,7 +25,8 @@ def serving_demands(spec: ServingSpec, weights: Weights | None, config: Config) 
 
     weights: None where nobody knows how large the model is.
     """
-    gpus = too_many_gpus("A replica", spec.gpus_per_replica, spec.gpu_resource_name, config.gpus_per_node)
+    subject = "A replica" if spec.nodes == 1 else f"Each of a replica's {spec.nodes} nodes"
+    gpus = too_many_gpus(subject, spec.gpus_per_pod, spec.gpu_resource_name, config.gpus_per_node)
     if weights is None:
         return gpus
     return (*gpus, *_memory_demands(spec, weights, parse_bytes(spec.gpu_memory or config.gpu_memory)))
@@ -78,19 +79,16 @@ def serving_changes(
 ) -> Sequence[Change]:
     """Return what can be changed in a server that needs more memory, the nearest first.
 
-    Never to more GPUs than a node has. Each copy of what is not divided takes memory of its own.
+    Never to more GPUs than its nodes have. Each copy of what is not divided takes memory of its own.
     """
     length = _length(spec) or weights.model.max_position_embeddings
     lengths = [value for value in halvings(length) if value >= _SHORTEST_CONTEXT]
     tensor, pipeline, data = _degrees(spec)
+    most = gpus_per_node * spec.nodes
     return (
         Change(path=f"{prefix}maxModelLen", values=lengths),
-        Change(
-            path=f"{prefix}pipelineParallelSize", values=doublings(pipeline, gpus_per_node // (tensor * data))
-        ),
-        Change(
-            path=f"{prefix}tensorParallelSize", values=doublings(tensor, gpus_per_node // (pipeline * data))
-        ),
+        Change(path=f"{prefix}pipelineParallelSize", values=doublings(pipeline, most // (tensor * data))),
+        Change(path=f"{prefix}tensorParallelSize", values=doublings(tensor, most // (pipeline * data))),
     )
 
 
@@ -98,6 +96,7 @@ def fewer_gpus(spec: ServingSpec, prefix: str = "") -> Sequence[Change]:
     """Return what can be changed in a server that asks for more GPUs than a node has."""
     tensor, pipeline, data = _degrees(spec)
     return (
+        Change(path=f"{prefix}nodes", values=doublings(spec.nodes, spec.gpus_per_replica)),
         Change(path=f"{prefix}pipelineParallelSize", values=halvings(pipeline)),
         Change(path=f"{prefix}dataParallelSize", values=halvings(data)),
         Change(path=f"{prefix}tensorParallelSize", values=halvings(tensor)),

@@ -79,7 +79,8 @@ class Cache:
     def owned_by(self, owner: ObservedObject, type_: type[_Observed]) -> list[_Observed]:
         """Return what an object has, in the order of names.
 
-        A Deployment's pods belong to its ReplicaSets, which nobody watches: labels tell whose they are.
+        A Deployment's pods belong to its ReplicaSets, those of a LeaderWorkerSet to its StatefulSets, which
+        nobody watches: labels tell whose they are.
         """
         refs = set(self._owned.get(owner.uid, ()))
         if isinstance(owner, ObservedDeployment):

@@ -13,7 +13,14 @@ from finetune_operator.core.waiting import Wait
 
 # A Job is made once, a ConfigMap of ours is immutable, and a claim belongs to its volume's driver.
 _COMPARED_WITH_WHAT_WE_WANT = frozenset(
-    {"Deployment", "HorizontalPodAutoscaler", "NetworkPolicy", "PodDisruptionBudget", "Service"}
+    {
+        "Deployment",
+        "HorizontalPodAutoscaler",
+        "LeaderWorkerSet",
+        "NetworkPolicy",
+        "PodDisruptionBudget",
+        "Service",
+    }
 )
 
 

@@ -18,7 +18,7 @@ _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ObservedDeployment(ObservedChild):
-    """A Deployment and its pods."""
+    """A Deployment and its pods, or a LeaderWorkerSet and those of its groups."""
 
     up_to_date: bool = True
     """Its controller has seen the newest template."""

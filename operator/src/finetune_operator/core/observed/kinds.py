@@ -7,6 +7,7 @@ from finetune_operator.core.objects import Manifest
 from finetune_operator.core.observed.child import observe_child
 from finetune_operator.core.observed.deployment import observe_deployment
 from finetune_operator.core.observed.job import observe_job
+from finetune_operator.core.observed.leader_worker_set import observe_leader_worker_set
 from finetune_operator.core.observed.object import ObservedObject
 from finetune_operator.core.observed.parent import observe_parent
 from finetune_operator.core.observed.pod import observe_pod
@@ -15,6 +16,7 @@ _OBSERVE: dict[str, Callable[[Manifest], ObservedObject]] = {
     **{resource.kind: observe_parent for resource in RESOURCES},
     "Deployment": observe_deployment,
     "Job": observe_job,
+    "LeaderWorkerSet": observe_leader_worker_set,
     "Pod": observe_pod,
 }
 

@@ -50,7 +50,24 @@ _TEARDOWN_SECONDS = 15
 def desired_deployment(deployment: ModelDeployment, model: ServedModel, config: Config) -> Manifest:
     """Return the Deployment that serves this model."""
     spec = deployment.spec
-    pod = PodSpec(
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": with_overrides(child_metadata(deployment), spec.pod_overrides),
+        "spec": {
+            "replicas": spec.replicas,
+            "selector": {"matchLabels": selector(deployment)},
+            "strategy": _strategy(deployment),
+            "progressDeadlineSeconds": _progress_deadline(deployment, model),
+            "template": build_pod_template(server_pod(deployment, model, config), spec.pod_overrides),
+        },
+    }
+
+
+def server_pod(deployment: ModelDeployment, model: ServedModel, config: Config) -> PodSpec:
+    """Return the pod of a server on one node, before the user's overrides."""
+    spec = deployment.spec
+    return PodSpec(
         container=_container(deployment, model, config),
         init=(*signature_check(deployment, model, config), *adapter_check(model, config)),
         labels=selector(deployment),
@@ -61,23 +78,11 @@ def desired_deployment(deployment: ModelDeployment, model: ServedModel, config: 
         ),
         grace_seconds=spec.termination_grace_period_seconds,
     )
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": with_overrides(child_metadata(deployment), spec.pod_overrides),
-        "spec": {
-            "replicas": spec.replicas,
-            "selector": {"matchLabels": selector(deployment)},
-            "strategy": _strategy(deployment),
-            "progressDeadlineSeconds": _progress_deadline(deployment, model),
-            "template": build_pod_template(pod, spec.pod_overrides),
-        },
-    }
 
 
 def _container(deployment: ModelDeployment, model: ServedModel, config: Config) -> ContainerSpec:
     spec = deployment.spec
-    gpus = spec.gpus_per_replica
+    gpus = spec.gpus_per_pod
     return ContainerSpec(
         name=SERVER,
         image=config.images.server,
@@ -87,12 +92,12 @@ def _container(deployment: ModelDeployment, model: ServedModel, config: Config) 
         env=(*starmap(env_var, config.egress.variables.items()), *_env(deployment)),
         ports=(port("http", spec.port),),
         requests=serving_needs(
-            gpus, processes=spec.tensor_parallel_size, model_bytes=model.size_bytes
+            gpus, processes=max(1, spec.tensor_parallel_size // spec.nodes), model_bytes=model.size_bytes
         ).requests,
         limits={spec.gpu_resource_name: gpus} if gpus else {},
         mounts=(claim_mount(read_only=True), *cache_mounts(spec.cache), *config.egress.mounts),
         hooks={
-            **probes(startup_seconds(model.size_bytes, gpus)),
+            **probes(startup_seconds(model.size_bytes, spec.gpus_per_replica)),
             "lifecycle": {"preStop": {"sleep": {"seconds": _UNLISTED_SECONDS}}},
         },
     )

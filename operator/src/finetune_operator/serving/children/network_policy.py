@@ -9,14 +9,19 @@ from finetune_operator.serving.children.names import child_metadata, selector
 def desired_network_policy(deployment: ModelDeployment) -> Manifest:
     """Return the policy of the server's pods.
 
-    The model comes from the volume, and tensor and pipeline parallel processes meet inside their pod, which
-    no policy can part. Policies add up: one of the user's own over the same pods opens more.
+    The model comes from the volume, and processes meet inside their pod, which no policy can part; those of
+    several nodes take any port between each other. Policies add up: one of the user's own over the same pods
+    opens more.
     """
+    pods = [{"podSelector": {"matchLabels": selector(deployment)}}] if deployment.spec.nodes > 1 else []
+    among = [{"from": pods}] if pods else [], [{"to": pods}] if pods else []
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "metadata": child_metadata(deployment),
         "spec": policy_spec(
-            selector(deployment), ingress=[{"ports": tcp(deployment.spec.port)}], egress=[TO_DNS]
+            selector(deployment),
+            ingress=[{"ports": tcp(deployment.spec.port)}, *among[0]],
+            egress=[TO_DNS, *among[1]],
         ),
     }
