@@ -26,6 +26,7 @@ from finetune_operator.core.observed.cache import Cache
 from finetune_operator.core.observed.kinds import observe
 from finetune_operator.core.observed.object import ObservedObject
 from finetune_operator.kinds import Surroundings
+from finetune_operator.kube.adapters import AdaptersPoller
 from finetune_operator.kube.api_server import PAGE, ApiServer
 from finetune_operator.kube.connection import Connection, connected
 from finetune_operator.kube.controller import Controller
@@ -108,6 +109,7 @@ async def _lead(
             queue.wake(ref)
 
     poller = ProgressPoller(cache, wake)
+    adapters = AdaptersPoller(cache, wake)
     delays = Delays(cache, server, wake)
     REGISTRY.register(OperatorCollector(cache, queue, poller))
     surroundings = Surroundings(
@@ -115,6 +117,7 @@ async def _lead(
         progress_of=poller.progress_of,
         endpoint_of=endpoint_of,
         delay_of=delays.delay_of,
+        adapters_of=adapters.adapters_of,
     )
     config = replace(settings.config, has_leader_worker_sets=LEADER_WORKER_SETS in served)
     controller = Controller(surroundings, server, config, queue.wake)
@@ -124,6 +127,7 @@ async def _lead(
         _kopf(settings, connection, cache, watched, wake, ended),
         poller.run(),
         delays.run(),
+        adapters.run(),
         resync_for_ever(cache, server, settings.namespaces, watched, wake, _RESYNC_SECONDS),
         until_more_are_served(server, served),
         *(reconcile_for_ever(queue, controller) for _ in range(_WORKERS)),

@@ -18,7 +18,7 @@ from finetune_operator.core.plan import Plan
 from finetune_operator.core.refusal import is_refused
 from finetune_operator.finetune.observed import ObservedProgress, observe_fine_tune_job
 from finetune_operator.finetune.reconcile import reconcile as reconcile_fine_tune_job
-from finetune_operator.serving.observed import EndpointOf, observe_model_deployment
+from finetune_operator.serving.observed import AdaptersOf, EndpointOf, observe_model_deployment
 from finetune_operator.serving.reconcile import reconcile as reconcile_model_deployment
 
 
@@ -30,6 +30,7 @@ class Surroundings:
     progress_of: Callable[[ObservedPod], ObservedProgress | None]
     endpoint_of: EndpointOf
     delay_of: DelayOf
+    adapters_of: AdaptersOf
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,9 @@ def _reconcile_model_deployment(
     parent: ObservedParent, around: Surroundings, now: datetime, config: Config
 ) -> Plan:
     deployment = ModelDeployment.model_validate(parent.manifest, context=context_of(parent))
-    observed = observe_model_deployment(parent, around.objects, around.endpoint_of, around.delay_of)
+    observed = observe_model_deployment(
+        parent, around.objects, around.endpoint_of, around.delay_of, around.adapters_of
+    )
     return reconcile_model_deployment(deployment, observed, now, config)
 
 

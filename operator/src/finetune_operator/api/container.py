@@ -17,8 +17,8 @@ from finetune_operator.api.formats import (
 from finetune_operator.api.rules import Rule
 from finetune_operator.api.secrets import ConfigMapKeyRef, SecretKeyRef
 
-MAIN, SERVER, SIGNATURE, ADAPTERS = "main", "server", "signature", "adapters"
-OUR_CONTAINERS = (MAIN, SERVER, SIGNATURE, ADAPTERS)
+MAIN, SERVER, SIGNATURE = "main", "server", "signature"
+OUR_CONTAINERS = (MAIN, SERVER, SIGNATURE)
 """The containers of our pods; others come from podOverrides, or from a webhook that injects them."""
 
 

@@ -182,7 +182,12 @@ class ServingSpec(ApiModel):
     """Seconds that open requests have to end when a pod is stopped; one without any stops at once."""
 
     adapters: Annotated[list[AdapterSpec], *listed_by("name"), Field(max_length=64)] = []
-    """LoRA adapters served beside the model."""
+    """LoRA adapters served beside the model. Those of a server that runs are loaded, replaced and removed
+    without a restart; the first start waits until all are trained."""
+
+    max_lora_rank: Annotated[int, Field(ge=1, le=512)] | None = None
+    """The highest rank of an adapter (vLLM's --max-lora-rank); takes GPU memory. Another one restarts the
+    servers, and so does the first adapter without it. Default: that of the adapters' jobs, 16 at least."""
 
     cache: CacheSpec | None = None
     """Where the kernels and graphs are kept that vLLM compiles at its first start, for the pods that come

@@ -197,6 +197,22 @@ class FineTuneJobStatus(ApiModel):
     Stalled."""
 
 
+class AdapterStatus(ApiModel):
+    """An adapter, and which servers have it."""
+
+    name: str
+    """The name by which requests ask for it."""
+
+    path: str | None = None
+    """The folder in the volume."""
+
+    pods: list[str] = []
+    """The servers that have it, by their own word."""
+
+    message: str | None = None
+    """Why one has it not; nothing where all have."""
+
+
 class ModelDeploymentStatus(ApiModel):
     """What a deployment is doing."""
 
@@ -221,5 +237,8 @@ class ModelDeploymentStatus(ApiModel):
     ready_replicas: int | None = None
     """Replicas that have generated a token and answer."""
 
+    adapters: list[AdapterStatus] = []
+    """The adapters that are wanted."""
+
     conditions: Conditions = []
-    """Fits, Available, Progressing, Reconciling and Stalled."""
+    """Fits, AdaptersReady, Available, Progressing, Reconciling and Stalled."""

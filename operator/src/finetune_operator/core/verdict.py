@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from finetune_operator.core.conditions import true_condition_of
+from finetune_operator.core.conditions import condition_of, true_condition_of
 from finetune_operator.core.labels import RETRIED_AT
 from finetune_operator.core.objects import Manifest
 
@@ -39,9 +39,13 @@ def verdict_of(parents: Sequence[Manifest]) -> Verdict:
                 return Verdict(state=State.GOING_ON)
             return Verdict(state=State.FAILED, parent=parent, message=end["message"])
     finished = {"FineTuneJob": "Complete", "ModelDeployment": "Available"}
-    if all(true_condition_of(p.get("status", {}), finished[p["kind"]]) for p in parents):
+    if all(_is(p, finished[p["kind"]]) and _is(p, "AdaptersReady", default="True") for p in parents):
         return Verdict(state=State.READY)
     return Verdict(state=State.GOING_ON)
+
+
+def _is(parent: Manifest, condition: str, *, default: str = "False") -> bool:
+    return bool(condition_of(parent.get("status", {}), condition).get("status", default) == "True")
 
 
 def _is_current(parent: Manifest) -> bool:

@@ -124,7 +124,7 @@ class ProgressPoller:
         """Return what is said at an address; None where nobody listens, yet or any more, or it is junk."""
         try:
             async with asyncio.timeout(_TIMEOUT_SECONDS):
-                return parse_progress(await self._body_at(_url(address, port)))
+                return parse_progress(await self._body_at(url_at(address, port, "/progress")))
         except (httpx.HTTPError, TimeoutError):
             return None
         except InvalidProgressError as invalid:
@@ -132,26 +132,33 @@ class ProgressPoller:
             return None
 
     async def _body_at(self, url: str) -> bytes:
-        """Return an answer's body as it was sent: what is packed may hold a thousand times as much."""
-        body = bytearray()
-        async with self._client.stream("GET", url) as answer:
-            answer.raise_for_status()
-            async for chunk in answer.aiter_raw():
-                body += chunk
-                if len(body) > MAX_ANSWER_BYTES:
-                    break  # parse_progress says so
-        return bytes(body)
+        return await body_at(self._client, url, MAX_ANSWER_BYTES)
+
+
+async def body_at(client: httpx.AsyncClient, url: str, most: int) -> bytes:
+    """Return an answer's body as it was sent: what is packed may hold a thousand times as much.
+
+    One of more than `most` bytes is cut after that: whoever reads it says so.
+    """
+    body = bytearray()
+    async with client.stream("GET", url) as answer:
+        answer.raise_for_status()
+        async for chunk in answer.aiter_raw():
+            body += chunk
+            if len(body) > most:
+                break
+    return bytes(body)
 
 
 def _position(progress: ObservedProgress) -> tuple[int | None, int | None]:
     return progress.step, progress.bytes_done
 
 
-def _url(address: str, port: int) -> str:
+def url_at(address: str, port: int, path: str) -> str:
     """Return the URL at a pod's address; one of IPv6 stands in brackets (RFC 3986, 3.2.2)."""
     try:
         ip = ip_address(address)
     except ValueError:
         raise InvalidProgressError(f"no IP address: {address!r}") from None
     host = f"[{ip}]" if ip.version == 6 else str(ip)
-    return f"http://{host}:{port}/progress"
+    return f"http://{host}:{port}{path}"

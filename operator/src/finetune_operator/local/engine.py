@@ -10,6 +10,7 @@ from finetune_operator.core.observed.parent import ObservedParent
 from finetune_operator.core.observed.pod import ObservedPod
 from finetune_operator.core.plan import Event, Plan
 from finetune_operator.kinds import KINDS, Surroundings
+from finetune_operator.local.adapters import AdaptersPoller
 from finetune_operator.local.changes import check_changes
 from finetune_operator.local.clock import Clock
 from finetune_operator.local.deployment_controller import DeploymentController
@@ -54,6 +55,7 @@ class Engine:
             progress_of=ProgressPoller(self.kubelet, clock).progress_of,
             endpoint_of=self._endpoint_of,
             delay_of=nothing_is_late,
+            adapters_of=AdaptersPoller(self.kubelet, clock).adapters_of,
         )
         self._stopping = False
         self._forget_what_ran()

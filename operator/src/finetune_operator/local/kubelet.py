@@ -80,6 +80,7 @@ class Kubelet:
     def sync(self) -> None:
         """Look after every pod once: its process, its probes, its status."""
         for running in list(self._running.values()):
+            self._write_config_maps(running.container.pod)
             code = running.process.poll()
             if code is None:
                 running.probes.poll(self._clock.now())
@@ -141,6 +142,7 @@ class Kubelet:
         )
 
     def _write_config_maps(self, pod: Manifest) -> None:
+        """Have the files as the ConfigMaps are now: those of a pod that runs follow."""
         namespace = pod["metadata"]["namespace"]
         names = [v["configMap"]["name"] for v in pod["spec"].get("volumes", []) if "configMap" in v]
         for name in names:
@@ -149,7 +151,8 @@ class Kubelet:
             folder = self._layout.config_maps(namespace) / name
             folder.mkdir(parents=True, exist_ok=True)
             for key, text in config_map["data"].items():
-                (folder / key).write_text(text)
+                if not (file := folder / key).exists() or file.read_text() != text:
+                    _write_whole(file, text)
 
     def _report(self, running: RunningPod) -> None:
         """Write the pod's status; a pod whose process has ended runs no more."""
@@ -162,6 +165,12 @@ class Kubelet:
         message = _termination_message(running, code)
         shutil.rmtree(running.container.scratch, ignore_errors=True)
         self._store.set_status(running.ref, _ended_status(running, code, message, self._clock.now()))
+
+
+def _write_whole(file: Path, text: str) -> None:
+    partial = file.with_name(f".{file.name}.partial")
+    partial.write_text(text)
+    os.replace(partial, file)
 
 
 def _before(pod: Manifest) -> tuple[int, Manifest]:

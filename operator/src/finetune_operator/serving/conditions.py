@@ -14,14 +14,19 @@ from finetune_operator.serving.step import (
 )
 
 
-def conditions_of(step: Step, *, ready: int, replicas: int) -> list[Condition]:
+def conditions_of(
+    step: Step, *, ready: int, replicas: int, adapters: Condition | None = None
+) -> list[Condition]:
     """Return Available and Progressing, and kstatus' Reconciling and Stalled.
 
     Available says what answers, or why nothing does. Of the other three each says its own: what goes on,
-    whether all is as the spec asks, and why a person has to step in.
+    whether all is as the spec asks, and why a person has to step in. adapters: whether all are there.
     """
     reason, message, stalled = _reason_of(step), _message_of(step, replicas), _is_stalled(step)
     settled = isinstance(step, Serving | ScaledToZero)
+    if adapters and adapters.status == "False":
+        stalled, settled = adapters.failure, False
+        reason, message = adapters.reason, adapters.message
     progressing, reconciling = _of_what_goes_on(message, stalled=stalled, settled=settled)
     return [
         _available(reason, message, ready, replicas),

@@ -32,6 +32,10 @@ class ServedModel:
     base: str = ""
     """Address of what it is tuned from; empty where nobody knows it."""
     adapters: tuple[ServedAdapter, ...] = ()
+    lora_rank: int | None = None
+    """Highest rank of an adapter that is known; None where servers take no adapters."""
+    awaited: tuple[tuple[str, "NoModel"], ...] = ()
+    """Adapters that cannot be served, by their names, and why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,17 +49,33 @@ class NoModel:
 
 
 def resolve_model(deployment: ModelDeployment, observed: Observed) -> ServedModel | NoModel:
-    """Return the model that the spec names, with its adapters."""
+    """Return the model that the spec names, with its adapters.
+
+    A first start waits for all of them; a server that is there goes on without those that are not.
+    """
     model = _resolve_base(deployment, observed.jobs)
     if isinstance(model, NoModel):
         return model
-    adapters = []
-    for spec in deployment.spec.adapters:
-        adapter = _resolve_adapter(spec, observed.jobs, model.claim)
-        if isinstance(adapter, NoModel):
-            return adapter
-        adapters.append(adapter)
-    return replace(model, adapters=tuple(adapters))
+    specs = deployment.spec.adapters
+    found = [(spec.name, _resolve_adapter(spec, observed.jobs, model.claim)) for spec in specs]
+    awaited = tuple((name, adapter) for name, adapter in found if isinstance(adapter, NoModel))
+    if awaited and observed.deployment is None:
+        return awaited[0][1]
+    return replace(
+        model,
+        adapters=tuple(adapter for _, adapter in found if isinstance(adapter, ServedAdapter)),
+        lora_rank=_lora_rank(deployment, observed.jobs),
+        awaited=awaited,
+    )
+
+
+def _lora_rank(deployment: ModelDeployment, jobs: Mapping[str, Outcome]) -> int | None:
+    """Return the highest rank, of adapters that are not trained yet too: servers need no restart then."""
+    spec = deployment.spec
+    if not spec.adapters and spec.max_lora_rank is None:
+        return None
+    named = (jobs.get(each.fine_tune_job_ref.name) for each in spec.adapters if each.fine_tune_job_ref)
+    return max(spec.max_lora_rank or 0, *(job.rank or 0 for job in named if job), 0)
 
 
 def _resolve_adapter(spec: AdapterSpec, jobs: Mapping[str, Outcome], claim: str) -> ServedAdapter | NoModel:

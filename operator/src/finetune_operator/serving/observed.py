@@ -13,6 +13,7 @@ from finetune_operator.core.observed.leader_worker_set import LEADER_WORKER_SET
 from finetune_operator.core.observed.parent import ObservedParent
 from finetune_operator.core.observed.pod import ObservedPod
 from finetune_operator.core.outcome import Outcome, outcome_of
+from finetune_operator.serving.server_adapters import ServerAdapters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,16 +25,24 @@ class Observed:
     """FineTuneJobs by their names, for the model and for adapters; those that are there."""
     deployment: ObservedDeployment | None = None
     """The Deployment, or the LeaderWorkerSet of servers on several nodes."""
+    adapters: Mapping[str, ServerAdapters] = field(default_factory=dict)
+    """What servers told of their adapters, by the names of their pods; those that answered."""
     endpoint: str | None = None
     """Base URL of the API, where it is reached from: the Service's name, or a port of this machine."""
 
 
+AdaptersOf = Callable[[ObservedPod], ServerAdapters | None]
+"""What a server told of its adapters; None where it has not answered."""
 EndpointOf = Callable[[Sequence[ObservedChild], Sequence[ObservedPod]], str | None]
 """Where a server is reached, by its children and its pods; None where it is not yet."""
 
 
 def observe_model_deployment(
-    parent: ObservedParent, objects: Cache, endpoint_of: EndpointOf, delay_of: DelayOf
+    parent: ObservedParent,
+    objects: Cache,
+    endpoint_of: EndpointOf,
+    delay_of: DelayOf,
+    adapters_of: AdaptersOf,
 ) -> Observed:
     """Return what is seen of a ModelDeployment's children, and of the jobs that it names."""
     children = objects.owned_by(parent, ObservedChild)
@@ -43,10 +52,13 @@ def observe_model_deployment(
     )
     server = next((replace(each, pods=pods_of(each, objects, delay_of)) for each in servers), None)
     jobs = {ref.name: objects.get(ref, ObservedParent) for ref in named_jobs(parent)}
+    pods = [pod for pod in server.pods if pod.runs and not pod.deleting] if server else []
+    told = {pod.name: adapters_of(pod) for pod in pods}
     return Observed(
         children={child.ref: child for child in children},
         jobs={name: outcome_of(job.manifest) for name, job in jobs.items() if job},
         deployment=server,
+        adapters={name: adapters for name, adapters in told.items() if adapters},
         endpoint=endpoint_of(children, server.pods if server else ()),
     )
 

@@ -14,6 +14,9 @@ class ServingReason(StrEnum):
     ADAPTER_ELSEWHERE = "AdapterInAnotherVolume"
     ADAPTER_NOT_SERVED = "AdapterNotAppliedByVLLM"
     NO_LEADER_WORKER_SETS = "LeaderWorkerSetNotInstalled"
+    ADAPTERS_READY = "AdaptersReady"
+    ADAPTERS_LOADING = "AdaptersLoading"
+    ADAPTER_REFUSED = "AdapterRefused"
     WAITING = "Waiting"
     LOADING = "Loading"
     SERVING = "Serving"
@@ -35,6 +38,9 @@ MESSAGES = {
     ServingReason.ADAPTER_NOT_SERVED: "The adapter of FineTuneJob {job} cannot be served: {message}",
     ServingReason.NO_LEADER_WORKER_SETS: "A server on {nodes} nodes is a LeaderWorkerSet, and this cluster "
     "has no leaderworkerset.x-k8s.io/v1: install it (https://lws.sigs.k8s.io), or set nodes to 1",
+    ServingReason.ADAPTERS_READY: "Every replica has every adapter",
+    ServingReason.ADAPTERS_LOADING: "{having} of {replicas} replicas have the adapter {name}",
+    ServingReason.ADAPTER_REFUSED: "{pod} refuses the adapter {name}: {message}",
     ServingReason.WAITING: "The server waits: {why}; {ready} of {replicas} replicas are ready",
     ServingReason.LOADING: "The server loads {path}; {ready} of {replicas} replicas are ready",
     ServingReason.SERVING: "{ready} of {replicas} replicas answer",

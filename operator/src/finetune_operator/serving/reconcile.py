@@ -9,6 +9,8 @@ from finetune_operator.core.conditions import Condition, events_of
 from finetune_operator.core.config import Config
 from finetune_operator.core.objects import Manifest, Ref
 from finetune_operator.core.plan import Plan
+from finetune_operator.serving.adapters import adapters_condition
+from finetune_operator.serving.children.adapters import desired_adapters
 from finetune_operator.serving.children.autoscaler import desired_autoscaler
 from finetune_operator.serving.children.deployment import desired_deployment
 from finetune_operator.serving.children.disruption_budget import desired_disruption_budget
@@ -22,7 +24,7 @@ from finetune_operator.serving.observed import Observed
 from finetune_operator.serving.reasons import MESSAGES, ServingReason
 from finetune_operator.serving.rollout import next_rollout, with_rollout
 from finetune_operator.serving.status import build_status, previous_status
-from finetune_operator.serving.step import step_of
+from finetune_operator.serving.step import Serving, step_of
 
 
 def reconcile(deployment: ModelDeployment, observed: Observed, now: datetime, config: Config) -> Plan:
@@ -38,6 +40,8 @@ def reconcile(deployment: ModelDeployment, observed: Observed, now: datetime, co
         model = refusal
     children = list(_children_of_any_model(deployment))
     rollout = None
+    if isinstance(model, ServedModel) and (adapters := desired_adapters(deployment, model)):
+        children.append(adapters)
     if isinstance(model, ServedModel) and deployment.spec.nodes > 1:
         children.append(desired_leader_worker_set(deployment, model, config))
     elif isinstance(model, ServedModel):
@@ -47,9 +51,14 @@ def reconcile(deployment: ModelDeployment, observed: Observed, now: datetime, co
         children.append(with_rollout(server, rollout))
     seen, replicas = observed.deployment, deployment.spec.replicas
     step = step_of(replicas, model, rollout, seen)
-    conditions = [fits, *conditions_of(step, ready=seen.ready if seen else 0, replicas=replicas)]
+    adapted = adapters_condition(deployment, model, observed) if isinstance(step, Serving) else None
+    conditions = [
+        fits,
+        *([adapted] if adapted else []),
+        *conditions_of(step, ready=seen.ready if seen else 0, replicas=replicas, adapters=adapted),
+    ]
     return Plan(
-        status=build_status(deployment, rollout, conditions, observed, now),
+        status=build_status(deployment, model, rollout, conditions, observed, now),
         apply=changed_children(children, observed.children),
         delete=tuple(_superfluous(deployment, observed)),
         events=events_of(previous_status(deployment).get("conditions", []), conditions),

@@ -7,8 +7,10 @@ from typing import Any
 from finetune_operator.api.deployment import ModelDeployment
 from finetune_operator.core.conditions import Condition, set_conditions
 from finetune_operator.core.objects import Manifest, without_empty
+from finetune_operator.serving.adapters import adapters_status
 from finetune_operator.serving.children.names import answering
 from finetune_operator.serving.conditions import deployment_phase
+from finetune_operator.serving.model import NoModel, ServedModel
 from finetune_operator.serving.observed import Observed
 from finetune_operator.serving.rollout import Rollout
 
@@ -20,6 +22,7 @@ def previous_status(deployment: ModelDeployment) -> dict[str, Any]:
 
 def build_status(
     deployment: ModelDeployment,
+    model: ServedModel | NoModel,
     rollout: Rollout | None,
     conditions: Sequence[Condition],
     observed: Observed,
@@ -36,6 +39,7 @@ def build_status(
         "replicas": observed.deployment.replicas if observed.deployment else 0,
         "readyReplicas": observed.deployment.ready if observed.deployment else 0,
         "selector": ",".join(f"{label}={value}" for label, value in answering(deployment).items()),
+        "adapters": adapters_status(deployment, model, observed),
         "conditions": set_conditions(before, conditions, generation=generation, now=now),
     }
     return without_empty(status)

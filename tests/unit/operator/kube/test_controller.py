@@ -89,7 +89,11 @@ class Job:
         cache = Cache()
         cache.put(observe(fine_tune_job()))
         around = Surroundings(
-            objects=cache, progress_of=lambda _: None, endpoint_of=endpoint_of, delay_of=nothing_is_late
+            adapters_of=lambda _: None,
+            objects=cache,
+            progress_of=lambda _: None,
+            endpoint_of=endpoint_of,
+            delay_of=nothing_is_late,
         )
         self._controller = Controller(around, cast(ApiServer, server), Config(), self.woken.append)
 

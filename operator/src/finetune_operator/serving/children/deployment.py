@@ -19,7 +19,12 @@ from finetune_operator.core.pod import (
     port,
     with_overrides,
 )
-from finetune_operator.serving.children.adapter_check import adapter_check
+from finetune_operator.serving.children.adapters import (
+    adapter_args,
+    adapter_env,
+    adapter_mounts,
+    adapter_volumes,
+)
 from finetune_operator.serving.children.cache import cache_env, cache_mounts, cache_volumes
 from finetune_operator.serving.children.names import child_metadata, selector
 from finetune_operator.serving.children.signature import signature_check
@@ -36,11 +41,6 @@ from finetune_operator.serving.startup import (
 from finetune_operator.serving.tool_calls import tool_call_args
 
 _COMMAND = ("python", "-m", "vllm.entrypoints.openai.api_server")
-# What --max-lora-rank may be, from its default on.
-_LORA_RANKS = (16, 32, 64, 128, 256, 320, 512)
-# The only one that vLLM's experts with LoRA take (lora/layers/fused_moe.py, _ep_check). Without expert
-# parallelism it says nothing.
-_LORA_WITH_EXPERTS = ("--all2all-backend", "allgather_reducescatter")
 # Endpoints and load balancers need a moment to learn that a pod goes: it takes requests until then.
 _UNLISTED_SECONDS = 5
 # For the engine's end, after the last request's.
@@ -69,10 +69,11 @@ def server_pod(deployment: ModelDeployment, model: ServedModel, config: Config) 
     spec = deployment.spec
     return PodSpec(
         container=_container(deployment, model, config),
-        init=(*signature_check(deployment, model, config), *adapter_check(model, config)),
+        init=signature_check(deployment, model, config),
         labels=selector(deployment),
         volumes=(
             claim_volume(model.claim, read_only=True),
+            *adapter_volumes(deployment, model),
             *cache_volumes(spec.cache),
             *config.egress.volumes,
         ),
@@ -89,13 +90,18 @@ def _container(deployment: ModelDeployment, model: ServedModel, config: Config) 
         image_pull_policy=config.image_pull_policy,
         command=_COMMAND,
         args=_args(deployment, model),
-        env=(*starmap(env_var, config.egress.variables.items()), *_env(deployment)),
+        env=(*starmap(env_var, config.egress.variables.items()), *_env(deployment), *adapter_env(model)),
         ports=(port("http", spec.port),),
         requests=serving_needs(
             gpus, processes=max(1, spec.tensor_parallel_size // spec.nodes), model_bytes=model.size_bytes
         ).requests,
         limits={spec.gpu_resource_name: gpus} if gpus else {},
-        mounts=(claim_mount(read_only=True), *cache_mounts(spec.cache), *config.egress.mounts),
+        mounts=(
+            claim_mount(read_only=True),
+            *adapter_mounts(model),
+            *cache_mounts(spec.cache),
+            *config.egress.mounts,
+        ),
         hooks={
             **probes(startup_seconds(model.size_bytes, spec.gpus_per_replica)),
             "lifecycle": {"preStop": {"sleep": {"seconds": _UNLISTED_SECONDS}}},
@@ -115,8 +121,7 @@ def _args(deployment: ModelDeployment, model: ServedModel) -> tuple[str, ...]:
         *("--pipeline-parallel-size", str(spec.pipeline_parallel_size)),
         *(("--data-parallel-size", str(spec.data_parallel_size)) if spec.data_parallel_size > 1 else ()),
         *length,
-        *_adapters(model),
-        *(_LORA_WITH_EXPERTS if model.adapters else ()),
+        *adapter_args(model),
         *(() if spec.gpus_per_replica else CPU_ARGS),
         *tool_call_args(model.base, spec.engine_args),
         # Without it vLLM aborts open requests at SIGTERM.
@@ -130,16 +135,6 @@ def _drain_seconds(deployment: ModelDeployment) -> int:
     """Return seconds that open requests have: what the kubelet's grace leaves of both ends."""
     grace = deployment.spec.termination_grace_period_seconds
     return grace - _UNLISTED_SECONDS - _TEARDOWN_SECONDS
-
-
-def _adapters(model: ServedModel) -> tuple[str, ...]:
-    """Return the adapters that are served beside the model, each under its own name."""
-    if not model.adapters:
-        return ()
-    modules = [f"{adapter.name}={VOLUME_ROOT}/{adapter.path}" for adapter in model.adapters]
-    highest = max(adapter.rank or 0 for adapter in model.adapters)
-    rank = next((most for most in _LORA_RANKS if most >= highest), _LORA_RANKS[-1])
-    return ("--enable-lora", "--max-lora-rank", str(rank), "--lora-modules", *modules)
 
 
 def _env(deployment: ModelDeployment) -> tuple[Manifest, ...]:

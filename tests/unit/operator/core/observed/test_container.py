@@ -56,11 +56,6 @@ INIT = "The container istio-init, which is not the operator's, failed its pod wi
             id="a sidecar fails a pod whose work is done: it is tried again",
         ),
         pytest.param(
-            others("Failed", init=(status("adapters", 3, "no LoRA to kv_b_proj"),)),
-            [("DataInvalid", "no LoRA to kv_b_proj", True)],
-            id="our check of adapters",
-        ),
-        pytest.param(
             others("Failed", init=(status("istio-init", 3),)),
             [("OtherContainerFailed", INIT, False)],
             id="an injected init container fails before ours starts",
