@@ -98,7 +98,7 @@ def test_names_are_taken_by_every_supported_kubernetes(manifest: Manifest) -> No
         ),
         pytest.param(
             server(pipelineParallelSize=2, engineArgs=["--nnodes", "2", "--node-rank", "0"]),
-            "a replica is one pod",
+            "nodes is how many pods a replica has",
             id="two nodes",
         ),
         pytest.param(

@@ -1,4 +1,4 @@
-"""Stands for vLLM in unit tests: /health, /v1/completions and a streamed /v1/chat/completions.
+"""Stands for vLLM in unit tests: /health, /adapters, /v1/completions and a streamed /v1/chat/completions.
 
 `FAKE/serve` holds `crash` to end at once, or `unfit` to be healthy and fail every generation.
 """
@@ -24,6 +24,12 @@ class Handler(BaseHTTPRequestHandler):
         """Be quiet."""
 
     def do_GET(self) -> None:
+        if self.path == "/adapters":
+            self.send_response(200)
+            self.end_headers()
+            wanted = json.loads((Path(os.environ["PYTHONPATH"]) / "adapters.json").read_text())
+            self.wfile.write(json.dumps({"adapters": wanted}).encode())
+            return
         self.send_response(200 if self.path == "/health" else 404)
         self.end_headers()
 

@@ -103,6 +103,23 @@ def test_a_server_that_crashes_again_and_again_is_a_failure(
     assert verdict.message == "The server ends with exit code 1: error: the model does not fit"
 
 
+def test_adapters_change_while_the_server_runs(start: Start, deployment: Any) -> None:
+    deployment["spec"]["adapters"] = [{"name": "tone", "uri": "adapters/tone"}]
+    engine, runner = start(deployment)
+    assert runner.until_settled().state is State.READY
+    (pod,) = engine.store.of_kind("Pod")
+
+    deployment["spec"]["adapters"] = [{"name": "terms", "uri": "adapters/terms"}]
+    engine.apply([deployment])
+    assert runner.until_settled().state is State.READY
+
+    (same,) = engine.store.of_kind("Pod")
+    name = same["metadata"]["name"]
+    assert (name, same["metadata"]["uid"]) == (pod["metadata"]["name"], pod["metadata"]["uid"])
+    told = engine.parents[0]["status"]["adapters"]
+    assert told == [{"name": "terms", "path": "adapters/terms", "pods": [name]}]
+
+
 @pytest.fixture
 def signed(deployment: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Whose model must be signed, by a key that stands in the ConfigMap's place."""

@@ -106,7 +106,7 @@ def test_it_fits(job: JobBuilder, spec: dict[str, Any], message: str) -> None:
             {"deployment": {**SERVED, "pipelineParallelSize": 2}},
             "MoreGPUsThanANode",
             "A replica asks for 16 GPUs in one pod, and a node has 8 (gpusPerNode in the chart): "
-            "set deployment.pipelineParallelSize to 1, or set deployment.tensorParallelSize to 4",
+            "set deployment.nodes to 2, or set deployment.pipelineParallelSize to 1",
             id="a server over two nodes",
         ),
         pytest.param(
