@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 from cluster import lws
-from cluster.commands import WAIT, Run, runner
+from cluster.commands import Run, runner
 from cluster.controlplane import ControlPlane
 from cluster.operator_pod import OperatorPod
 from cluster.pods import Pods, succeed
 from kubernetes import client
 from parents import Parents
+from waiting import until
 
 ROOT = Path(__file__).parents[3]
 STAGES = ("prepare", "train", "merge", "verify")
@@ -23,7 +24,9 @@ def operator(control_plane: ControlPlane, kubectl: Run, helm: Run, crds: None) -
     assert crds is None
     # Looked for when it starts.
     kubectl("apply", "--server-side", f"--filename={lws.crd()}")
-    kubectl("wait", "--for=condition=Established", WAIT, f"--filename={lws.crd()}")
+    established = ("wait", "--for=condition=Established", f"--filename={lws.crd()}")
+    # For a moment kubectl finds no list of conditions, and gives up.
+    until("the API of LeaderWorkerSets", lambda: kubectl(*established, check=False).returncode == 0)
     program = Path(sys.executable).parent / "finetune-operator"
     pod = OperatorPod(
         folder=control_plane.folder,

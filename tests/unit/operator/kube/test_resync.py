@@ -10,7 +10,7 @@ from finetune_operator.core.objects import Manifest
 from finetune_operator.core.observed.cache import Cache
 from finetune_operator.core.observed.kinds import observe
 from finetune_operator.kube.api_server import ApiServer
-from finetune_operator.kube.resources import Resource
+from finetune_operator.kube.resources import WATCHED, Resource
 from finetune_operator.kube.resync import resync
 
 
@@ -46,5 +46,5 @@ def test_what_no_page_has_is_gone(pages: list[list[str]], gone: list[str]) -> No
     cache = Cache()
     for name in "abc":
         cache.put(observe(job(name)))
-    found = asyncio.run(resync(cache, cast(ApiServer, Pages(*pages)), ()))
+    found = asyncio.run(resync(cache, cast(ApiServer, Pages(*pages)), (), WATCHED))
     assert sorted(obj.ref.name for obj in found) == gone
