@@ -11,13 +11,13 @@ from finetune_operator.api.engine_args import ENGINE_ARG_RULES
 from finetune_operator.api.formats import (
     LABEL_PATTERN,
     DeviceName,
-    IntOrPercentage,
     ObjectName,
     Quantity,
     listed_by,
 )
 from finetune_operator.api.metadata import Metadata
 from finetune_operator.api.pod_overrides import PodOverrides
+from finetune_operator.api.rollout import RolloutSpec
 from finetune_operator.api.rules import Rule
 from finetune_operator.api.secrets import ConfigMapKeyRef, SecretKeyRef
 from finetune_operator.api.status import ModelDeploymentStatus
@@ -89,32 +89,6 @@ class CacheSpec(ApiModel):
     claim_name: ObjectName
     """A PersistentVolumeClaim in the same namespace, which servers write to: one of their own, or the
     model's. With several replicas it is ReadWriteMany."""
-
-
-class RolloutSpec(ApiModel):
-    """How new pods replace old ones."""
-
-    max_surge: IntOrPercentage = 0
-    """Pods above replicas while rolling; spare GPUs are rare."""
-
-    max_unavailable: IntOrPercentage = 1
-    """Pods below replicas while rolling."""
-
-    rollback: bool = True
-    """Go back to the last pods that were available when new ones are not ready in time."""
-
-    progress_deadline_seconds: Annotated[int, Field(ge=60, le=2**31 - 1)] | None = None
-    """Seconds a rollout may stand still before it counts as failed. Default: 600 more than loading
-    may take."""
-
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            rule="!(string(self.maxSurge) in ['0', '0%'] && string(self.maxUnavailable) in ['0', '0%'])",
-            problem="maxSurge and maxUnavailable are both 0, and so no pod can be replaced",
-            remedy="set maxSurge to 1 where GPUs are spare, or maxUnavailable to 1",
-            field="maxUnavailable",
-        ),
-    )
 
 
 class ServingSpec(ApiModel):

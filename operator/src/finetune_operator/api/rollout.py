@@ -1,0 +1,35 @@
+"""How a new version of a deployment takes the place of the old one."""
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from finetune_operator.api.base import ApiModel
+from finetune_operator.api.formats import IntOrPercentage
+from finetune_operator.api.rules import Rule
+
+
+class RolloutSpec(ApiModel):
+    """How new pods replace old ones."""
+
+    max_surge: IntOrPercentage = 0
+    """Pods above replicas while rolling; spare GPUs are rare."""
+
+    max_unavailable: IntOrPercentage = 1
+    """Pods below replicas while rolling."""
+
+    rollback: bool = True
+    """Go back to the last pods that were available when new ones are not ready in time."""
+
+    progress_deadline_seconds: Annotated[int, Field(ge=60, le=2**31 - 1)] | None = None
+    """Seconds a rollout may stand still before it counts as failed. Default: 600 more than loading
+    may take."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            rule="!(string(self.maxSurge) in ['0', '0%'] && string(self.maxUnavailable) in ['0', '0%'])",
+            problem="maxSurge and maxUnavailable are both 0, and so no pod can be replaced",
+            remedy="set maxSurge to 1 where GPUs are spare, or maxUnavailable to 1",
+            field="maxUnavailable",
+        ),
+    )
