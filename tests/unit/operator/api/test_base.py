@@ -10,10 +10,10 @@ from pydantic import Field
 
 from finetune_operator.api.base import ApiModel
 from finetune_operator.api.crd import custom_resource_definition
-from finetune_operator.api.deployment import RolloutSpec
 from finetune_operator.api.field_errors import field_errors
 from finetune_operator.api.job import FineTuneJob
 from finetune_operator.api.resources import RESOURCES
+from finetune_operator.api.rollout import RolloutSpec
 from finetune_operator.api.training import TrainingSpec
 
 Build = Callable[..., dict[str, Any]]
