@@ -20,6 +20,7 @@ from finetune_operator.serving.served_adapters import __file__ as program
 pytestmark = pytest.mark.chain
 
 HIDDEN, RANK = 128, 16
+PROMPT = "How do I suspend a job, and how do I go on with it?"
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,7 @@ def told(server: VllmServer) -> dict[str, Any]:
 
 
 def logprob(server: VllmServer, model: str) -> float:
-    body = {"model": model, "prompt": "Hello", "max_tokens": 1, "temperature": 0, "logprobs": 1}
+    body = {"model": model, "prompt": PROMPT, "max_tokens": 1, "temperature": 0, "logprobs": 1}
     (choice,) = server.post("/v1/completions", body)["choices"]
     return float(choice["logprobs"]["token_logprobs"][0])
 
@@ -100,9 +101,9 @@ def test_they_come_change_and_go_while_the_server_runs(adapted: VllmServer, fold
     want(folder, tone="second", other="first")
     has = [{"name": "tone", "path": "second"}, {"name": "other", "path": "first"}]
     until("the second", lambda: told(adapted) == {"adapters": has, "refused": []})
-    assert logprob(adapted, "other") == pytest.approx(first, abs=1e-3)
+    assert logprob(adapted, "other") == pytest.approx(first, abs=0.02)
     assert logprob(adapted, "tone") not in (base, first)
-    assert logprob(adapted, "model") == pytest.approx(base, abs=1e-3)
+    assert logprob(adapted, "model") == pytest.approx(base, abs=0.02)
 
     want(folder, other="first", higher="higher")
     (refused,) = until("what is refused", lambda: told(adapted)["refused"])
