@@ -29,13 +29,18 @@ COPIES: dict[str, dict[str, int]] = {
     "copies and expert": {"replicate": 2, "expert": 2},
 }
 """Two, each sharded over two processes."""
+RESIDENT: dict[str, dict[str, Any]] = {
+    "resident": {"frozenWeights": "resident"},
+    "resident, experts divided": {"frozenWeights": "resident", "expert": 2, "data": 4},
+}
+"""The base on two processes, and on four of which two share the experts of a layer."""
 ONE_PROCESS = "one process"
 FLOAT8_GROUP = "float8"
 FLOAT8: dict[str, Any] = {"lora.targets": list(TARGETS), "training.frozenDtype": "float8"}
 FLOAT8_PRODUCTS: dict[str, Any] = {**FLOAT8, "training.frozenArithmetic": "float8"}
 # Tensor parallelism cuts the blocks of so small a model: what is cut is dequantised, and rounds otherwise.
 WHOLE_BLOCKS = ("fsdp", "expert", "pipeline")
-FROZEN_IN_FLOAT8 = (*PARALLELISMS, "copies and expert")
+FROZEN_IN_FLOAT8 = (*PARALLELISMS, "copies and expert", "resident, experts divided")
 DROPOUT: dict[str, Any] = {"lora.targets": list(TARGETS), "lora.dropout": 0.2}
 STEPS = 2
 SAMPLES: dict[str, Any] = {
@@ -60,8 +65,8 @@ class Case:
 
     @property
     def all_settings(self) -> dict[str, Any]:
-        degrees = {**PARALLELISMS, **COPIES}[self.parallelism] if self.parallelism else {}
-        processes = 2 * degrees.get("replicate", 1) if self.parallelism else 1
+        degrees = {**PARALLELISMS, **COPIES, **RESIDENT}[self.parallelism] if self.parallelism else {}
+        processes = degrees.get("data", 2 * degrees.get("replicate", 1)) if self.parallelism else 1
         return {
             "training.steps": self.steps,
             "training.warmupSteps": 0,
@@ -93,8 +98,8 @@ def cases() -> dict[str, Case]:
         for parallelism in PARALLELISMS:
             own = sampled if parallelism in SAMPLED else settings
             found[f"{target}, {parallelism}"] = Case(settings=own, parallelism=parallelism)
-    for copies in COPIES:
-        found[f"experts, {copies}"] = Case(settings={"lora.targets": ["experts"]}, parallelism=copies)
+    for name in (*COPIES, *RESIDENT):
+        found[f"experts, {name}"] = Case(settings={"lora.targets": ["experts"]}, parallelism=name)
     found[f"float8, {ONE_PROCESS}"] = Case(settings=FLOAT8, steps=STEPS + 1)
     for name in FROZEN_IN_FLOAT8:
         found[f"float8, {name}"] = Case(settings=FLOAT8, parallelism=name)

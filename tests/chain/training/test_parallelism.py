@@ -6,6 +6,7 @@ from parallelism_table import (
     FROZEN_IN_FLOAT8,
     ONE_PROCESS,
     PARALLELISMS,
+    RESIDENT,
     SAMPLED,
     TARGETS,
     WHOLE_BLOCKS,
@@ -31,9 +32,9 @@ def test_processes_train_as_one(table: Table, targets: str, parallelism: str) ->
     assert_same_curve(together.steps, alone.steps)
 
 
-@pytest.mark.parametrize("copies", COPIES)
-def test_copies_train_as_one(table: Table, copies: str) -> None:
-    assert_same_curve(table[f"experts, {copies}"].steps, table[f"experts, {ONE_PROCESS}"].steps)
+@pytest.mark.parametrize("held", [*COPIES, *RESIDENT])
+def test_whole_bases_train_as_one(table: Table, held: str) -> None:
+    assert_same_curve(table[f"experts, {held}"].steps, table[f"experts, {ONE_PROCESS}"].steps)
 
 
 @pytest.mark.parametrize("parallelism", FROZEN_IN_FLOAT8)

@@ -1,11 +1,12 @@
 """How the workers divide the model and the data."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from finetune_operator.api.base import ApiModel
 
+FrozenWeights = Literal["sharded", "resident"]
 Degree = Annotated[int, Field(ge=1, le=65536)]
 
 
@@ -30,6 +31,11 @@ class ParallelismSpec(ApiModel):
 
     context: Degree = 1
     """Context-parallel degree: a sequence is divided over it."""
+
+    frozen_weights: FrozenWeights = "sharded"
+    """Where the frozen base is: sharded over data and context, and gathered layer by layer, twice a step (FSDP);
+    or resident, whole on each of these processes, divided by tensor, expert and pipeline alone. Faster, for
+    base models that fit so."""
 
     @property
     def model_degree(self) -> int:

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from finetune_operator.api.base import ApiModel
 from finetune_operator.api.formats import FreeObject
+from finetune_operator.api.parallelism import FrozenWeights
 from finetune_operator.api.training import (
     DpoLoss,
     Frozen,
@@ -72,6 +73,9 @@ class RunParallelism(ApiModel):
 
     context: Count
     """Context-parallel degree."""
+
+    frozen_weights: FrozenWeights
+    """Whether FSDP divides the frozen base, and gathers it layer by layer, or each of its ranks holds all."""
 
 
 class RunDpo(ApiModel):

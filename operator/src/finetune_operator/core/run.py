@@ -198,6 +198,7 @@ def _training(spec: FineTuneJobSpec) -> RunTraining:
             expert=degrees.expert,
             pipeline=degrees.pipeline,
             context=degrees.context,
+            frozen_weights=degrees.frozen_weights,
         ),
         overrides=training.overrides,
     )

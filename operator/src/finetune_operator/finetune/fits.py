@@ -95,6 +95,7 @@ def _trained(spec: FineTuneJobSpec, model: Architecture) -> Training:
             expert=degrees.expert,
             pipeline=degrees.pipeline,
             context=degrees.context,
+            resident=degrees.frozen_weights == "resident",
         ),
         frozen="float8" if training.frozen_dtype == "float8" else compute,
         compute=compute,
@@ -172,6 +173,7 @@ def _training_changes(spec: FineTuneJobSpec, most_gpus: int) -> Sequence[Change]
     degrees = training.parallelism
     return (
         Change(path="training.precision", values=["bfloat16"]),
+        Change(path="training.parallelism.frozenWeights", values=["sharded"]),
         Change(path="training.recompute", values=["selective", "full"]),
         Change(path="training.frozenDtype", values=["float8"]),
         Change(path="training.microBatchSize", values=halvings(training.micro_batch_size)),

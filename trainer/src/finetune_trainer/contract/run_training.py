@@ -39,6 +39,8 @@ class Parallelism:
     expert: int
     pipeline: int
     context: int
+    frozen_weights: Literal["sharded", "resident"]
+    """Whether FSDP divides the frozen base, and gathers it layer by layer, or each of its ranks holds all."""
 
 
 @dataclass(frozen=True, kw_only=True)

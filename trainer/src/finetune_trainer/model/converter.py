@@ -66,7 +66,12 @@ class LoRAConverter(ModelConfigConverter):
             _replace(parent, attribute, experts)
         for _, router, _, _ in model_config.traverse(TokenChoiceTopKRouter.Config):
             router.gate = _extend(router.gate, Float32Gate.Config)
-        return _extend(model_config, FrozenBaseModel.Config, base_dtype=self.config.base_dtype)
+        return _extend(
+            model_config,
+            FrozenBaseModel.Config,
+            base_dtype=self.config.base_dtype,
+            resident=frozen.resident,
+        )
 
 
 def _check_rank(rank: int, selected: frozenset[Adaptable]) -> None:

@@ -13,6 +13,7 @@ from finetune_trainer.base.float8 import SCALE_SUFFIX
 from finetune_trainer.model.attention import DenseAttention, document_causal_mask
 from finetune_trainer.model.flash import FlashAttention, document_starts
 from finetune_trainer.model.frozen.linear import store_as_integers
+from finetune_trainer.model.frozen.resident import SetAside, set_aside
 from finetune_trainer.model.lora.names import is_adapter
 
 
@@ -25,6 +26,8 @@ class FrozenBaseModel(DeepSeekV3Model):
     @dataclass(kw_only=True, slots=True)
     class Config(DeepSeekV3Model.Config):
         base_dtype: Literal["bfloat16", "float32"] = "float32"
+        resident: bool = False
+        """Whether FSDP leaves all that is frozen where it is."""
 
         @property
         def longest_sequence(self) -> int:
@@ -43,6 +46,7 @@ class FrozenBaseModel(DeepSeekV3Model):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
+        self._aside: list[SetAside] = []
         _cast_frozen(self, TORCH_DTYPE_MAP[config.base_dtype])
         _freeze(self)
 
@@ -54,6 +58,14 @@ class FrozenBaseModel(DeepSeekV3Model):
         super().parallelize(parallel_dims)
         _freeze(self)
         store_as_integers(self)
+        if parallel_dims.world_size > parallel_dims.pp:
+            self._aside = set_aside(self, parallel_dims, all_frozen=self.config.resident)
+
+    def put_back(self) -> None:
+        """Give the modules the frozen weights that `parallelize` took out, so that FSDP leaves them alone."""
+        for parameter in self._aside:
+            parameter.put_back()
+        self._aside.clear()
 
     def get_attention_masks(self, positions: torch.Tensor) -> Any:
         inner_attention = self.config.first_attention.inner_attention

@@ -12,9 +12,10 @@ from torchtitan.models.deepseek_v3 import parallelize_deepseekv3
 from torchtitan.tools import utils
 
 from finetune_trainer.contract.failure import ConfigurationError, Reason
+from finetune_trainer.model.frozen_base import FrozenBaseModel
 
 
-def parallelize(model: nn.Module, *, parallel_dims: ParallelDims, **settings: Any) -> nn.Module:
+def parallelize(model: FrozenBaseModel, *, parallel_dims: ParallelDims, **settings: Any) -> nn.Module:
     """Apply tensor, expert, context and data parallelism to a model, or a stage of one, on the meta device.
 
     Raises ConfigurationError for a stage that has no adapters: it would have no gradients to send back.
@@ -23,6 +24,7 @@ def parallelize(model: nn.Module, *, parallel_dims: ParallelDims, **settings: An
     if parallel_dims.world_size == parallel_dims.pp:
         return _on_one_process(model, parallel_dims=parallel_dims, **settings)
     model = parallelize_deepseekv3(model, parallel_dims=parallel_dims, **settings)
+    model.put_back()
     if utils.device_type == "cpu":
         _reduce_by_plain_sums(model)
     return model

@@ -109,7 +109,11 @@ def model_spec(run: RunFile, folders: RunFolders) -> ModelSpec:
         targets=run.lora.targets,
         base_dtype=_one_of(PRECISIONS, run.training.precision, "training.precision"),
         device=run.workers.device,
-        frozen=FrozenSettings(dtype=run.training.frozen_dtype, arithmetic=run.training.frozen_arithmetic),
+        frozen=FrozenSettings(
+            dtype=run.training.frozen_dtype,
+            arithmetic=run.training.frozen_arithmetic,
+            resident=run.training.parallelism.frozen_weights == "resident",
+        ),
         attention=_attention(run),
         base=folders.base,
     )

@@ -41,6 +41,7 @@ class Layout:
     """How processes divide model and data; data parallelism is what the other degrees leave (FSDP).
 
     replicate: whole copies of the base, each divided over its own processes (HSDP).
+    resident: FSDP divides nothing of the base. Nor does it what it would divide over one process.
     """
 
     processes: int
@@ -49,6 +50,7 @@ class Layout:
     expert: int = 1
     pipeline: int = 1
     context: int = 1
+    resident: bool = False
 
     @property
     def shards(self) -> int:
@@ -127,22 +129,32 @@ def _frozen(training: Training) -> int:
 
 def _divisor(matrix: Matrix, layout: Layout) -> int:
     """Return over how many processes a matrix is divided; experts always over the whole stage."""
+    if _stays(matrix, layout):
+        return _divided_in_use(matrix, layout)
     return layout.shards * (layout.tensor if matrix.divided else 1)
+
+
+def _stays(matrix: Matrix, layout: Layout) -> bool:
+    """Whether FSDP leaves a matrix where it is (the trainer's model/frozen/resident.py)."""
+    shards = layout.expert_shards if matrix.group == "experts" else layout.shards
+    return layout.resident or shards == 1
 
 
 def _gathered(training: Training) -> int:
     """Return what FSDP has whole: a layer and the next; with a pipeline, all of a stage, which it keeps.
 
-    Of a layer alone it has two: what was gathered, and the weights copied out of it; where experts are not
-    divided there is nothing to copy. One process a stage gathers nothing. FP8 is gathered as it is.
+    Of a layer alone it has two: what was gathered, and the weights copied out of it. FP8 is gathered as it is.
     """
-    layout, model = training.layout, training.model
-    if layout.processes == layout.pipeline:
-        return 0
-    largest = 2 if layout.expert_shards > 1 else min(2, model.moe_layers)
-    alive = training.layers if layout.pipeline > 1 else ((True, largest), (False, 2 - largest))
-    whole = ((count, m) for experts, count in alive for m in layer(model, experts=experts))
-    return math.ceil(sum(count * m.size(training.frozen) / _divided_in_use(m, layout) for count, m in whole))
+    sizes = [(_gathered_of(training, experts=experts), count) for experts, count in training.layers if count]
+    if training.layout.pipeline > 1:
+        return sum(size * count for size, count in sizes)
+    return 2 * max(size for size, _ in sizes)
+
+
+def _gathered_of(training: Training, *, experts: bool) -> int:
+    layout = training.layout
+    moved = (m for m in layer(training.model, experts=experts) if not _stays(m, layout))
+    return math.ceil(sum(m.size(training.frozen) / _divided_in_use(m, layout) for m in moved))
 
 
 def _divided_in_use(matrix: Matrix, layout: Layout) -> int:

@@ -1,4 +1,5 @@
-"""How a frozen base is kept and computed with: run.json's training.frozenDtype and frozenArithmetic."""
+"""How a frozen base is kept and computed with: run.json's training.frozenDtype and frozenArithmetic,
+and parallelism.frozenWeights."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,6 +12,8 @@ class FrozenSettings:
     dtype: Literal["precision", "float8"] = "precision"
     arithmetic: Literal["precision", "float8"] = "precision"
     """Of products with weights in FP8: each dequantised for each use, or the activations quantised too."""
+    resident: bool = False
+    """Whether FSDP leaves all of the base where it is, and divides only what is trained."""
 
     @property
     def in_float8(self) -> bool:
