@@ -25,15 +25,18 @@ from several_gpus_summary import layers_that_fit, summary
 
 BENCH = Path(__file__).parent
 STARTED = time.monotonic()
+
+Case = dict[str, str | int]
+
 CASE_SECONDS = 170
 # NVLink multicast stays off: a host may share its switch.
 SHARED = {"NCCL_NVLS_ENABLE": "0", "TORCH_SYMM_MEM_DISABLE_MULTICAST": "1", "NVSHMEM_DISABLE_NVLS": "1"}
 ONE_GPU = "one GPU"
 KILLED = "killed"
 GPU_BYTES = 80e9
+RESIDENT: Case = {"frozen_weights": "resident"}
+LONG: Case = {"length": 2**17, "batch": 1, "accumulate": 1, "steps": 5, "recompute": "full"}
 RAISED = re.compile(r"\w(Error|Exception|Failure): |error: ")
-
-Case = dict[str, str | int]
 
 
 def cases(gpus: int) -> dict[str, Case]:
@@ -42,8 +45,13 @@ def cases(gpus: int) -> dict[str, Case]:
     deep: Case = {**float8, "expert": gpus, "recompute": "full"}
     return {
         ONE_GPU: {"micro_steps": 7},
+        f"EP={gpus}, experts copied": {"expert": gpus, "moved": 1},
+        f"EP={gpus}": {"expert": gpus, "profiled": 1},
+        f"EP={gpus}, resident": {"expert": gpus, **RESIDENT, "profiled": 1},
+        f"FSDP={gpus}, resident": RESIDENT,
+        f"copies={gpus}": {"replicate": gpus},
+        "CP=2, EP=2, 131072 tokens": {"context": 2, "expert": 2, **LONG},
         f"FSDP={gpus}": {},
-        f"EP={gpus}": {"expert": gpus},
         f"EP={gpus}, full recompute": {"expert": gpus, "recompute": "full"},
         "TP=2": {"tensor": 2},
         "PP=2": {"pipeline": 2},

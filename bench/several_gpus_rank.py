@@ -21,6 +21,7 @@ from torchtitan.components.dataloader import BaseDataLoader
 
 from finetune_trainer.contract.run_file import RunFolders, load_run
 from finetune_trainer.distributed.agreement import gather_objects
+from finetune_trainer.model import frozen_base
 from finetune_trainer.train.config import Data, trainer_config
 from finetune_trainer.train.cpu import use_cpu
 from finetune_trainer.train.metrics import StepRecord
@@ -32,7 +33,7 @@ GOLDEN = Path(__file__).parents[1] / "tests/golden/run/quickstart.json"
 MICRO_BATCH = 2
 WARM_UP = 3
 DISTINCT = 32
-DEGREES = ("tensor", "expert", "pipeline", "context")
+DEGREES = ("replicate", "tensor", "expert", "pipeline", "context")
 
 
 class MicroBatches(BaseDataLoader):
@@ -42,12 +43,15 @@ class MicroBatches(BaseDataLoader):
     class Config(BaseDataLoader.Config):
         pass
 
-    def __init__(self, *, dp_world_size: int, dp_rank: int, seq_len: int, **_: Any) -> None:
+    def __init__(
+        self, *, dp_world_size: int, dp_rank: int, seq_len: int, local_batch_size: int, **_: Any
+    ) -> None:
         self.ranks, self.rank, self.length, self.taken = dp_world_size, dp_rank, seq_len, 0
+        self.batch = local_batch_size
 
     def __iter__(self) -> Iterator[tuple[dict[str, torch.Tensor], torch.Tensor]]:
-        drawn = [batch(number, batch_size=MICRO_BATCH, length=self.length) for number in range(DISTINCT)]
-        positions = torch.arange(self.length).repeat(MICRO_BATCH, 1)
+        drawn = [batch(number, batch_size=self.batch, length=self.length) for number in range(DISTINCT)]
+        positions = torch.arange(self.length).repeat(self.batch, 1)
         while True:
             tokens = drawn[(self.taken + self.rank) % DISTINCT]
             self.taken += self.ranks
@@ -67,6 +71,8 @@ def main() -> None:
     started = time.perf_counter()
     if arguments.device == "cpu":
         use_cpu()
+    if arguments.moved:
+        frozen_base.set_aside = lambda *_, **__: []
     if arguments.layers:
         register(arguments.flavor, arguments.layers)
     trainer = _trainer(arguments)
@@ -93,15 +99,20 @@ def run_document(arguments: argparse.Namespace, world_size: int) -> dict[str, An
     document["training"] |= {
         "steps": 10_000,
         "sequenceLength": arguments.length,
-        "microBatchSize": MICRO_BATCH,
-        "globalBatchSize": MICRO_BATCH * arguments.accumulate,
+        "microBatchSize": arguments.batch,
+        "globalBatchSize": arguments.batch * arguments.accumulate,
         "precision": arguments.precision,
         "frozenDtype": arguments.frozen,
+        "frozenArithmetic": arguments.arithmetic,
         "recompute": arguments.recompute,
         "learningRate": arguments.rate,
         "schedule": "constant",
         "warmupSteps": 0,
-        "parallelism": {"data": None} | {degree: getattr(arguments, degree) for degree in DEGREES},
+        "parallelism": {
+            "data": None,
+            **{degree: getattr(arguments, degree) for degree in DEGREES},
+            "frozenWeights": arguments.frozen_weights,
+        },
     }
     document["training"]["checkpoint"]["interval"] = 10_000
     return document
@@ -134,16 +145,18 @@ def _train(trainer: LoRATrainer, arguments: argparse.Namespace) -> dict[str, Any
     if arguments.device == "cuda":
         reset()
     seconds += [_step(trainer, batches, arguments) for _ in range(arguments.steps - WARM_UP)]
-    result = _rate(seconds[WARM_UP:], MICRO_BATCH * arguments.accumulate * arguments.length) | {
+    result = _rate(seconds[WARM_UP:], arguments.batch * arguments.accumulate * arguments.length) | {
         "firstStepSeconds": round(seconds[0], 1),
         "losses": [round(record.loss, 5) for record in records],
         "gradNorms": [round(record.grad_norm, 5) for record in records],
         "attention": type(trainer.model_config.first_attention.inner_attention).__qualname__,
     }
+    if arguments.profiled:
+        result["kernels"] = _kernels(trainer, batches, arguments)
     if arguments.micro_steps:  # a step of one micro-batch, as bench/full_width.py has it
         trainer.gradient_accumulation_steps = 1
         seconds = [_step(trainer, batches, arguments) for _ in range(arguments.micro_steps)]
-        result["ofOneMicroBatch"] = _rate(seconds[1:], MICRO_BATCH * arguments.length)
+        result["ofOneMicroBatch"] = _rate(seconds[1:], arguments.batch * arguments.length)
     return result
 
 
@@ -154,6 +167,15 @@ def _step(trainer: LoRATrainer, batches: Iterator[Any], arguments: argparse.Name
     trainer.train_step(batches)
     _synchronize(arguments)
     return time.perf_counter() - start
+
+
+def _kernels(trainer: LoRATrainer, batches: Iterator[Any], arguments: argparse.Namespace) -> dict[str, Any]:
+    """Milliseconds of a step by kernel, those that take most, and how often each runs."""
+    with torch.profiler.profile() as profiler:
+        _step(trainer, batches, arguments)
+    kernels = [event for event in profiler.key_averages() if event.device_type.name != "CPU"]
+    kernels.sort(key=lambda event: -event.self_device_time_total)
+    return {e.key[:90]: [round(e.self_device_time_total / 1000, 2), e.count] for e in kernels[:30]}
 
 
 def _rate(seconds: list[float], tokens: int) -> dict[str, Any]:
@@ -198,8 +220,15 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--accumulate", type=int, required=True)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--micro-steps", type=int, default=0)
+    parser.add_argument("--profiled", type=int, default=0, help="1: a step more, by kernel")
     parser.add_argument("--recompute", default="none")
+    parser.add_argument("--batch", type=int, default=MICRO_BATCH, help="sequences of a micro-batch")
     parser.add_argument("--frozen", default="precision")
+    parser.add_argument("--arithmetic", default="precision")
+    parser.add_argument("--frozen-weights", default="sharded")
+    parser.add_argument(
+        "--moved", type=int, default=0, help="1: FSDP has all frozen weights, as it had before"
+    )
     parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--compile", action="store_true", help="on CPUs too")
     for degree in DEGREES:

@@ -10,6 +10,7 @@ from finetune_operator.core.capacity.training import OVERHEAD_BYTES, Layout, Tra
 from finetune_operator.core.capacity.weights import model_bytes
 
 MICRO_BATCH = 2
+DEGREES = ("replicate", "tensor", "expert", "pipeline", "context")
 LARGE = FLAVORS["671B_lora"]
 # How much of a GPU the deep model may be planned to take: the plan's own error there is not known yet.
 PLANNED_SHARE = 0.88
@@ -20,8 +21,9 @@ def plan(settings: Mapping[str, Any], processes: int) -> dict[str, int]:
     model = FLAVORS[settings["flavor"]]
     if layers := settings.get("layers", 0):
         model = replace(model, num_hidden_layers=layers)
-    degrees = {name: settings.get(name, 1) for name in ("tensor", "expert", "pipeline", "context")}
-    layout = Layout(processes=processes, **degrees)
+    degrees = {name: settings.get(name, 1) for name in DEGREES}
+    resident = settings.get("frozen_weights") == "resident"
+    layout = Layout(processes=processes, resident=resident, **degrees)
     return training_memory(
         Training(
             model=model,
@@ -31,8 +33,9 @@ def plan(settings: Mapping[str, Any], processes: int) -> dict[str, int]:
             targets=["attention"],
             rank=16,
             sequence_length=settings["length"],
-            micro_batch_size=MICRO_BATCH,
+            micro_batch_size=settings.get("batch", MICRO_BATCH),
             micro_batches=max(1, settings["accumulate"] // layout.replicas),
+            float8_products=settings.get("arithmetic") == "float8",
             recompute=settings.get("recompute", "none"),
         )
     )
@@ -70,7 +73,7 @@ def _row(result: Mapping[str, Any], alone: Mapping[str, Any] | None) -> dict[str
     if "peakGiB" in result["ranks"][0]:
         peak = max(rank["peakGiB"] for rank in result["ranks"])
         row |= {"peakGiB": peak, "planErrorPercent": round(100 * (row["plannedGiB"] / peak - 1), 1)}
-    if alone is not None and not result["layers"]:
+    if alone is not None and not result["layers"] and result["length"] == alone["length"]:
         single = alone["steps"]
         row["shareOfOneGpu"] = round(steps["tokensPerSecond"] / processes / single["tokensPerSecond"], 3)
         row["greatestDifference"] = {

@@ -84,6 +84,8 @@ class Result:
     steps: Steps
     random_states: list[list[int]] = field(repr=False)
     """A rank's."""
+    experts: list[list[int]]
+    """Of a layer, those that a rank has read from the base."""
     samples: list[list[str]] = field(default_factory=list)
     """The answers before training and after each round of steps."""
 

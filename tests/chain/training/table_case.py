@@ -21,7 +21,10 @@ from synthetic_data import SyntheticDataLoader
 
 from finetune_trainer.contract.run_file import RunFolders, load_run
 from finetune_trainer.distributed.agreement import gather_objects
+from finetune_trainer.distributed.shards import local_tensor
+from finetune_trainer.model.base_loader import frozen_tensors, planned_reads
 from finetune_trainer.model.flavors import FLAVORS
+from finetune_trainer.model.names import CheckpointNames
 from finetune_trainer.train.config import Data, trainer_config
 from finetune_trainer.train.cpu import use_cpu
 from finetune_trainer.train.metrics import Record, StepRecord
@@ -58,6 +61,7 @@ def train_rank(root: Path, run_file: Path, rank: int, size: int) -> None:
         "steps": steps,
         "samples": samples,
         "random_states": gather_objects(torch.get_rng_state().tolist()),
+        "experts": gather_objects(experts_read(trainer)),
     }
     if rank == 0:
         result_file(run_file).write_text(json.dumps(result))
@@ -85,6 +89,19 @@ def train(root: Path, run_file: Path) -> tuple[LoRATrainer, list[dict[str, float
     trainer.restore()
     trainer.train()
     return trainer, steps, samples
+
+
+def experts_read(trainer: LoRATrainer) -> list[int]:
+    """Which experts of its last layer with some this rank reads from the base, and into memory of its own."""
+    names = CheckpointNames.of(trainer.model_config)
+    found: dict[str, list[int]] = {}
+    for part in trainer.model_parts:
+        for name, tensor in frozen_tensors(part):
+            if name.endswith("w1_EFD"):
+                reads = list(planned_reads(name, tensor, names))
+                assert sum(read.target.numel() for read in reads) == local_tensor(tensor).numel()
+                found[name] = [int(read.hf_name.split(".experts.")[1].split(".")[0]) for read in reads]
+    return found[max(found)]
 
 
 if __name__ == "__main__":

@@ -66,6 +66,22 @@ def test_two_processes_generate_as_one(table: Table, parallelism: str) -> None:
     assert table[f"experts, {parallelism}"].samples == alone
 
 
+@pytest.mark.parametrize(
+    ("held", "experts"),
+    [
+        pytest.param("fsdp", [[0, 4], [4, 8]], id="sharded"),
+        pytest.param("expert", [[0, 4], [4, 8]], id="divided, and with nothing left to shard"),
+        pytest.param("copies and expert", [[0, 4], [4, 8]] * 2, id="divided in each copy"),
+        pytest.param("resident", [[0, 8]] * 2, id="resident"),
+        pytest.param("resident, experts divided", [[0, 4], [4, 8]] * 2, id="resident, divided"),
+    ],
+)
+def test_each_rank_reads_the_experts_that_it_holds(table: Table, held: str, experts: list[list[int]]) -> None:
+    """A frozen weight that FSDP leaves alone is a plain tensor: taken for a whole one, all ranks would read
+    the first experts."""
+    assert table[f"experts, {held}"].experts == [list(range(*part)) for part in experts]
+
+
 def test_targets_differ(table: Table) -> None:
     norms = {table[f"{targets}, {ONE_PROCESS}"].steps[0]["gradNorm"] for targets in TARGETS}
     assert len(norms) == len(TARGETS)

@@ -33,9 +33,9 @@ class ParallelismSpec(ApiModel):
     """Context-parallel degree: a sequence is divided over it."""
 
     frozen_weights: FrozenWeights = "sharded"
-    """Where the frozen base is: sharded over data and context, and gathered layer by layer, twice a step (FSDP);
-    or resident, whole on each of these processes, divided by tensor, expert and pipeline alone. Faster, for
-    base models that fit so."""
+    """Where the frozen base is: sharded over data and context, and gathered layer by layer, twice a step
+    (FSDP); or resident, whole on each of these processes, divided by tensor, expert and pipeline alone.
+    Faster, for base models that fit so."""
 
     @property
     def model_degree(self) -> int:

@@ -92,6 +92,18 @@ def _fail(folder: Path, rank: int) -> None:
     writer.close()
 
 
+def _fail_before_publishing(folder: Path, rank: int) -> None:
+    def refuse() -> None:
+        assert rank == 0
+        _full(folder)
+
+    writer = CheckpointWriter(folder, keep=2, on_saved=lambda _step: None, before_publishing=refuse)
+    writer.start(_snapshot(2, rank))
+    with pytest.raises(StorageError, match="no space left"):
+        writer.wait()
+    writer.close()
+
+
 def _diverge(folder: Path, rank: int) -> None:
     writer = CheckpointWriter(folder, keep=2, on_saved=lambda _step: None)
     writer.start(_snapshot(2, rank, second_stage=float("nan")))
@@ -181,8 +193,9 @@ def test_memory_for_a_checkpoint_is_that_of_a_few_layers(tmp_path: Path) -> None
     assert len(list((tmp_path / "step-1").glob("layer-*"))) == LAYERS
 
 
-def test_volume_that_is_full_for_one_rank_fails_all_and_publishes_nothing(tmp_path: Path) -> None:
-    together(_fail, tmp_path)
+@pytest.mark.parametrize("work", [_fail, _fail_before_publishing])
+def test_volume_that_is_full_for_one_rank_fails_all_and_publishes_nothing(work, tmp_path: Path) -> None:
+    together(work, tmp_path)
     assert files.saved_steps(tmp_path) == []
 
 

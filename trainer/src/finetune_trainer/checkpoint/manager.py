@@ -21,22 +21,21 @@ from torchtitan.components.optimizer import LRSchedulersContainer, OptimizersCon
 
 from finetune_trainer.checkpoint import files
 from finetune_trainer.checkpoint.listeners import CheckpointListeners
+from finetune_trainer.checkpoint.losses_file import LossesFile
 from finetune_trainer.checkpoint.randomness import random_states, restore_random_states
 from finetune_trainer.checkpoint.selection import (
-    LOSSES,
     Select,
     Selection,
     best_step,
     has_stalled,
     read_losses,
     selection,
-    write_losses,
 )
 from finetune_trainer.checkpoint.space import check_checkpoint_space
 from finetune_trainer.checkpoint.tensors import copy_shards, layer_bytes, read_tensors, trained_parameters
 from finetune_trainer.checkpoint.writer import CheckpointWriter, Snapshot
 from finetune_trainer.contract.failure import CheckpointError
-from finetune_trainer.distributed.agreement import from_rank_zero, gather_objects, write_together
+from finetune_trainer.distributed.agreement import from_rank_zero, gather_objects
 from finetune_trainer.model.base_loader import OnRead, load_base
 
 logger = logging.getLogger(__name__)
@@ -92,7 +91,14 @@ class LoRACheckpointManager(BaseCheckpointManager):
         self._last_snapshot: int | None = None
         self.validation_losses: dict[int, float] = {}
         """By step, 0 before training; the same on all ranks."""
-        self.writer = CheckpointWriter(self.folder, keep=config.keep, on_saved=self._saved, best=self._best)
+        self.losses_file = LossesFile(self.folder)
+        self.writer = CheckpointWriter(
+            self.folder,
+            keep=config.keep,
+            before_publishing=self.losses_file.wait,
+            on_saved=self._saved,
+            best=self._best,
+        )
         self.listeners = CheckpointListeners()
         self.on_base_read: OnRead = lambda _done, _total: None
 
@@ -184,16 +190,12 @@ class LoRACheckpointManager(BaseCheckpointManager):
     def record_validation(self, step: int, loss: float) -> None:
         """Every rank calls it with the same loss. A step without a checkpoint cannot be chosen.
 
-        Raises StorageError, on every rank, if the volume refuses.
+        Rank 0 writes it beside the training. If the volume refuses, the next checkpoint fails of that, or the
+        selection, on every rank.
         """
         self.validation_losses = {**self.validation_losses, step: loss}
-        first = dist.get_rank() == 0
-
-        def write() -> None:
-            if first:
-                write_losses(self.folder, self.validation_losses)
-
-        write_together(write, self.folder / LOSSES)
+        if dist.get_rank() == 0:
+            self.losses_file.write(self.validation_losses)
 
     def has_stalled(self) -> bool:
         """Whether training ends here, as no validation has been better for too long; alike on all ranks."""
@@ -204,6 +206,7 @@ class LoRACheckpointManager(BaseCheckpointManager):
         is no longer whole."""
 
         def choose() -> Selection:
+            self.losses_file.wait()
             chosen = selection(self.folder, self.config.select, self.config.patience)
             if chosen is None:
                 raise CheckpointError(f"{self.folder} has no checkpoint", remedy="Run the job again")
@@ -227,6 +230,7 @@ class LoRACheckpointManager(BaseCheckpointManager):
 
     def _close(self) -> None:
         self.writer.close()
+        self.losses_file.close()
 
 
 def _newest_valid(folder: Path, wanted: int) -> tuple[Path | None, tuple[int, ...]]:

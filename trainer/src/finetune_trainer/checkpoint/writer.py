@@ -50,14 +50,17 @@ class CheckpointWriter:
         keep: int,
         on_saved: Callable[[int], None],
         best: files.Best = lambda _whole: None,
+        before_publishing: Callable[[], None] = lambda: None,
     ) -> None:
         """keep: how many of the newest checkpoints are kept. on_saved: called in the thread with each durable
-        step. best: which older one is kept as well."""
+        step. best: which older one is kept as well. before_publishing: called on rank 0; what it raises keeps
+        the checkpoint from counting."""
         self.folder = folder
         self._unreadable: tuple[int, ...] = ()
         self._keep = keep
         self._best = best
         self._on_saved = on_saved
+        self._before_publishing = before_publishing
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         # Its own: the ranks' threads meet at another moment than their trainings do.
         self._group = new_host_group()
@@ -99,6 +102,7 @@ class CheckpointWriter:
         positions = gather_objects(snapshot.data_position, self._group)
 
         def publish() -> None:
+            self._before_publishing()
             checksums = {name: checksum for own in written for name, checksum in own.items()}
             state = {**snapshot.state, "dataloader": positions}
             checksums |= _write_states(staging, state, by_rank(random_states))

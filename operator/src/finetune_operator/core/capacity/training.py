@@ -143,7 +143,7 @@ def _stays(matrix: Matrix, layout: Layout) -> bool:
 def _gathered(training: Training) -> int:
     """Return what FSDP has whole: a layer and the next; with a pipeline, all of a stage, which it keeps.
 
-    Of a layer alone it has two: what was gathered, and the weights copied out of it. FP8 is gathered as it is.
+    Of a layer alone it has two: what was gathered, and the weights copied out of it. FP8 is gathered as such.
     """
     sizes = [(_gathered_of(training, experts=experts), count) for experts, count in training.layers if count]
     if training.layout.pipeline > 1:

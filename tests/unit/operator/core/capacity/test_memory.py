@@ -68,18 +68,6 @@ def test_training_is_near_what_was_measured(
     ("degrees", "changes", "measured_gib", "error"),
     [
         pytest.param({}, {}, 61.91, 0.04, id="FSDP"),
-        pytest.param({"expert": 2}, {}, 33.02, 0.01, id="EP"),
-        pytest.param({"expert": 2}, {"recompute": "full"}, 31.37, 0.01, id="EP, recomputing"),
-        pytest.param({"expert": 2}, DEBUG_FLOAT8, 21.59, 0.04, id="EP, recomputing, FP8"),
-        pytest.param(
-            {"expert": 2},
-            {**DEBUG_FLOAT8, "model": replace(FLAVORS["deepseek_aghilora"], num_hidden_layers=9)},
-            62.04,
-            0.04,
-            id="EP, recomputing, FP8, nine layers",
-        ),
-        pytest.param({"tensor": 2}, {}, 28.48, 0.01, id="TP"),
-        pytest.param({"pipeline": 2}, {"micro_batches": 2}, 29.37, 0.10, id="PP"),
     ],
 )
 def test_training_on_two_gpus_is_near_what_was_measured(
@@ -104,7 +92,7 @@ def test_training_on_two_gpus_is_near_what_was_measured(
         ),
         pytest.param(
             {"layout": Layout(processes=32, replicate=4, expert=8), "frozen": "float8"},
-            [84_143, 3_289, 194, 939, 3_758, 3_179, 429],
+            [84_143, 1_167, 194, 939, 3_758, 3_179, 429],
             id="a copy in each node, in FP8",
         ),
         pytest.param(
@@ -114,8 +102,18 @@ def test_training_on_two_gpus_is_near_what_was_measured(
         ),
         pytest.param(
             {"layout": Layout(processes=32, expert=8, pipeline=4), "micro_batches": 4},
-            [46_260, 52_552, 50, 3_934, 3_179, 429],
+            [46_260, 7_455, 50, 3_934, 3_179, 429],
+            id="a pipeline keeps a stage whole, but for experts, which stay",
+        ),
+        pytest.param(
+            {"layout": Layout(processes=32, expert=8, pipeline=2), "micro_batches": 2},
+            [44_706, 101_820, 49, 3_816, 3_179, 429],
             id="a pipeline keeps a stage whole",
+        ),
+        pytest.param(
+            {"layout": Layout(processes=8, expert=8, resident=True), "frozen": "float8"},
+            [100_838, 0, 194, 939, 3_758, 3_179, 429],
+            id="a base that stays where it is",
         ),
         pytest.param(
             {"layout": Layout(processes=32, expert=8, context=8), "sequence_length": 131_072},

@@ -1,8 +1,8 @@
-"""Frozen weights that FSDP leaves where they are: whole beside tensor and expert parallelism, never gathered.
+"""Frozen weights that FSDP leaves where they are: divided by tensor and expert parallelism, never gathered.
 
-fully_shard copies what it gathers, also from one rank: twice a step all experts of a layer. Where it has nothing
-to divide, nothing is lost by keeping a frozen weight from it; and where there is memory for it, the whole base
-can be (training.parallelism.frozenWeights: resident). torchtitan passes no `ignored_params` on to
+fully_shard copies what it gathers, also from one rank: twice a step, all experts of a layer. Where it has
+nothing to divide, nothing is lost by keeping a frozen weight from it; and where there is memory for it, the
+whole base can be (training.parallelism.frozenWeights: resident). torchtitan passes no `ignored_params` on to
 fully_shard, which ignores what is not there just as well.
 """
 
@@ -44,11 +44,11 @@ class Layout:
 
 
 def set_aside(model: nn.Module, dims: ParallelDims, *, all_frozen: bool) -> list[SetAside]:
-    """Take the frozen weights of `model`, already divided by tensor and expert parallelism, from FSDP's sight:
-    all of them, or those that it would divide over one rank.
+    """Take the frozen weights of `model`, already divided by tensor and expert parallelism, out of FSDP's
+    sight: all of them, or those that it would divide over one rank.
 
     In a state_dict they are DTensors from here on, as FSDP's parameters are: who reads a base by it
-    (model/base_loader.py) would take a plain tensor for a whole weight, and load experts 0 to 31 on every rank.
+    (model/base_loader.py) would take a plain tensor for a whole weight, and load the first experts on all.
     """
     aside: list[SetAside] = []
     for module in model.modules():
@@ -61,7 +61,7 @@ def set_aside(model: nn.Module, dims: ParallelDims, *, all_frozen: bool) -> list
             if mesh is not None:
                 layouts[name] = Layout(mesh=mesh, placements=resolve_placements(layout, mesh))
         if layouts:
-            module.register_state_dict_post_hook(_Whole(layouts))
+            module.register_state_dict_post_hook(_Whole(layouts))  # type: ignore[no-untyped-call]
     for each in aside:
         delattr(each.module, each.name)
     return aside
