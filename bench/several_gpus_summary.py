@@ -64,15 +64,19 @@ def summary(measured: Mapping[str, Any], gpus: int, one_gpu: str) -> dict[str, A
 
 def _row(result: Mapping[str, Any], alone: Mapping[str, Any] | None) -> dict[str, Any]:
     processes, steps = len(result["ranks"]), result["steps"]
-    planned = plan(result, processes)
     row: dict[str, Any] = {
         "tokensPerSecond": steps["tokensPerSecond"],
         "tokensPerSecondAGpu": round(steps["tokensPerSecond"] / processes),
-        "plannedGiB": round(sum(planned.values()) / 2**30, 2),
+        "loadSeconds": max(rank["loadSeconds"] for rank in result["ranks"]),
     }
     if "peakGiB" in result["ranks"][0]:
-        peak = max(rank["peakGiB"] for rank in result["ranks"])
-        row |= {"peakGiB": peak, "planErrorPercent": round(100 * (row["plannedGiB"] / peak - 1), 1)}
+        row["peakGiB"] = max(rank["peakGiB"] for rank in result["ranks"])
+    if "peakGiB" in row and not result.get("moved"):  # what is planned is the trainer as it is
+        planned = sum(plan(result, processes).values()) / 2**30
+        row |= {
+            "plannedGiB": round(planned, 2),
+            "planErrorPercent": round(100 * (planned / row["peakGiB"] - 1), 1),
+        }
     if alone is not None and not result["layers"] and result["length"] == alone["length"]:
         single = alone["steps"]
         row["shareOfOneGpu"] = round(steps["tokensPerSecond"] / processes / single["tokensPerSecond"], 3)

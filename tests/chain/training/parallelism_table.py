@@ -34,6 +34,7 @@ RESIDENT: dict[str, dict[str, Any]] = {
     "resident, experts divided": {"frozenWeights": "resident", "expert": 2, "data": 4},
 }
 """The base on two processes, and on four of which two share the experts of a layer."""
+DIVIDED: dict[str, dict[str, Any]] = {**PARALLELISMS, **COPIES, **RESIDENT}
 ONE_PROCESS = "one process"
 FLOAT8_GROUP = "float8"
 FLOAT8: dict[str, Any] = {"lora.targets": list(TARGETS), "training.frozenDtype": "float8"}
@@ -65,7 +66,7 @@ class Case:
 
     @property
     def all_settings(self) -> dict[str, Any]:
-        degrees = {**PARALLELISMS, **COPIES, **RESIDENT}[self.parallelism] if self.parallelism else {}
+        degrees = DIVIDED[self.parallelism] if self.parallelism else {}
         processes = degrees.get("data", 2 * degrees.get("replicate", 1)) if self.parallelism else 1
         return {
             "training.steps": self.steps,
@@ -82,6 +83,8 @@ class Case:
 @dataclass(frozen=True)
 class Result:
     steps: Steps
+    norms: list[dict[str, float]]
+    """Of the gradients at each step, by target."""
     random_states: list[list[int]] = field(repr=False)
     """A rank's."""
     experts: list[list[int]]
@@ -93,15 +96,11 @@ class Result:
 def cases() -> dict[str, Case]:
     """By name, each after the one it goes on from."""
     found: dict[str, Case] = {}
-    for target in TARGETS:
-        settings = {"lora.targets": [target]}
-        sampled = settings | (SAMPLES if target == "experts" else {})
-        found[f"{target}, {ONE_PROCESS}"] = Case(settings=sampled)
-        for parallelism in PARALLELISMS:
-            own = sampled if parallelism in SAMPLED else settings
-            found[f"{target}, {parallelism}"] = Case(settings=own, parallelism=parallelism)
-    for name in (*COPIES, *RESIDENT):
-        found[f"experts, {name}"] = Case(settings={"lora.targets": ["experts"]}, parallelism=name)
+    settings: dict[str, Any] = {"lora.targets": list(TARGETS)}
+    found[ONE_PROCESS] = Case(settings=settings | SAMPLES)
+    for name in DIVIDED:
+        own = settings | (SAMPLES if name in SAMPLED else {})
+        found[name] = Case(settings=own, parallelism=name)
     found[f"float8, {ONE_PROCESS}"] = Case(settings=FLOAT8, steps=STEPS + 1)
     for name in FROZEN_IN_FLOAT8:
         found[f"float8, {name}"] = Case(settings=FLOAT8, parallelism=name)

@@ -7,6 +7,7 @@ once, and the ranks are forks, made before torch has used a thread. The model is
 """
 
 import json
+import math
 import multiprocessing
 import os
 import sys
@@ -16,8 +17,9 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from parallelism_table import result_file
+from parallelism_table import TARGETS, result_file
 from synthetic_data import SyntheticDataLoader
+from torch.distributed.tensor import DTensor
 
 from finetune_trainer.contract.run_file import RunFolders, load_run
 from finetune_trainer.distributed.agreement import gather_objects
@@ -56,9 +58,10 @@ def train_rank(root: Path, run_file: Path, rank: int, size: int) -> None:
     torch.autograd.set_multithreading_enabled(False)  # as torchtitan does where it makes the process group
     store = dist.FileStore(str(run_file.with_suffix(".store")), size)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=size)
-    trainer, steps, samples = train(root, run_file)
+    trainer, steps, samples, norms = train(root, run_file)
     result = {
         "steps": steps,
+        "norms": norms,
         "samples": samples,
         "random_states": gather_objects(torch.get_rng_state().tolist()),
         "experts": gather_objects(experts_read(trainer)),
@@ -69,14 +72,17 @@ def train_rank(root: Path, run_file: Path, rank: int, size: int) -> None:
     dist.destroy_process_group()
 
 
-def train(root: Path, run_file: Path) -> tuple[LoRATrainer, list[dict[str, float]], list[list[str]]]:
-    """Train the run from its newest checkpoint, if any; what every step's loss and gradient norm was, and the
-    samples on the way."""
+def train(
+    root: Path, run_file: Path
+) -> tuple[LoRATrainer, list[dict[str, float]], list[list[str]], list[dict[str, float]]]:
+    """Train the run from its newest checkpoint, if any; what every step's loss and gradient norm was, the
+    samples on the way, and every step's gradient norms by target."""
     run = load_run(run_file)
     folders = RunFolders(root=root, paths=run.paths)
     trainer: LoRATrainer = trainer_config(run, folders, Data(training=SyntheticDataLoader.Config())).build()
     steps: list[dict[str, float]] = []
     samples: list[list[str]] = []
+    norms: list[dict[str, float]] = []
 
     def record(step: Record) -> None:
         if isinstance(step, SamplesRecord):
@@ -86,9 +92,31 @@ def train(root: Path, run_file: Path) -> tuple[LoRATrainer, list[dict[str, float
         steps.append({"step": step.step, "loss": step.loss, "gradNorm": step.grad_norm})
 
     trainer.metrics_processor.recorders.append(record)
+    trainer.optimizers.register_step_pre_hook(lambda *_: norms.append(norms_by_target(trainer)))
     trainer.restore()
     trainer.train()
-    return trainer, steps, samples
+    return trainer, steps, samples, norms
+
+
+def norms_by_target(trainer: LoRATrainer) -> dict[str, float]:
+    """Of the gradients that the optimizer is about to take, of all ranks together."""
+    squares = {
+        name: float(whole(parameter.grad).square().sum())
+        for part in trainer.model_parts
+        for name, parameter in part.named_parameters()
+        if parameter.grad is not None
+    }
+    sums = dict.fromkeys(TARGETS, 0.0)
+    for name, square in {
+        name: square for own in gather_objects(squares) for name, square in own.items()
+    }.items():
+        target = "experts" if ".inner_experts." in name else "attention" if ".attention." in name else "mlp"
+        sums[target] += square
+    return {target: math.sqrt(total) for target, total in sums.items()}
+
+
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def experts_read(trainer: LoRATrainer) -> list[int]:

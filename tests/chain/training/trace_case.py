@@ -207,15 +207,19 @@ def planned(trainer: LoRATrainer) -> dict[str, Any]:
 def parameters(trainer: LoRATrainer) -> dict[str, Any]:
     """By name in the last layer: the whole shape, this rank's, and whether it got a gradient."""
     last = f"layers.{len(trainer.model_config.layers) - 1}."
-    return {
-        name.replace("_checkpoint_wrapped_module.", "").removeprefix(last): {
-            "shape": list(parameter.shape),
-            "local": list(parameter.to_local().shape if isinstance(parameter, DTensor) else parameter.shape),
-            "dtype": str(parameter.dtype).removeprefix("torch."),
-            "gradient": parameter.grad is not None,
-        }
+    named = {
+        name.replace("_checkpoint_wrapped_module.", ""): parameter
         for name, parameter in trainer.model_parts[-1].named_parameters()
-        if name.startswith(last)
+    }
+    return {
+        name.removeprefix(last): {
+            "shape": list(tensor.shape),
+            "local": list(tensor.to_local().shape if isinstance(tensor, DTensor) else tensor.shape),
+            "dtype": str(tensor.dtype).removeprefix("torch."),
+            "gradient": named[name].grad is not None,
+        }
+        for name, tensor in trainer.model_parts[-1].state_dict().items()
+        if name.startswith(last) and name in named
     }
 
 

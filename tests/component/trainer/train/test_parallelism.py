@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 from torchtitan.components.dataloader import BaseDataLoader
-from torchtitan.distributed.activation_checkpoint import FullAC
 
 from finetune_trainer.contract.failure import ConfigurationError
 from finetune_trainer.contract.run_file import RunFile, RunFolders, load_run
@@ -12,7 +11,7 @@ from finetune_trainer.model.converter import LoRAConverter
 from finetune_trainer.model.flavors import build_model_config
 from finetune_trainer.model.lora.settings import LoRASettings
 from finetune_trainer.model.parallelize import parallelize
-from finetune_trainer.model.recompute import KeepAttention
+from finetune_trainer.model.recompute import KeepAttention, KeepRouting
 from finetune_trainer.train.config import Data, check_config, total_steps, trainer_config
 from finetune_trainer.train.parallelism import check_parallelism
 
@@ -76,7 +75,7 @@ def test_every_length_that_the_base_knows_can_be_configured(quickstart: RunFile,
         pytest.param(None, "cpu", None, id="a CPU keeps all"),
         pytest.param(None, "cuda", KeepAttention.Config(), id="a GPU selects"),
         pytest.param("none", "cuda", None, id="none"),
-        pytest.param("full", "cuda", FullAC.Config(), id="full"),
+        pytest.param("full", "cuda", KeepRouting.Config(), id="full"),
     ],
 )
 def test_recompute_becomes_a_policy(

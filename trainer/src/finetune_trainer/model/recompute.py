@@ -1,10 +1,10 @@
 """Which activations are computed again in the backward pass instead of kept."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torchtitan.distributed.activation_checkpoint import ActivationCheckpointing, FullAC, SelectiveAC
+from torchtitan.distributed.activation_checkpoint import ActivationCheckpointing, SelectiveAC
 
 from finetune_trainer.model import flash as flash  # registers the operator
 
@@ -20,8 +20,24 @@ class KeepAttention(SelectiveAC):
         return super().get_save_ops() | {torch.ops.finetune_trainer.attend.default}
 
 
+class KeepRouting(SelectiveAC):
+    """Everything is computed again but which experts a token goes to: 100 bytes a token.
+
+    torchtitan's FullAC decides it again. Where attention then differs in its last bit, as it did on GPUs with
+    sequences of 131,072 tokens, tokens go elsewhere than the sizes say that the forward pass was told of by
+    the other ranks, and repeat_interleave stops every one of them.
+    """
+
+    @dataclass(kw_only=True, slots=True)
+    class Config(SelectiveAC.Config):
+        force_recompute_mm_shapes_by_fqns: list[str] = field(default_factory=list)
+
+    def get_save_ops(self) -> set[Any]:
+        return {torch.ops.aten.topk.default}
+
+
 RECOMPUTE: dict[str, ActivationCheckpointing.Config | None] = {
     "none": None,
     "selective": KeepAttention.Config(),
-    "full": FullAC.Config(),
+    "full": KeepRouting.Config(),
 }

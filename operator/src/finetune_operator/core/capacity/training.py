@@ -113,6 +113,7 @@ def training_memory(training: Training) -> dict[str, int]:
         "activations": _activations(training),
         "logits, or a layer at work": _at_work(training),
         **_uneven(training),
+        **_whole_rows(training),
         **_of_other_contexts(training),
     }
 
@@ -219,6 +220,18 @@ def _uneven(training: Training) -> dict[str, int]:
     model = training.model
     numbers = model.num_experts_per_tok * (2 * model.moe_intermediate_size + 4 * model.hidden_size)
     return {"unevenly loaded experts": math.ceil((EXPERT_IMBALANCE - 1) * _bytes(training, numbers))}
+
+
+def _whole_rows(training: Training) -> dict[str, int]:
+    """Return what tensor parallelism leaves whole where it divides each expert: the rows that experts take
+    and give. Of the layer at work what they take, and its gradient; what they give each layer keeps."""
+    layout, model = training.layout, training.model
+    if layout.tensor == 1 or layout.expert > 1:
+        return {}
+    kept = sum(count for experts, count in training.layers if experts) if training.recompute == "none" else 1
+    rows = training.whole_tokens * model.num_experts_per_tok
+    numbers = rows * model.hidden_size * (2 + kept * (1 - 1 / layout.tensor))
+    return {"tokens whole for experts": math.ceil(numbers * BYTES[training.compute])}
 
 
 def _of_other_contexts(training: Training) -> dict[str, int]:

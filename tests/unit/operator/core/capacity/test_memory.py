@@ -67,13 +67,19 @@ def test_training_is_near_what_was_measured(
 @pytest.mark.parametrize(
     ("degrees", "changes", "measured_gib", "error"),
     [
-        pytest.param({}, {}, 61.91, 0.04, id="FSDP"),
+        pytest.param({}, {}, 62.02, 0.04, id="FSDP"),
+        pytest.param({"resident": True}, {}, 34.41, 0.02, id="a base that stays"),
+        pytest.param({"replicate": 2}, {}, 34.43, 0.02, id="two copies"),
+        pytest.param({"expert": 2}, {}, 23.29, 0.01, id="EP"),
+        pytest.param({"expert": 2, "resident": True}, {}, 24.05, 0.03, id="EP, and a base that stays"),
+        pytest.param({"tensor": 2}, {}, 19.57, 0.02, id="TP"),
+        pytest.param({"pipeline": 2}, {"micro_batches": 2}, 29.37, 0.10, id="PP"),
     ],
 )
 def test_training_on_two_gpus_is_near_what_was_measured(
     degrees: dict[str, int], changes: dict[str, Any], measured_gib: float, error: float
 ) -> None:
-    """bench/results/2026-11-25-several-gpus.json: the rank with the higher peak, of two H100."""
+    """bench/results/2026-11-28-several-gpus.json: the rank with the higher peak, of two H200."""
     two = replace(ONE_GPU, layout=Layout(processes=2, **degrees), micro_batch_size=2)
     parts = training_memory(replace(two, **changes))
     needed = sum(parts.values()) - parts.get(UNEVEN, 0)  # experts of theirs had as many tokens
