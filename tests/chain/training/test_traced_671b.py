@@ -22,7 +22,15 @@ LAYERS, DENSE_LAYERS, EXPERTS, DEGREE = 61, 3, 256, 8
 HIDDEN, EXPERT_HIDDEN, TOP_K, LENGTH = 7168, 2048, 8, 4096
 FLOAT8 = {"frozenDtype": "float8", "frozenArithmetic": "float8"}
 NODE = {"workers": {"nodes": 1}, "training": FLOAT8}
-DEGREES = {"data": None, "replicate": 4, "tensor": 1, "expert": 8, "pipeline": 1, "context": 1}
+DEGREES = {
+    "data": None,
+    "replicate": 4,
+    "tensor": 1,
+    "expert": 8,
+    "pipeline": 1,
+    "context": 1,
+    "frozenWeights": "sharded",
+}
 COPIES = {"training": {**FLOAT8, "parallelism": DEGREES}}
 LONG = {"sequenceLength": 2**17, "globalBatchSize": 4}
 CONTEXT = {"training": {**LONG, "parallelism": {**DEGREES, "replicate": 1, "context": 8}}}
