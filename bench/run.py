@@ -19,6 +19,7 @@ COMMANDS = (
     ("agreement.py", ".demo"),
     ("api_server_away.py",),
     ("load",),
+    ("checkpoint_transfers.py",),
     ("full_width.py",),
     ("several_gpus.py",),
 )
