@@ -12,6 +12,7 @@ from finetune_operator.cli.delete import delete
 from finetune_operator.cli.import_config import import_config
 from finetune_operator.cli.logs import logs
 from finetune_operator.cli.plan import plan
+from finetune_operator.cli.report import report
 from finetune_operator.cli.retry import retry
 from finetune_operator.cli.run import run
 from finetune_operator.cli.status import status
@@ -33,6 +34,7 @@ finetune.add_command(watch)
 finetune.add_command(delete)
 finetune.add_command(retry)
 finetune.add_command(logs)
+finetune.add_command(report)
 finetune.add_command(validate)
 finetune.add_command(plan)
 finetune.add_command(data)

@@ -9,7 +9,10 @@ import pytest
 from finetune_trainer.checkpoint.selection import write_losses
 from finetune_trainer.contract.run_file import RunFolders, load_run
 from finetune_trainer.report import chart, write_report
+from finetune_trainer.report.__main__ import main as compare_runs
+from finetune_trainer.report.cost import held
 from finetune_trainer.report.curves import Metrics
+from finetune_trainer.report.data import histogram
 from finetune_trainer.report.samples import side_by_side
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "run" / "quickstart.json"
@@ -218,3 +221,71 @@ def test_a_curve_without_a_span_is_drawn(values):
 def test_values_that_are_not_finite_are_left_out(tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": null}\n{"step": 2, "loss": 1.5}\n')
     assert Metrics.read(tmp_path / "metrics.jsonl").curve("loss") == ((2.0, 1.5),)
+
+
+def test_the_exported_step_is_pointed_out_on_the_losses() -> None:
+    drawn = chart.draw_chart("Loss", {"training": [(0, 3.0), (100, 1.0)]}, mark=(50, "exported"))
+    assert drawn is not None
+    assert drawn.mark == chart.Tick(place=(chart.LEFT + chart.WIDTH - chart.RIGHT) / 2, text="exported")
+
+
+def test_documents_by_their_tokens_are_bars_from_zero() -> None:
+    files = [{"histogram": {"64": 3, "16": 1}}, {"histogram": {"64": 1}}]
+    assert histogram(files) == {"to 16": 1, "to 64": 4}
+    drawn = chart.draw_bars("Documents", histogram(files))
+    assert drawn is not None
+    assert [bar.height for bar in drawn.bars] == pytest.approx(
+        [(chart.HEIGHT - chart.TOP - chart.BOTTOM) * share for share in (0.25, 1)], abs=0.1
+    )
+    assert drawn.bars[1].text == "4 documents to 64 tokens"
+    assert chart.draw_bars("Documents", {}) is None
+
+
+def test_cost_counts_what_was_held_and_not_the_time_that_a_run_was_stopped(written, tmp_path) -> None:
+    written()
+    page = Page((tmp_path / "runs/default/faq/3f2a9c1b/report.html").read_text())
+    assert "hours of CPU processes" not in page.texts  # all its steps are of one moment
+    times = [0.0, 10.0, 20.0, 5000.0, 5010.0]
+    assert held(times) == (30.0, 1)
+    assert held([0.0, 900.0, 1800.0]) == (1800.0, 0)
+    assert held([7.0]) == (0.0, 0)
+
+
+@pytest.mark.parametrize(
+    ("planned", "texts"),
+    [
+        pytest.param(str(4 * 2**30), {"4.00 GiB", "3.00 GiB"}, id="planned"),
+        pytest.param(
+            None, {"3.00 GiB", "Nothing was planned: the size of the base was not known then."}, id="not"
+        ),
+    ],
+)
+def test_memory_is_shown_as_planned_and_as_used(written, monkeypatch, planned, texts) -> None:
+    monkeypatch.delenv("FINETUNE_PLANNED_MEMORY", raising=False)
+    if planned:
+        monkeypatch.setenv("FINETUNE_PLANNED_MEMORY", planned)
+    assert texts <= set(written().texts)
+
+
+def test_two_runs_are_compared(written, document, tmp_path, monkeypatch, capsys) -> None:
+    written()
+    document["name"], document["training"]["learningRate"] = "slower", 1e-5
+    document["paths"]["run"] = "runs/default/slower/3f2a9c1b"
+    written()
+    folders = [tmp_path / "runs/default" / name / "3f2a9c1b" for name in ("faq", "slower")]
+    output = tmp_path / "compared.html"
+    monkeypatch.setattr("sys.argv", ["report", *map(str, folders), "--output", str(output)])
+    assert compare_runs() == 0
+    page = Page(output.read_text())
+    assert {"faq (3f2a9c1b)", "slower (3f2a9c1b)", "training.learningRate", "1e-05", "Who?"} <= set(
+        page.texts
+    )
+    assert "lora.rank" not in page.texts
+    assert page.tags.count("svg") == 6
+    assert page.references == []
+
+    monkeypatch.setattr("sys.argv", ["report", str(folders[0]), str(tmp_path), "--output", str(output)])
+    assert compare_runs() == 2
+    assert capsys.readouterr().err == (
+        f"{tmp_path} has no report.json: no run that has trained a step is there\n"
+    )

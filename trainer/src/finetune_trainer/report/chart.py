@@ -8,10 +8,11 @@ from statistics import fmean
 from finetune_trainer.report.curves import Point
 
 WIDTH, HEIGHT = 640, 220
-LEFT, RIGHT, TOP, BOTTOM = 64, 12, 10, 24
+LEFT, RIGHT, TOP, BOTTOM = 64, 20, 12, 24
 # More than a screen has columns tells nothing; curves of 100,000 steps are averaged to so many points.
 MOST_POINTS = 800
 MOST_MARKERS = 60
+MOST_LABELS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +43,55 @@ class Chart:
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     lines: tuple[Line, ...]
+    mark: Tick | None = None
+    """A step that is pointed out."""
 
 
-def draw_chart(title: str, curves: dict[str, Sequence[Point]]) -> Chart | None:
-    """The curves that have points, by name, on one pair of axes; None if none has."""
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    x: float
+    y: float
+    width: float
+    height: float
+    label: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bars:
+    title: str
+    y_ticks: tuple[Tick, ...]
+    bars: tuple[Bar, ...]
+
+
+def draw_bars(title: str, values: dict[str, int]) -> Bars | None:
+    """A bar for each value, by its label, from zero; None if there are none."""
+    if not values:
+        return None
+    y = _Scale([0, *values.values()], HEIGHT - BOTTOM, TOP)
+    step = (WIDTH - LEFT - RIGHT) / len(values)
+    every = math.ceil(len(values) / MOST_LABELS)
+    bars = (
+        Bar(
+            x=round(LEFT + position * step + 0.1 * step, 1),
+            y=y.place(value),
+            width=round(0.8 * step, 1),
+            height=round(HEIGHT - BOTTOM - y.place(value), 1),
+            label=label if position % every == 0 else "",
+            text=f"{value:,} documents {label} tokens",
+        )
+        for position, (label, value) in enumerate(values.items())
+    )
+    return Bars(title=title, y_ticks=y.ticks(finest=1), bars=tuple(bars))
+
+
+def draw_chart(
+    title: str, curves: dict[str, Sequence[Point]], *, mark: tuple[float, str] | None = None
+) -> Chart | None:
+    """The curves that have points, by name, on one pair of axes; None if none has.
+
+    mark: a step to point out, and why.
+    """
     drawn = {name: thinned(points, MOST_POINTS) for name, points in curves.items() if points}
     if not drawn:
         return None
@@ -57,6 +103,7 @@ def draw_chart(title: str, curves: dict[str, Sequence[Point]]) -> Chart | None:
         x_ticks=x.ticks(finest=1),
         y_ticks=y.ticks(),
         lines=tuple(_line(name, points, x, y) for name, points in drawn.items()),
+        mark=Tick(place=x.place(mark[0]), text=mark[1]) if mark else None,
     )
 
 

@@ -146,6 +146,7 @@ def _container(
             *((env_from_field("SHARD_INDEX", COMPLETION_INDEX),) if stage is Stage.MERGE_SHARDS else ()),
             *starmap(env_var, config.egress.variables.items()),
             *_source_env(job, stage),
+            *(_planned_memory(job, attempt) if trains else ()),
             env_var("FINETUNE_PROGRESS_PORT", workers.ports.progress),
         ),
         ports=(
@@ -161,6 +162,12 @@ def _container(
         ),
         added_capabilities=("IPC_LOCK",) if trains and workers.ipc_lock else (),
     )
+
+
+def _planned_memory(job: FineTuneJob, attempt: Attempt) -> tuple[Manifest, ...]:
+    """Return the bytes of a training process that Fits counted, for the report; none where unknown."""
+    planned = training_process_bytes(job.spec, attempt.told)
+    return (env_var("FINETUNE_PLANNED_MEMORY", planned),) if planned else ()
 
 
 def _host_needs(job: FineTuneJob, attempt: Attempt) -> HostNeeds:
