@@ -20,6 +20,7 @@ members_dev := operator trainer converter
 members_operator := operator
 members_trainer := trainer
 members_converter := converter
+members_server-cpu := converter
 
 $(ENVS)/%/.installed: requirements/%.txt operator/pyproject.toml trainer/pyproject.toml converter/pyproject.toml | $(UV)
 	$(UV) venv --quiet --allow-existing --no-project --python $(PYTHON) $(ENVS)/$*

@@ -21,18 +21,18 @@ QUESTION = "How do I resume a stopped run?"
 def main() -> int:
     arguments = _parse()
     if arguments.ask:
-        return ask(arguments.finetune)
+        return ask(arguments.finetune, arguments.storage)
     storage: Path = arguments.storage
     _run(arguments.python, EXAMPLES / "tiny_base" / "build.py", storage / "models" / "tiny-base")
     (storage / "datasets").mkdir(exist_ok=True)
     shutil.copy(DATASET, storage / "datasets")
-    asking = ["--", sys.executable, __file__, "--ask", "--finetune", arguments.finetune]
+    asking = ["--", sys.executable, __file__, "--ask", "--finetune", arguments.finetune, "--storage", storage]
     manifests = ["-f", EXAMPLES / "quickstart.yaml", "-f", EXAMPLES / "serve-base.yaml"]
     return _run(arguments.finetune, "run", *manifests, "--storage", storage, *asking)
 
 
-def ask(finetune: str) -> int:
-    """Ask both deployments; 0 if the tuned model answers what the data says."""
+def ask(finetune: str, storage: Path) -> int:
+    """Tell the evaluation's figures, and ask both; 0 if the tuned model answers what the data says."""
     expected = _answers()[QUESTION]
     answers = {
         name: subprocess.run(
@@ -43,7 +43,8 @@ def ask(finetune: str) -> int:
         ).stdout.strip()
         for name in ("tiny-base", "faq")
     }
-    print(f"\nQuestion     {QUESTION}")
+    print(f"\nEvaluation   {_evaluation(storage)}")
+    print(f"Question     {QUESTION}")
     print(f"Base model   {answers['tiny-base']}")
     print(f"Tuned model  {answers['faq']}")
     print(f"The data     {expected}\n", flush=True)
@@ -51,6 +52,15 @@ def ask(finetune: str) -> int:
         print("error: the tuned model does not answer as the data does", file=sys.stderr)
         return 1
     return 0
+
+
+def _evaluation(storage: Path) -> str:
+    """What base and tuned model reached on the whole data, of the newest run."""
+    files = (storage / "runs" / "default" / "faq").glob("*/evaluation.json")
+    newest = max(files, key=lambda file: file.stat().st_mtime)
+    (score,) = json.loads(newest.read_text(encoding="utf-8"))["tasks"]
+    figures = f"base {score['base']:.0%}, tuned {score['tuned']:.0%}"
+    return f"{score['metric']} of {score['rows']} questions: {figures}"
 
 
 def _answers() -> dict[str, str]:

@@ -86,7 +86,7 @@ class FakeCluster:
             "lastTransitionTime": END,
         }
         job["status"] = {"startTime": END, "conditions": [condition]}
-        ended = {"exitCode": code, "message": "It broke" if code else told, "finishedAt": END}
+        ended = {"exitCode": code, "message": told or ("It broke" if code else ""), "finishedAt": END}
         phase = ("Failed" if code else "Succeeded") if seen else "Running"
         conditions = [{"type": "DisruptionTarget", "status": "True"}] if disrupted else []
         state = {"terminated": ended} if seen else {"running": {}}

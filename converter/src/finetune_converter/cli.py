@@ -1,4 +1,4 @@
-"""`finetune-convert`: merge, verify, check, check-adapters, sign, push, from-dcp, debug-assets."""
+"""`finetune-convert`: merge, verify, evaluate, check, check-adapters, sign, push, from-dcp, debug-assets."""
 
 import logging
 import re
@@ -136,6 +136,22 @@ def sign(folder: Path, private_key: Path) -> None:
     key = read_private_key(read_pem(private_key, where), where)
     check_listing(folder)
     click.echo(sign_folder(folder, key))
+
+
+@convert.command()
+@_run
+@_root
+@click.argument("server", nargs=-1, type=click.UNPROCESSED)
+def evaluate(run_file: Path | None, root: Path | None, server: tuple[str, ...]) -> None:
+    """Ask a run's base and merged model its evaluation's questions, and release what reaches its thresholds.
+
+    What follows -- are arguments of vLLM's server, which has to be installed beside.
+    """
+    from finetune_converter.evaluate.stage import evaluate_run
+
+    if not run_file or not root:
+        raise Failure("--run or --root missing", Reason.SETTING_INVALID, "Give both")
+    evaluate_run(run_file, root, server)
 
 
 @convert.command()

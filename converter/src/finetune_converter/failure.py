@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from pathlib import Path
+from typing import Any
 
 
 class ExitCode(IntEnum):
@@ -30,6 +31,9 @@ class Reason(StrEnum):
     CHECKPOINT_INVALID = "CheckpointInvalid"
     MERGE_MISSING = "MergeMissing"
     VERIFICATION_FAILED = "VerificationFailed"
+    EVALUATION_INVALID = "EvaluationInvalid"
+    EVALUATION_FAILED = "EvaluationFailed"
+    SERVER_FAILED = "ServerFailed"
     PUSH_FORBIDDEN = "PushForbidden"
     PUSH_FAILED = "PushFailed"
     STORAGE_FULL = "StorageFull"
@@ -50,6 +54,9 @@ EXIT_CODES = {
     Reason.CHECKPOINT_INVALID: ExitCode.DATA,
     Reason.MERGE_MISSING: ExitCode.DATA,
     Reason.VERIFICATION_FAILED: ExitCode.DATA,
+    Reason.EVALUATION_INVALID: ExitCode.DATA,
+    Reason.EVALUATION_FAILED: ExitCode.DATA,
+    Reason.SERVER_FAILED: ExitCode.COMMUNICATION,
     Reason.PUSH_FORBIDDEN: ExitCode.CONFIGURATION,
     Reason.PUSH_FAILED: ExitCode.COMMUNICATION,
     Reason.STORAGE_FULL: ExitCode.STORAGE,
@@ -116,14 +123,18 @@ def _storage_failure(error: OSError) -> Failure:
 
 def report(failure: Failure) -> str:
     """Write the termination log (contract/README.md, "Failure"), and return the line for stderr."""
+    tell({"reason": str(failure.reason), "message": failure.message, "remedy": failure.remedy})
+    return f"error: {failure}"
+
+
+def tell(line: dict[str, Any]) -> None:
+    """Write the termination log: a failure, or what a stage tells at its end (contract/README.md)."""
     path = Path(os.environ.get("FINETUNE_TERMINATION_LOG", "/dev/termination-log"))
-    line = {"reason": str(failure.reason), "message": failure.message, "remedy": failure.remedy}
     try:
         if path.parent != Path("/dev") or path.exists():
             path.write_text(json.dumps(line) + "\n")
     except OSError:
         pass  # stderr still tells; a log that cannot be written must not hide the failure
-    return f"error: {failure}"
 
 
 def _sentence(text: str) -> str:

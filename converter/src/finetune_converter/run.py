@@ -12,6 +12,10 @@ from finetune_converter.model_files.export_dtype import Dtype
 _REMEDY = "Write the run file again with this version of the operator"
 
 
+VERIFICATION = "verification.json"
+"""What the gate measured, in the run's folder."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """Folders are absolute."""
@@ -29,6 +33,8 @@ class Run:
     """Where the merged model is to go."""
     push_format: str
     """image or modelpack, of a registry."""
+    evaluation: dict[str, Any] | None
+    """What is asked of the merged model before it is released."""
 
     @property
     def adapter(self) -> Path:
@@ -72,6 +78,7 @@ def load_run(file: Path, root: Path) -> Run:
         sign=_field(document, file, "export.sign", bool),
         push=_field(document, file, "export.push.uri", str) if push else None,
         push_format=kind,
+        evaluation=_field(document, file, "evaluation", dict) if document.get("evaluation") else None,
     )
 
 

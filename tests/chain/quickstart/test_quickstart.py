@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,7 @@ def test_from_manifests_to_an_answer_that_is_the_data_s(tiny_base: Path, tmp_pat
     assert (run / "adapter" / "adapter_model.safetensors").is_file()
     assert not (run / "merging").exists()
     _check_samples(run)
+    _check_evaluation(run, manifest)
 
 
 def _check_samples(run: Path) -> None:
@@ -40,5 +42,15 @@ def _check_samples(run: Path) -> None:
         json.loads(line)["messages"] for line in (ROOT / "examples/data/faq.jsonl").read_text().splitlines()
     ]
     said = {question["content"]: answer["content"] for question, answer in chats}
-    assert list(rounds) == [0, 200]
-    assert rounds[200][0] == said["How do I resume a stopped run?"] != rounds[0][0]
+    assert list(rounds) == [0, 75, 150]
+    assert rounds[150][0] == said["How do I resume a stopped run?"] != rounds[0][0]
+
+
+def _check_evaluation(run: Path, manifest: Any) -> None:
+    """vLLM asked both models all of the data, and the tuned one knows it."""
+    (score,) = json.loads((run / "evaluation.json").read_text())["tasks"]
+    assert (score["rows"], score["required"]) == (120, "better than base by 0.5")
+    assert score["tuned"] >= score["base"] + 0.5
+    assert manifest["lineage"]["evaluation"] == [score]
+    assert manifest["lineage"]["selection"]["step"] in (75, 150)
+    assert "| evaluation faq | exact_match" in (run / "merged" / "README.md").read_text()

@@ -35,7 +35,7 @@ def merge_run(run_file: Path, root: Path, part: Part | None = None) -> None:
         whole = merge(
             _job(run), _lineage(run), workers=default_workers(), part=part, advance=progress.advance
         )
-    if whole and not run.verify:
+    if whole and not run.verify and run.evaluation is None:
         publish(run.merging, run.merged)
 
 

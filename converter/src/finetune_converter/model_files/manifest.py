@@ -31,12 +31,15 @@ class Lineage:
     dataset_sha256: str | None = None
     selection: dict[str, Any] | None = None
     """The step that was exported, and why, as selection.json has it; None where nobody says."""
+    evaluation: tuple[dict[str, Any], ...] = ()
+    """What base and merged model reached in each task; empty where nothing was asked."""
     training: tuple[dict[str, Any], ...] = ()
     """The first logged step and the exported one, as metrics.jsonl has them."""
 
 
 def lineage_content(lineage: Lineage) -> dict[str, Any]:
     """As MANIFEST.json has it."""
+    evaluation = {"evaluation": [*lineage.evaluation]} if lineage.evaluation else {}
     return {
         "base": {
             "uri": lineage.base,
@@ -49,6 +52,7 @@ def lineage_content(lineage: Lineage) -> dict[str, Any]:
         "run": lineage.run,
         "selection": lineage.selection,
         "training": [*lineage.training],
+        **evaluation,
     }
 
 
@@ -65,6 +69,7 @@ def lineage_from(content: dict[str, Any]) -> Lineage:
         dataset_sha256=content["datasetSha256"],
         selection=content["selection"],
         training=tuple(content["training"]),
+        evaluation=tuple(content.get("evaluation", ())),
     )
 
 

@@ -63,6 +63,10 @@ def _rows(lineage: Lineage, run: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "exported step", f"{chosen['step']}: {chosen['why']}"
     for record in lineage.training:
         yield f"loss at step {record['step']}", f"{record['loss']:.4g}"
+    for score in lineage.evaluation:
+        figures = f"{score['metric']} {score['tuned']:.4g}, the base's {score['base']:.4g}"
+        required = f"; required {score['required']}" if score["required"] else ""
+        yield f"evaluation {score['task']}", f"{figures}, of {score['rows']} rows{required}"
 
 
 def _share(source: dict[str, Any]) -> str:

@@ -26,7 +26,7 @@ _OF_LINEAGE = lineage_content(
 )
 """Of folders that were merged without a run."""
 _IDENTITY = frozenset({"namespace", "name", "run"})
-_MAY_CHANGE = ("model.verify", "export.shards", "export.push")
+_MAY_CHANGE = ("model.verify", "export.shards", "export.push", "evaluation")
 """Of a job that has started (docs/guides/what-may-change.md), and so between its merge and its gate."""
 _GIVE = "Give the base, adapter and dtype that it was merged of, or merge again"
 

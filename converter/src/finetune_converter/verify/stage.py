@@ -11,7 +11,7 @@ from finetune_converter.files.json_object import read_json_object
 from finetune_converter.marker import require_marker
 from finetune_converter.model_files.manifest import NAME
 from finetune_converter.progress import Progress, serve_progress
-from finetune_converter.run import load_run
+from finetune_converter.run import VERIFICATION, load_run
 from finetune_converter.signing.model_signature import key_of_the_run, sign_folder
 from finetune_converter.verify.prompts import random_prompts, training_prompts
 from finetune_converter.verify.verify import Claim, verify
@@ -20,13 +20,13 @@ logger = logging.getLogger(__name__)
 
 
 def verify_run(run_file: Path, root: Path) -> None:
-    """The gate: check the run's merging/ and rename it to merged/."""
+    """The gate: check the run's merging/ and rename it to merged/, but where the evaluation is to do so."""
     run = load_run(run_file, root)
     if run.merged.exists():
         return
     require_marker(run.base)
     # Before the work: a key that cannot be read is known at once.
-    key = key_of_the_run() if run.sign else None
+    key = key_of_the_run() if run.sign and run.evaluation is None else None
     progress = Progress("verify")
     with serve_progress(progress):
         prompts = training_prompts(run.datasets, run.base, _vocabulary(run.base))
@@ -38,10 +38,11 @@ def verify_run(run_file: Path, root: Path) -> None:
             run=run.document,
         )
         measured = _verify_or_reject(claim, prompts, progress)
-    write_json(run.folder / "verification.json", measured)
+    write_json(run.folder / VERIFICATION, measured)
     if key:
         sign_folder(run.merging, key)
-    publish(run.merging, run.merged)
+    if run.evaluation is None:
+        publish(run.merging, run.merged)
     logger.info("verified: %s", json.dumps(measured["logits"]))
 
 

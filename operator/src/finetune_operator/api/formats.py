@@ -56,6 +56,10 @@ _IPV6 = "|".join(
     )
 )
 IP_PATTERN = rf"^({_BYTE}(\.{_BYTE}){{3}}|{_IPV6})$"
+TASK_NAME_PATTERN = r"^[a-z]([-_a-z0-9]*[a-z0-9])?$"
+REQUIREMENT_PATTERN = (
+    r"^([<>]= *[0-9]{1,9}(\.[0-9]{1,9})?|(no worse|better) than base( by [0-9]{1,9}(\.[0-9]{1,9})?)?)$"
+)
 RUN_ID_PATTERN = r"^[0-9a-f]{8}$"
 SHA256_PATTERN = r"^[0-9a-f]{64}$"
 
@@ -80,6 +84,8 @@ EXPLANATIONS = {
     QUANTITY_PATTERN: "a Kubernetes quantity such as 500Gi, 4 or 250m",
     PERCENTAGE_PATTERN: "a whole number, or a percentage such as 25%",
     IP_PATTERN: "an IP address such as 10.0.0.1 or fd00::1",
+    TASK_NAME_PATTERN: "lower-case letters, digits, '-' and '_', starting with a letter",
+    REQUIREMENT_PATTERN: '">= 0.9" (of a perplexity "<= 12.5"), "no worse than base by 0.01" or "better than base"',  # noqa: E501
     RUN_ID_PATTERN: "eight hexadecimal digits",
     SHA256_PATTERN: "a SHA-256 digest in lower-case hexadecimal",
 }

@@ -7,6 +7,7 @@ from pydantic import Field
 from finetune_operator.api.base import ApiModel
 from finetune_operator.api.dataset import DatasetSpec
 from finetune_operator.api.deployment import ServingSpec
+from finetune_operator.api.evaluation import EvaluationSpec
 from finetune_operator.api.export import ExportSpec
 from finetune_operator.api.lora import LoraSpec
 from finetune_operator.api.metadata import Metadata
@@ -21,7 +22,7 @@ from finetune_operator.api.volume import JOB_VOLUMES, mounts_name_volumes
 from finetune_operator.api.what_may_change import transition_rules
 from finetune_operator.api.workers import WorkersSpec
 
-StageName = Literal["prepare", "train", "merge", "verify", "push"]
+StageName = Literal["prepare", "train", "merge", "verify", "evaluate", "push"]
 _MODEL_PROCESSES = (
     "(self.training.parallelism.tensor * self.training.parallelism.pipeline"
     " * self.training.parallelism.context)"
@@ -56,14 +57,19 @@ class FineTuneJobSpec(ApiModel):
     workers: WorkersSpec = Field(default_factory=WorkersSpec)
     """The processes that train, and their pods."""
 
-    stage_overrides: Annotated[dict[StageName, PodOverrides], Field(max_length=5)] = {}
-    """Overrides of a stage's pods, on top of workers.podOverrides: by prepare, train, merge, verify, push."""
+    stage_overrides: Annotated[dict[StageName, PodOverrides], Field(max_length=6)] = {}
+    """Overrides of a stage's pods, on top of workers.podOverrides: by prepare, train, merge, verify,
+    evaluate, push."""
 
     storage: StorageSpec
     """The volume that all stages share."""
 
     export: ExportSpec = Field(default_factory=ExportSpec)
     """The model that comes out."""
+
+    evaluation: EvaluationSpec | None = None
+    """Questions that the base and the merged model answer before that is released, and what it has to reach.
+    Default: none are asked."""
 
     scheduling: SchedulingSpec = Field(default_factory=SchedulingSpec)
     """Queue, priority, suspension and deadline."""
@@ -181,6 +187,18 @@ class FineTuneJobSpec(ApiModel):
             problem="the claim that is made for the job, and so the model, would be deleted with it",
             remedy="remove it, or set storage.claimName to a claim of yours",
             field="ttlSecondsAfterFinished",
+        ),
+        Rule(
+            rule="!has(self.evaluation) || !self.export.adapterOnly",
+            problem="there is no merged model to evaluate",
+            remedy="remove evaluation, or set export.adapterOnly to false",
+            field="evaluation",
+        ),
+        Rule(
+            rule="!has(self.evaluation) || !has(self.evaluation.gpus) || self.workers.device == 'gpu'",
+            problem="workers.device is cpu, which has no GPUs",
+            remedy="remove it, or set workers.device to gpu",
+            field="evaluation.gpus",
         ),
         Rule(
             rule="!has(self.deployment) || !self.export.adapterOnly",

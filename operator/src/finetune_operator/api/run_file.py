@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from finetune_operator.api.base import ApiModel
-from finetune_operator.api.dataset import Rows, Share
 from finetune_operator.api.export import ExportDtype, PushFormat
 from finetune_operator.api.formats import ObjectName, RunId
 from finetune_operator.api.model_source import Layers
+from finetune_operator.api.run_data import RunDataset, RunEvaluation
 from finetune_operator.api.run_training import Count, RunTraining
 from finetune_operator.api.training import Flavor
 
@@ -43,30 +43,6 @@ class RunModel(ApiModel):
 
     verify: bool
     """Whether the model that is trained is compared with transformers' own first."""
-
-
-class RunSource(Rows):
-    """A dataset, where it comes from, where it is in the volume, and how its rows are read."""
-
-    uri: str
-    """As in the spec."""
-
-    path: str
-    """Its file, folder or glob, relative to the volume's root; of a remote one the folder it is fetched to.
-    """
-
-    share: Share | None = None
-    """Its share of the tokens that the loss counts; null: in proportion to its size."""
-
-
-class RunDataset(ApiModel):
-    """The data to train on."""
-
-    sources: Annotated[list[RunSource], Field(min_length=1)]
-    """One dataset, or several."""
-
-    validation_share: float
-    """The share of each source's documents that is kept out of training."""
 
 
 class RunAdapterSource(ApiModel):
@@ -174,3 +150,5 @@ class RunFile(ApiModel):
     training: RunTraining
     workers: RunWorkers
     export: RunExport
+    evaluation: RunEvaluation | None = None
+    """null: nothing is asked, and the gate alone decides."""

@@ -150,6 +150,28 @@ class BaseStatus(ApiModel):
     dtype: Literal["float32", "bfloat16", "float16", "float8"]
 
 
+class ScoreStatus(ApiModel):
+    """What base and merged model reached in one of evaluation.tasks."""
+
+    task: str
+    """The task's name."""
+
+    metric: str
+    """What was measured."""
+
+    base: float
+    """The base's."""
+
+    tuned: float
+    """The merged model's."""
+
+    rows: int
+    """Of how many rows."""
+
+    required: str | None = None
+    """What evaluation.require says of it."""
+
+
 class FineTuneJobStatus(ApiModel):
     """What a job is doing. Everything in it can be computed again; nothing in it decides anything."""
 
@@ -163,7 +185,7 @@ class FineTuneJobStatus(ApiModel):
     """Id of the run: the hash of all that decides the weights."""
 
     stage: str | None = None
-    """The stage that runs or waits: prepare, train, merge-shards, merge, verify or push."""
+    """The stage that runs or waits: prepare, train, merge-shards, merge, verify, evaluate or push."""
 
     restarts: int | None = None
     """Attempts that failed and count against failurePolicy.maxRestarts."""
@@ -183,6 +205,9 @@ class FineTuneJobStatus(ApiModel):
     selection: SelectionStatus | None = None
     """Which step the adapter is, and why."""
 
+    evaluation: list[ScoreStatus] | None = None
+    """What base and merged model reached, by task."""
+
     adapter_path: str | None = None
     """The adapter's folder in the volume, in PEFT format."""
 
@@ -193,8 +218,8 @@ class FineTuneJobStatus(ApiModel):
     """Where the merged model was pushed to."""
 
     conditions: Conditions = []
-    """Fits, Prepared, Trained, Converted, Verified, Pushed where asked for, Complete, Failed, Reconciling and
-    Stalled."""
+    """Fits, Prepared, Trained, Converted, Verified, Evaluated and Pushed where asked for, Complete, Failed,
+    Reconciling and Stalled."""
 
 
 class AdapterStatus(ApiModel):

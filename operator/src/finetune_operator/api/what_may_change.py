@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Any
+from typing import Any, get_args
 
 from finetune_operator.api.base import ApiModel
 from finetune_operator.api.rules import Rule
@@ -15,6 +15,9 @@ class Change(StrEnum):
 
     ANOTHER_RUN = "another run"
     """The field decides the weights that come out: refused, and it is in the run's id."""
+
+    CHECKED_BEFORE = "checked before"
+    """Prepare has read what the field names: refused."""
 
     ANOTHER_PLACE = "another place"
     """The field says where the run is: refused."""
@@ -44,6 +47,8 @@ WHAT_MAY_CHANGE = {
     "export": Change.ANOTHER_RUN,
     "export.shards": Change.FREE,
     "export.push": Change.FREE,
+    "evaluation": Change.FREE,
+    "evaluation.tasks": Change.CHECKED_BEFORE,
     "scheduling": Change.FREE,
     "failurePolicy": Change.FREE,
     "ttlSecondsAfterFinished": Change.FREE,
@@ -95,6 +100,7 @@ def what_may_change_guide() -> str:
 
 _ANSWERS = {
     Change.ANOTHER_RUN: "no: it decides what is trained, and so the run",
+    Change.CHECKED_BEFORE: "no: prepare has read the tasks, before anything was trained",
     Change.ANOTHER_PLACE: "no: the run is there",
     Change.FREE: "yes",
 }
@@ -132,17 +138,26 @@ def _parts(spec: Object, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield path, value
 
 
-def _fields(model: type[ApiModel], prefix: str = "") -> Iterator[tuple[str, bool]]:
-    """Yield the paths at which the table tells fields from others, and whether the field may be absent."""
+def _fields(model: type[ApiModel], prefix: str = "", owner: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the paths at which the table tells fields from others, and what of each may be absent.
+
+    owner: an object that may be absent, and the field with it.
+    """
     for name, field in model.model_fields.items():
         path = f"{prefix}{field.alias or name}"
-        below = field.annotation
+        absent = path if not field.is_required() and field.default is None else ""
+        below = next(
+            (each for each in get_args(field.annotation) if each is not type(None)), field.annotation
+        )
         if isinstance(below, type) and issubclass(below, ApiModel) and _is_divided(path):
-            yield from _fields(below, f"{path}.")
+            yield from _fields(below, f"{path}.", owner or absent)
         else:
-            yield path, not field.is_required() and field.default is None
+            yield path, owner or absent
 
 
-def _is_unchanged(path: str, optional: bool) -> str:
+def _is_unchanged(path: str, optional: str) -> str:
     new, old = f"self.spec.{path}", f"oldSelf.spec.{path}"
-    return f"(has({new}) == has({old}) && (!has({new}) || {new} == {old}))" if optional else f"{new} == {old}"
+    if not optional:
+        return f"{new} == {old}"
+    before, after = f"has(oldSelf.spec.{optional})", f"has(self.spec.{optional})"
+    return f"({after} == {before} && (!{after} || {new} == {old}))"

@@ -19,7 +19,7 @@ class ContainerLog:
     pod: str
     container: str
     stage: str
-    """prepare, train, merge-shards, merge, verify, push or serve."""
+    """prepare, train, merge-shards, merge, verify, evaluate, push or serve."""
     read: Callable[[str, int | None], tuple[list[str], str]]
     """Takes a position, empty for the start, and how many lines to keep of those after it; returns them and
     the position behind the last."""

@@ -8,19 +8,19 @@ from itertools import takewhile
 
 from finetune_operator.api.dataset import DatasetSource, Rows
 from finetune_operator.api.device import Device
+from finetune_operator.api.evaluation import EvaluationSpec, EvaluationTask
 from finetune_operator.api.job import FineTuneJob, FineTuneJobSpec
 from finetune_operator.api.lora import AdapterSource
 from finetune_operator.api.model_source import ModelSpec
+from finetune_operator.api.run_data import RunDataset, RunEvaluation, RunSource, RunTask
 from finetune_operator.api.run_file import (
     RunAdapterSource,
-    RunDataset,
     RunExport,
     RunFile,
     RunLora,
     RunModel,
     RunPaths,
     RunPush,
-    RunSource,
     RunWorkers,
     TorchDevice,
 )
@@ -99,6 +99,7 @@ def build_run_file(job: FineTuneJob) -> RunFile:
             adapter_only=spec.export.adapter_only,
             push=RunPush(uri=push.uri, format=push.format) if push else None,
         ),
+        evaluation=_evaluation(spec.evaluation),
     )
 
 
@@ -149,6 +150,22 @@ def _source(source: DatasetSource) -> RunSource:
         path=dataset_path(source.uri, source.revision),
         share=source.share,
         **{name: getattr(source, name) for name in Rows.model_fields},
+    )
+
+
+def _evaluation(spec: EvaluationSpec | None) -> RunEvaluation | None:
+    return RunEvaluation(tasks=[*map(_task, spec.tasks)], require=spec.require) if spec else None
+
+
+def _task(task: EvaluationTask) -> RunTask:
+    shared = Rows.model_fields.keys() & EvaluationTask.model_fields.keys()
+    source = RunSource(
+        uri=task.uri,
+        path=dataset_path(task.uri, task.revision),
+        **{name: getattr(task, name) for name in sorted(shared)},
+    )
+    return RunTask(
+        name=task.name, metric=task.metric, source=source, limit=task.limit, max_tokens=task.max_tokens
     )
 
 

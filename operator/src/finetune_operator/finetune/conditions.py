@@ -3,7 +3,7 @@
 from finetune_operator.core.conditions import Condition, Status
 from finetune_operator.finetune.course import Course
 from finetune_operator.finetune.reasons import MESSAGES, UNREAD_RETRY, JobReason
-from finetune_operator.finetune.stages import TRAITS, Stage
+from finetune_operator.finetune.stages import OPTIONAL, TRAITS, Stage
 from finetune_operator.finetune.step import BackingOff, Complete, Failed, Running, Step, Suspended
 
 
@@ -16,8 +16,7 @@ def conditions_of(course: Course, step: Step) -> list[Condition]:
         *(
             _stage_condition(stage, name, course, step)
             for stage in Stage
-            # Of a push that nobody asked for there is nothing to say.
-            if (name := TRAITS[stage].condition) and (stage is not Stage.PUSH or stage in course.stages)
+            if (name := TRAITS[stage].condition) and (stage not in OPTIONAL or stage in course.stages)
         ),
         _complete_condition(course, step),
         _failed_condition(course, step),
@@ -59,8 +58,10 @@ def _stage_condition(stage: Stage, name: str, course: Course, step: Step) -> Con
 
 
 def _done(stage: Stage, course: Course) -> str:
-    told = f"; {course.selected.sentence}" if stage is Stage.TRAIN and course.selected else ""
-    return f"{TRAITS[stage].done}{told}"
+    told = [course.selected.sentence] if stage is Stage.TRAIN and course.selected else []
+    if stage is Stage.EVALUATE:
+        told = [scored.sentence for scored in course.scored or ()]
+    return "; ".join((TRAITS[stage].done, *told))
 
 
 def _complete_condition(course: Course, step: Step) -> Condition:

@@ -11,6 +11,7 @@ from finetune_operator.core.capacity.base_model import read_architecture
 from finetune_operator.core.observed.job import JobState, ObservedJob
 from finetune_operator.core.wait_reason import WaitReason
 from finetune_operator.core.waiting import first_of
+from finetune_operator.finetune.evaluation import Scored, read_evaluation
 from finetune_operator.finetune.memory import NOBODY_ASKED, NOTHING, Memory, Retry
 from finetune_operator.finetune.reasons import JobReason
 from finetune_operator.finetune.selection import Selected, read_selection
@@ -66,6 +67,13 @@ class Course:
         if not self.is_done(Stage.TRAIN):
             return None
         return self._told_by(Stage.TRAIN, read_selection) or self.memory.selected
+
+    @property
+    def scored(self) -> tuple[Scored, ...] | None:
+        """What base and merged model reached, as the evaluation told at its end; the status keeps it."""
+        if Stage.EVALUATE not in self.stages or not self.is_done(Stage.EVALUATE):
+            return None
+        return self._told_by(Stage.EVALUATE, read_evaluation) or self.memory.scored
 
     @property
     def failures(self) -> list[ObservedJob]:

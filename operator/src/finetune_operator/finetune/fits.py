@@ -7,7 +7,7 @@ from dataclasses import replace
 from finetune_operator.api.job import FineTuneJob, FineTuneJobSpec
 from finetune_operator.api.lora import unserved_message
 from finetune_operator.api.quantity import parse_bytes
-from finetune_operator.core.capacity.architecture import Architecture, Dtype
+from finetune_operator.core.capacity.architecture import Architecture, Dtype, Weights
 from finetune_operator.core.capacity.base_model import base_architecture
 from finetune_operator.core.capacity.changes import Change, doublings, halvings
 from finetune_operator.core.capacity.conversion import CONVERSION_BYTES, volume_bytes
@@ -16,9 +16,11 @@ from finetune_operator.core.capacity.fits import fits_condition
 from finetune_operator.core.capacity.node import too_many_gpus
 from finetune_operator.core.capacity.serving_demands import fewer_gpus, serving_changes, serving_demands
 from finetune_operator.core.capacity.training import OVERHEAD_BYTES, Layout, Training, training_memory
+from finetune_operator.core.capacity.weights import checkpoint_bytes
 from finetune_operator.core.conditions import Condition
 from finetune_operator.core.config import Config
 from finetune_operator.core.outcome import exported_weights
+from finetune_operator.finetune.evaluation import evaluation_server
 
 _MOST_NODES = 64
 _ROOM = 1.1
@@ -59,7 +61,14 @@ def demands_of(spec: FineTuneJobSpec, config: Config, told: Architecture | None 
     if model is None:
         return (*gpus, *conversion)
     training, volume = _training(spec, model, config), _volume(spec, model)
-    return (*gpus, training, *conversion, volume, *_serving(spec, model, config))
+    return (
+        *gpus,
+        training,
+        *conversion,
+        volume,
+        *_evaluation(spec, model, config),
+        *_serving(spec, model, config),
+    )
 
 
 def training_process_bytes(spec: FineTuneJobSpec, told: Architecture | None = None) -> int:
@@ -145,6 +154,43 @@ def _serving(spec: FineTuneJobSpec, model: Architecture, config: Config) -> tupl
     return serving_demands(spec.deployment, weights, config)
 
 
+def evaluated_weights(spec: FineTuneJobSpec, told: Architecture | None = None) -> tuple[Weights, ...]:
+    """Return the weights that an evaluation loads, the base's and the merged model's; none where unknown."""
+    merged = exported_weights(spec, told)
+    return (replace(merged, dtype=merged.model.dtype), merged) if merged else ()
+
+
+def _evaluation(spec: FineTuneJobSpec, model: Architecture, config: Config) -> tuple[Demand, ...]:
+    """Return what the larger of both models needs: they are loaded one after the other."""
+    weights = evaluated_weights(spec, model)
+    if spec.evaluation is None or not weights:
+        return ()
+    largest = max(weights, key=lambda each: checkpoint_bytes(each.model, each.dtype))
+    return tuple(
+        replace(
+            demand,
+            subject=demand.subject.replace("Serving", "Evaluation").replace("A replica", "An evaluation"),
+            reason=_OF_EVALUATION.get(demand.reason, demand.reason),
+        )
+        for demand in serving_demands(evaluation_server(spec), largest, config)
+    )
+
+
+_OF_EVALUATION = {FitsReason.SERVING_MEMORY: FitsReason.EVALUATION_MEMORY}
+
+
+def _evaluation_changes(spec: FineTuneJobSpec, config: Config, told: Architecture | None) -> Sequence[Change]:
+    weights, server = exported_weights(spec, told), evaluation_server(spec)
+    assert weights is not None
+    length, *_ = serving_changes(server, weights, config.gpus_per_node, "evaluation.")
+    gpus = doublings(server.tensor_parallel_size, config.gpus_per_node)
+    return (
+        length,
+        Change(path="export.dtype", values=["float8"]),
+        Change(path="evaluation.gpus", values=gpus),
+    )
+
+
 def _changes(
     spec: FineTuneJobSpec, exceeded: Demand, config: Config, told: Architecture | None
 ) -> Sequence[Change]:
@@ -152,11 +198,15 @@ def _changes(
     match exceeded.reason:
         case FitsReason.TOO_MANY_GPUS if spec.workers.gpus > config.gpus_per_node:
             return (Change(path="workers.gpusPerNode", values=halvings(spec.workers.gpus)),)
+        case FitsReason.TOO_MANY_GPUS if spec.evaluation and spec.evaluation.gpus:
+            return (Change(path="evaluation.gpus", values=halvings(spec.evaluation.gpus)),)
         case FitsReason.TOO_MANY_GPUS:
             assert spec.deployment is not None
             return fewer_gpus(spec.deployment, "deployment.")
         case FitsReason.STORAGE:
             return (Change(path="storage.size", values=[f"{math.ceil(exceeded.needed * _ROOM / 1e9)}G"]),)
+        case FitsReason.EVALUATION_MEMORY:
+            return _evaluation_changes(spec, config, told)
         case FitsReason.SERVING_MEMORY:
             weights = exported_weights(spec, told)
             assert spec.deployment is not None

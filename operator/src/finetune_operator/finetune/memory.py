@@ -10,6 +10,7 @@ from finetune_operator.core.capacity.architecture import Architecture
 from finetune_operator.core.capacity.base_model import told_architecture
 from finetune_operator.core.conditions import condition_of, time_of, timestamp, true_condition_of
 from finetune_operator.core.labels import RETRIED_AT
+from finetune_operator.finetune.evaluation import Scored, scored_of
 from finetune_operator.finetune.selection import Selected, selected_of
 from finetune_operator.finetune.stages import TRAITS, Stage
 from finetune_operator.finetune.step import Failed
@@ -27,6 +28,8 @@ class Memory:
     """The step that training exported."""
     told: Architecture | None = None
     """The base, as prepare read it."""
+    scored: tuple[Scored, ...] | None = None
+    """What base and merged model reached in the evaluation."""
 
     @property
     def failed_at(self) -> datetime | None:
@@ -48,6 +51,7 @@ def memory_of(status: Mapping[str, Any], run: str) -> Memory:
         started_at=time_of(status["startTime"]),
         selected=selected_of(status.get("selection")),
         told=told_architecture(status),
+        scored=scored_of(status.get("evaluation")),
     )
 
 

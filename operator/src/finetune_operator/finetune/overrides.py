@@ -8,7 +8,7 @@ from finetune_operator.api.base import RULES_OBEYED
 from finetune_operator.api.job import FineTuneJobSpec
 from finetune_operator.api.pod_overrides import PodOverrides
 from finetune_operator.core.objects import Manifest
-from finetune_operator.finetune.stages import Stage
+from finetune_operator.finetune.stages import ON_GPUS, Stage
 
 # Lists whose items have a name: an item of the stage's takes the place of one with the same.
 _KEYS = {
@@ -30,18 +30,30 @@ _NETWORKS = re.compile(r"^(k8s\.v1\.cni\.cncf\.io/|networking\.gke\.io/|devices\
 def overrides_of(spec: FineTuneJobSpec, stage: Stage) -> PodOverrides:
     """Return the overrides of a stage's pods.
 
-    Of workers.podOverrides what is for GPUs is training's alone, and so are its resources.
+    Of workers.podOverrides what is for GPUs is for the stages on GPUs, and its resources are training's.
     """
     name = "merge" if stage is Stage.MERGE_SHARDS else stage.value
     own: PodOverrides | None = {str(key): value for key, value in spec.stage_overrides.items()}.get(name)
     if stage is Stage.TRAIN and own is None:
         return spec.workers.pod_overrides
     base = spec.workers.pod_overrides.to_dict()
-    if stage is not Stage.TRAIN:
+    if stage is Stage.EVALUATE:
+        base = _on_one_node(base)
+    if stage not in ON_GPUS:
         devices = {spec.workers.gpu_resource_name, spec.workers.rdma_resource_name}
         base = _without_gpus(base, devices - {None})
     merged = _merged(base, own.to_dict()) if own else base
     return PodOverrides.model_validate(merged, context=RULES_OBEYED)
+
+
+def _on_one_node(base: Manifest) -> Manifest:
+    """Return the overrides without what only pods on several nodes need, and without training's resources."""
+    kept = {key: value for key, value in base.items() if key not in ("resources", "hostNetwork")}
+    return {**kept, "annotations": _without_networks(base["annotations"])}
+
+
+def _without_networks(annotations: Manifest) -> Manifest:
+    return {name: value for name, value in annotations.items() if not _NETWORKS.match(name)}
 
 
 def _without_gpus(base: Manifest, devices: Iterable[str | None]) -> Manifest:
@@ -54,7 +66,7 @@ def _without_gpus(base: Manifest, devices: Iterable[str | None]) -> Manifest:
 
     kept = {
         "nodeSelector": {k: v for k, v in base["nodeSelector"].items() if not _OF_GPUS.search(f"{k}={v}")},
-        "annotations": {k: v for k, v in base["annotations"].items() if not _NETWORKS.match(k)},
+        "annotations": _without_networks(base["annotations"]),
         "tolerations": [each for each in base["tolerations"] if not is_of_gpus(each)],
     }
     if affinity := base.get("affinity"):

@@ -17,6 +17,7 @@ class JobReason(StrEnum):
     SKIPPED = "Skipped"
     RESTARTS_EXHAUSTED = "RestartsExhausted"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
+    EVALUATION_INVALID = "EvaluationInvalid"
     COMPLETE = "Complete"
     NO_FAILURE = "NoFailure"
     RESTARTED = "Restarted"

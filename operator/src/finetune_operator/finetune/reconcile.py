@@ -22,9 +22,11 @@ from finetune_operator.finetune.children.network_policy import desired_network_p
 from finetune_operator.finetune.children.service import desired_service
 from finetune_operator.finetune.conditions import conditions_of
 from finetune_operator.finetune.course import Course
+from finetune_operator.finetune.evaluation import cannot_be_asked
 from finetune_operator.finetune.fits import fits_of
 from finetune_operator.finetune.memory import memory_of, retry_of
 from finetune_operator.finetune.observed import Observed
+from finetune_operator.finetune.reasons import JobReason
 from finetune_operator.finetune.stages import Stage, stages_of
 from finetune_operator.finetune.status import build_status, previous_status
 from finetune_operator.finetune.step import BackingOff, Complete, Failed, Running, Step
@@ -64,6 +66,10 @@ def _next_step(job: FineTuneJob, course: Course, fits: Condition, now: datetime)
 
     How large a base is, is told by prepare: it is compared again before training starts (ADR 12).
     """
+    if not course.has_started and (problem := cannot_be_asked(job.spec)):
+        return Failed(
+            stage=course.stages[0], reason=JobReason.EVALUATION_INVALID, message=problem, since=None
+        )
     if fits.status == "False" and not course.has_started:
         return Failed(stage=course.stages[0], reason=fits.reason, message=fits.message, since=None)
     prepared = course.success(Stage.PREPARE)

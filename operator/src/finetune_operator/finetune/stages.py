@@ -15,6 +15,7 @@ class Stage(StrEnum):
     MERGE_SHARDS = "merge-shards"
     MERGE = "merge"
     VERIFY = "verify"
+    EVALUATE = "evaluate"
     PUSH = "push"
 
 
@@ -25,7 +26,7 @@ class StageTraits:
     condition: str | None
     """The condition that is True when the stage is done; None for a part of the next stage."""
 
-    image: Literal["trainer", "converter"]
+    image: Literal["trainer", "converter", "server"]
     command: tuple[str, ...]
     """As contract/README.md has it, without --run and --root."""
 
@@ -72,6 +73,13 @@ TRAITS = {
         running="Verifying",
         done="The merged model gives what the adapter on the base gives",
     ),
+    Stage.EVALUATE: StageTraits(
+        condition="Evaluated",
+        image="server",
+        command=("finetune-convert", "evaluate"),
+        running="Evaluating",
+        done="The merged model reaches what evaluation.require says",
+    ),
     Stage.PUSH: StageTraits(
         condition="Pushed",
         image="converter",
@@ -80,6 +88,18 @@ TRAITS = {
         done="The merged model is where export.push says",
     ),
 }
+
+
+def last_gate(spec: FineTuneJobSpec) -> Stage:
+    """Return the stage that releases the model, and signs it where that is asked for."""
+    return Stage.EVALUATE if spec.evaluation else Stage.VERIFY
+
+
+OPTIONAL = (Stage.EVALUATE, Stage.PUSH)
+"""Of those that nobody asked for there is nothing to say."""
+
+ON_GPUS = (Stage.TRAIN, Stage.EVALUATE)
+"""The stages whose pods ask for GPUs, where the job has any."""
 
 
 def stages_of(spec: FineTuneJobSpec) -> tuple[Stage, ...]:
@@ -93,5 +113,6 @@ def stages_of(spec: FineTuneJobSpec) -> tuple[Stage, ...]:
         return (Stage.PREPARE, Stage.TRAIN)
     shards = (Stage.MERGE_SHARDS,) if export.shards > 1 else ()
     gate = (Stage.VERIFY,) if export.verify else ()
+    evaluation = (Stage.EVALUATE,) if spec.evaluation else ()
     push = (Stage.PUSH,) if export.push else ()
-    return (Stage.PREPARE, Stage.TRAIN, *shards, Stage.MERGE, *gate, *push)
+    return (Stage.PREPARE, Stage.TRAIN, *shards, Stage.MERGE, *gate, *evaluation, *push)

@@ -48,6 +48,7 @@ def build_status(
         "progress": _progress(observed.progress, before, run_file.run, step),
         "base": architecture_status(course.told) if course.told else None,
         "selection": course.selected.to_status() if course.selected else None,
+        "evaluation": [scored.to_status() for scored in course.scored or ()],
         "adapterPath": f"{run_folder}/adapter" if course.is_done(Stage.TRAIN) else None,
         "modelPath": f"{run_folder}/merged"
         if isinstance(step, Complete) and Stage.MERGE in course.stages

@@ -26,13 +26,17 @@ class Environment:
         path = self.bin / program
         return str(path) if path.exists() else program
 
-    def check(self) -> None:
-        """Raise LocalError when the environment cannot run its image's commands."""
-        code = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({self.module!r}) is None)"
+    def check(self, *further: str) -> None:
+        """Raise LocalError when the environment cannot run its image's commands, or lacks further modules."""
+        for module in (self.module, *further):
+            self._check(module)
+
+    def _check(self, module: str) -> None:
+        code = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({module!r}) is None)"
         python = self.bin / "python"
         if not python.exists() or subprocess.run([python, "-c", code], check=False).returncode != 0:
             raise LocalError(
-                f"there is no environment for the {self.name} image: {self.bin} has no {self.module}",
+                f"there is no environment for the {self.name} image: {self.bin} has no {module}",
                 f"make it with `make envs`, or name the folder that holds {self.name}/ in FINETUNE_ENVS",
             )
 
@@ -65,10 +69,14 @@ class Environments:
 
     def check(self, manifests: Iterable[Manifest]) -> None:
         """Raise LocalError when an image that manifests need has no environment here."""
+        manifests = list(manifests)
         needed = {image for manifest in manifests for image in _images_of(manifest)}
+        # An evaluation runs our command beside vLLM.
+        asks = any(manifest["spec"].get("evaluation") is not None for manifest in manifests)
         for environment in self.by_image.values():
             if environment.name in needed:
-                environment.check()
+                is_asked = asks and environment.name == "server"
+                environment.check(*((_FOLDERS["converter"][1],) if is_asked else ()))
 
     def of(self, image: str) -> Environment:
         """Return the environment of an image. Raises LocalError when there is none."""
@@ -85,4 +93,5 @@ def _images_of(manifest: Manifest) -> set[str]:
         return {"server"}
     spec = manifest["spec"]
     converter = set() if spec.get("export", {}).get("adapterOnly") else {"converter"}
-    return {"trainer"} | converter | ({"server"} if spec.get("deployment") is not None else set())
+    is_asked = any(spec.get(name) is not None for name in ("deployment", "evaluation"))
+    return {"trainer"} | converter | ({"server"} if is_asked else set())

@@ -46,6 +46,7 @@ def environments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment
         "converter/bin/python": "fake_stages.py",
         "converter/bin/finetune-convert": "fake_stages.py",
         "server-cpu/bin/python": "fake_server.py",
+        "server-cpu/bin/finetune-convert": "fake_stages.py",
     }
     for program, script in scripts.items():
         text = _PROGRAM.format(python=sys.executable, script=Path(__file__).with_name(script))

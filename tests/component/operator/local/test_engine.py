@@ -95,6 +95,22 @@ def test_what_a_retry_cannot_help_ends_the_job(start: Start, job: Job, fake: Pat
     )
 
 
+def test_a_model_that_falls_short_is_not_served(start: Start, job: Job, fake: Path) -> None:
+    (fake / "evaluate").write_text("3")
+    task = {"name": "faq", "uri": "evaluations/faq.jsonl", "metric": "exact_match"}
+    evaluation = {"tasks": [task], "require": {"faq": ">= 0.9"}}
+    engine, runner = start(job(evaluation=evaluation, deployment={"device": "cpu"}))
+
+    verdict = runner.until_settled()
+
+    assert (verdict.state, verdict.message) == (State.FAILED, "The evaluate stage is broken. Mend it")
+    assert [calls(fake, stage) for stage in ("verify", "evaluate")] == [1, 1]
+    served = next(parent for parent in engine.parents if parent["kind"] == "ModelDeployment")
+    (why,) = [c for c in served["status"]["conditions"] if c["type"] == "Available"]
+    assert (why["status"], why["reason"]) == ("False", "FineTuneJobFailed")
+    assert "Deployment" not in {child["kind"] for child in engine.store.owned_by(served["metadata"]["uid"])}
+
+
 @pytest.mark.parametrize("code", ["2", "3", "10"])
 def test_a_job_that_failed_is_tried_again_when_it_is_run_again(
     start: Start, job: Job, fake: Path, code: str

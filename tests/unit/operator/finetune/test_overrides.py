@@ -11,9 +11,10 @@ from finetune_operator.core.objects import Manifest
 from finetune_operator.finetune.children.job import Attempt, desired_job
 from finetune_operator.finetune.children.names import names_of
 from finetune_operator.finetune.overrides import overrides_of
-from finetune_operator.finetune.stages import Stage
+from finetune_operator.finetune.stages import ON_GPUS, Stage
 
-CPU_STAGES = [stage for stage in Stage if stage is not Stage.TRAIN]
+CPU_STAGES = [stage for stage in Stage if stage not in ON_GPUS]
+EVALUATION = {"tasks": [{"name": "faq", "uri": "evaluations/faq.jsonl", "metric": "exact_match"}]}
 OF_GPUS: dict[str, Any] = {
     "runtimeClassName": "nvidia",
     "hostNetwork": True,
@@ -75,6 +76,17 @@ def test_it_reaches_training(job: JobBuilder) -> None:
     }
 
 
+def test_an_evaluation_gets_the_nodes_and_the_gpus_and_no_more(job: JobBuilder) -> None:
+    template = template_of(job(workers=WORKERS, evaluation=EVALUATION), Stage.EVALUATE)
+    pod = template["spec"]
+    assert pod["runtimeClassName"] == "nvidia"
+    assert pod["nodeSelector"] == OF_GPUS["nodeSelector"]
+    assert pod["affinity"] == OF_GPUS["affinity"]
+    assert "hostNetwork" not in pod
+    assert template["metadata"]["annotations"] == {"acme.com/cost": "42"}
+    assert pod["containers"][0]["resources"]["limits"] == {"acme.com/accel": 1}
+
+
 def test_a_stage_gets_it_where_it_is_asked_for(job: JobBuilder) -> None:
     template = template_of(job(workers=WORKERS, stageOverrides={"verify": OF_GPUS}), Stage.VERIFY)
     assert template["spec"]["runtimeClassName"] == "nvidia"
@@ -104,9 +116,10 @@ ADDED: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("stage", list(Stage))
-@pytest.mark.parametrize("name", ["prepare", "train", "merge", "verify", "push"])
+@pytest.mark.parametrize("name", ["prepare", "train", "merge", "verify", "evaluate", "push"])
 def test_each_stage_has_its_own(job: JobBuilder, stage: Stage, name: str) -> None:
-    parent = job(stageOverrides={name: ADDED}, export={"shards": 2, "push": {"uri": "hf://a/b"}})
+    export = {"shards": 2, "push": {"uri": "hf://a/b"}}
+    parent = job(stageOverrides={name: ADDED}, export=export, evaluation=EVALUATION)
     made = job_of(parent, stage)
     template = made["spec"]["template"]
     pod = template["spec"]

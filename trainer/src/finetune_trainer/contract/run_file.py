@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from finetune_trainer.contract.failure import ConfigurationError, Reason
+from finetune_trainer.contract.run_data import Dataset, Evaluation
 from finetune_trainer.contract.run_training import Training
 from finetune_trainer.contract.typed_json import read_object
 
@@ -30,43 +31,6 @@ class Model:
     """debug: the base's first dense layer and its first layer of experts alone."""
     verify: bool
     """Compare the model that is trained with transformers', on this base."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataSource:
-    uri: str
-    """`hf://org/name[/path]`, `s3://bucket/key`, or a path in the volume; the path may be a glob."""
-    path: str
-    """In the volume; of a remote source the folder that its files are fetched into."""
-    revision: str | None
-    format: Literal["auto", "chat", "sharegpt", "alpaca", "prompt-completion", "preference", "text"]
-    train: Literal["all", "last", "weighted"]
-    thoughts: Literal["template", "keep"]
-    ignore_columns: tuple[str, ...]
-    split: str
-    share: float | None
-    """Of the tokens that the loss counts, beside the other sources'. None: in proportion to its size."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dataset:
-    sources: tuple[DataSource, ...]
-    validation_share: float
-    """Share of each source's documents, 0 to 1, kept out of training."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """A name for each source, no two alike: its URI, with its split where another split has it too."""
-        uris = [source.uri for source in self.sources]
-        splits = [f"{source.uri}, split {source.split}" for source in self.sources]
-        return tuple(
-            uri
-            if uris.count(uri) == 1
-            else split
-            if splits.count(split) == 1
-            else f"{split}, sources[{number}]"
-            for number, (uri, split) in enumerate(zip(uris, splits, strict=True))
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +98,7 @@ class RunFile:
     training: Training
     workers: Workers
     export: Export
+    evaluation: Evaluation | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +141,10 @@ class RunFolders:
     def data_report(self) -> Path:
         return self.run / "data-report.json"
 
+    def questions(self, task: str) -> Path:
+        """A task's questions and what is expected, a line each."""
+        return self.run / "evaluation" / f"{task}.jsonl"
+
     @property
     def report(self) -> Path:
         return self.run / "report.html"
@@ -206,6 +175,8 @@ def load_run(path: Path) -> RunFile:
         _check_path(f"paths.{folder.name}", getattr(run.paths, folder.name))
     for number, source in enumerate(run.dataset.sources):
         _check_path(f"dataset.sources[{number}].path", source.path)
+    for task in run.evaluation.tasks if run.evaluation else ():
+        _check_path(f"evaluation.tasks.{task.name}.path", task.source.path)
     if run.lora.from_ is not None:
         _check_path("lora.from.path", run.lora.from_.path)
     if not run.dataset.sources:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from finetune_trainer.contract.failure import DataError
-from finetune_trainer.contract.run_file import DataSource
+from finetune_trainer.contract.run_data import DataSource
 from finetune_trainer.data.conversation import Conversation, Train, Turn, conversation, read_tools
 from finetune_trainer.data.fields import Fields, described
 from finetune_trainer.data.messages import read_turns
@@ -87,6 +87,12 @@ def format_of(first: Line, reading: Reading) -> str:
 
 def read_conversation(line: Line, reading: Reading) -> Conversation:
     """The row in the format that `reading` names. Raises DataError naming the line and what is wrong."""
+    turns, tools = read_messages(line, reading)
+    return conversation(line, turns, tools, reading.train)
+
+
+def read_messages(line: Line, reading: Reading) -> tuple[list[Turn], tuple[dict[str, Any], ...]]:
+    """All turns of the row, and its tools. Raises DataError naming the line and what is wrong."""
     fields = Fields(line, line.row, "the row", reading.ignored)
     try:
         turns = _READERS[reading.format](fields)
@@ -95,7 +101,7 @@ def read_conversation(line: Line, reading: Reading) -> Conversation:
         raise
     tools = read_tools(fields)
     fields.finish()
-    return conversation(line, turns, tools, reading.train)
+    return turns, tools
 
 
 def _name_another_format(line: Line, reading: Reading) -> None:

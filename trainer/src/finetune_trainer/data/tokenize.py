@@ -67,7 +67,7 @@ class DocumentReader:
 
     def __iter__(self) -> Iterator[Document]:
         """Raises DataError naming file and line."""
-        reading, tally, lines = self.reading, self.tally, _rows(self.files, self.reading)
+        reading, tally, lines = self.reading, self.tally, read_rows_of(self.files, self.reading)
         if (first := next(lines, None)) is None:
             return
         tally.format = format_of(first, reading)
@@ -96,7 +96,8 @@ def _processes(files: Mapping[str, Path]) -> int:
     return min(_MOST_PROCESSES, len(os.sched_getaffinity(0)))
 
 
-def _rows(files: Mapping[str, Path], reading: Reading) -> Iterator[Line]:
+def read_rows_of(files: Mapping[str, Path], reading: Reading) -> Iterator[Line]:
+    """The rows of files, JSON or parquet, in order."""
     for name, file in files.items():
         if file.suffix == PARQUET or is_parquet(file):
             yield from read_rows(file, name, ignored=reading.ignored)

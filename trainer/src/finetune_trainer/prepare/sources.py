@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from finetune_trainer.contract.failure import DataError
-from finetune_trainer.contract.run_file import Dataset, DataSource
+from finetune_trainer.contract.run_data import Dataset, DataSource
 from finetune_trainer.data.files import (
     dataset_files,
     is_data,
@@ -38,7 +38,7 @@ def fetch_sources(dataset: Dataset, root: Path) -> list[SourceFiles]:
 
     Where there are several, a file is called by its path in the volume, and is of one of them.
     """
-    fetched = [_fetch(source, root, field) for field, source in fields_of(dataset).items()]
+    fetched = [fetch_source(source, root, field) for field, source in fields_of(dataset).items()]
     if len(fetched) == 1:
         return fetched
     fetched = [
@@ -69,7 +69,8 @@ def fields_of(dataset: Dataset) -> dict[str, DataSource]:
     return {f"dataset.sources[{number}]": source for number, source in enumerate(dataset.sources)}
 
 
-def _fetch(source: DataSource, root: Path, field: str) -> SourceFiles:
+def fetch_source(source: DataSource, root: Path, field: str) -> SourceFiles:
+    """Have the files of a source in the volume; `field` is how the spec calls it. Raises DataError."""
     location = parse_location(source.uri, f"{field}.uri")
     if not location.scheme:
         return SourceFiles(source=source, files=dataset_files(root, source.path, source.split))

@@ -25,6 +25,7 @@ from finetune_trainer.prepare.data_record import (
     require_untouched,
 )
 from finetune_trainer.prepare.dataset import tokenize_dataset
+from finetune_trainer.prepare.evaluation import prepare_evaluation
 from finetune_trainer.prepare.lock import exclusive
 from finetune_trainer.prepare.marker import Marker
 from finetune_trainer.prepare.parity import compare_with_transformers
@@ -38,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 def prepare(run: RunFile, folders: RunFolders) -> None:
     """Prepare the run, and tell how large its base is. Raises a Failure. What is done already is left."""
+    prepare_evaluation(run, folders)
     if is_prepared(folders) and _has_its_data(run, folders):
         logger.info("%s is prepared", folders.run)
     else:

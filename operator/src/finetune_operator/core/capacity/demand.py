@@ -11,6 +11,7 @@ class FitsReason(StrEnum):
     FITS = "Fits"
     TRAINING_MEMORY = "TrainingNeedsMoreMemory"
     CONVERSION_MEMORY = "ConversionNeedsMoreMemory"
+    EVALUATION_MEMORY = "EvaluationNeedsMoreMemory"
     SERVING_MEMORY = "ServingNeedsMoreMemory"
     STORAGE = "StorageTooSmall"
     TOO_MANY_GPUS = "MoreGPUsThanANode"

@@ -30,12 +30,18 @@ from finetune_operator.core.pod import (
 )
 from finetune_operator.core.termination import FINAL
 from finetune_operator.finetune.children.config_map import RUN_FILE, RUN_FOLDER
+from finetune_operator.finetune.children.evaluation import (
+    server_args,
+    server_devices,
+    server_env,
+    server_needs,
+)
 from finetune_operator.finetune.children.names import Names, child_metadata
 from finetune_operator.finetune.fits import training_process_bytes
 from finetune_operator.finetune.overrides import overrides_of
 from finetune_operator.finetune.progress import PROGRESS_PORT
 from finetune_operator.finetune.rendezvous import gpu_env, rdma_env, rendezvous_env
-from finetune_operator.finetune.stages import TRAITS, Stage
+from finetune_operator.finetune.stages import ON_GPUS, TRAITS, Stage, last_gate
 
 # Seconds from SIGTERM to SIGKILL: training finishes its step and saves; the others only stop.
 _TRAIN_GRACE_SECONDS, _GRACE_SECONDS = 300, 30
@@ -69,7 +75,7 @@ def desired_job(job: FineTuneJob, names: Names, attempt: Attempt, config: Config
     metadata["labels"] |= {ATTEMPT: str(attempt.number)}
     if job.spec.workers.ports.progress != PROGRESS_PORT:
         metadata["labels"] |= {PROGRESS_PORT_LABEL: str(job.spec.workers.ports.progress)}
-    if stage is Stage.TRAIN and job.spec.scheduling.queue_name:
+    if stage in ON_GPUS and job.spec.scheduling.queue_name:
         metadata["labels"] |= {QUEUE_NAME: job.spec.scheduling.queue_name}
     overrides = overrides_of(job.spec, stage)
     spec = {
@@ -139,10 +145,11 @@ def _container(
         image=getattr(config.images, traits.image),
         image_pull_policy=config.image_pull_policy,
         command=traits.command,
-        args=("--run", f"{RUN_FOLDER}/{RUN_FILE}", "--root", VOLUME_ROOT, *_shard(job, stage)),
+        args=("--run", f"{RUN_FOLDER}/{RUN_FILE}", "--root", VOLUME_ROOT, *_further_args(job, stage)),
         env=(
             *rendezvous,
             *on_gpu,
+            *(server_env(job) if stage is Stage.EVALUATE else ()),
             *((env_from_field("SHARD_INDEX", COMPLETION_INDEX),) if stage is Stage.MERGE_SHARDS else ()),
             *starmap(env_var, config.egress.variables.items()),
             *_source_env(job, stage),
@@ -154,7 +161,7 @@ def _container(
             port("progress", workers.ports.progress),
         ),
         requests=_host_needs(job, attempt).requests,
-        limits=_devices(job) if trains else {},
+        limits=_devices(job, stage),
         mounts=(
             claim_mount(),
             {"name": "run", "mountPath": RUN_FOLDER, "readOnly": True},
@@ -173,14 +180,18 @@ def _planned_memory(job: FineTuneJob, attempt: Attempt) -> tuple[Manifest, ...]:
 def _host_needs(job: FineTuneJob, attempt: Attempt) -> HostNeeds:
     if attempt.stage is Stage.PREPARE:
         return PREPARATION
+    if attempt.stage is Stage.EVALUATE:
+        return server_needs(job, attempt.told)
     if attempt.stage is not Stage.TRAIN:
         return CONVERSION
     workers, process_bytes = job.spec.workers, training_process_bytes(job.spec, attempt.told)
     return training_needs(workers.processes, gpus=workers.gpus, process_bytes=process_bytes)
 
 
-def _shard(job: FineTuneJob, stage: Stage) -> tuple[str, ...]:
-    """Return which process of how many this pod is; the merge after them completes the model."""
+def _further_args(job: FineTuneJob, stage: Stage) -> tuple[str, ...]:
+    """Return which process of how many this pod is, or how the server runs that is asked."""
+    if stage is Stage.EVALUATE:
+        return server_args(job)
     return ("--shard", f"$(SHARD_INDEX)/{job.spec.export.shards}") if stage is Stage.MERGE_SHARDS else ()
 
 
@@ -189,7 +200,7 @@ def _source_env(job: FineTuneJob, stage: Stage) -> tuple[Manifest, ...]:
     if stage is Stage.PUSH:
         return _push_env(job.spec.export.push)
     if stage is not Stage.PREPARE:
-        signing = job.spec.export.signing if stage is Stage.VERIFY else None
+        signing = job.spec.export.signing if stage is last_gate(job.spec) else None
         key = (env_from_secret(SIGNING_KEY, signing.key_secret_ref),) if signing else ()
         return (env_var("HF_HUB_OFFLINE", 1), *key)
     return _hub_env(job.spec.model.token_secret_ref, job.spec.dataset.token_secret_ref)
@@ -212,7 +223,11 @@ def _push_env(push: PushSpec | None) -> tuple[Manifest, ...]:
     return tuple(env_from_secret(name, SecretKeyRef(name=secret, key=key)) for name, key in keys.items())
 
 
-def _devices(job: FineTuneJob) -> Manifest:
+def _devices(job: FineTuneJob, stage: Stage) -> Manifest:
+    if stage is Stage.EVALUATE:
+        return server_devices(job)
+    if stage is not Stage.TRAIN:
+        return {}
     workers = job.spec.workers
     gpus = {workers.gpu_resource_name: workers.gpus} if workers.gpus else {}
     rdma = {workers.rdma_resource_name: 1} if workers.rdma_resource_name else {}
