@@ -44,4 +44,12 @@ class StorageSpec(ApiModel):
             remedy="remove it, or replace claimName by size",
             field="accessModes",
         ),
+        # Kubernetes' own rule of claims (validation.go, validatePersistentVolumeClaimSpec).
+        Rule(
+            rule="!has(self.accessModes) || !('ReadWriteOncePod' in self.accessModes)"
+            " || size(self.accessModes) == 1",
+            problem="ReadWriteOncePod goes with no other access mode",
+            remedy="name it alone, or leave it out",
+            field="accessModes",
+        ),
     )

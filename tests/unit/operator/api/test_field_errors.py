@@ -239,6 +239,11 @@ def test_names_wrong_fields(job: Build, spec: dict[str, Any], errors: list[str])
             id="class-and-modes-of-a-claim",
         ),
         pytest.param(
+            {"storage": {"size": "1Gi", "accessModes": ["ReadWriteMany", "ReadWriteOncePod"]}},
+            ["spec.storage.accessModes"],
+            id="one-pod-and-many-nodes",
+        ),
+        pytest.param(
             {"workers": {"nodes": 2}, "storage": {"size": "1Gi", "accessModes": ["ReadWriteOnce"]}},
             ["spec.storage.accessModes"],
             id="nodes-over-one-node-claim",
