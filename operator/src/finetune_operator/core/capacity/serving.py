@@ -86,6 +86,7 @@ def serving_memory(serving: Serving) -> dict[str, int]:
             serving.model,
             Overhead(
                 tensor=serving.tensor,
+                data=serving.data,
                 draft=bool(serving.draft_layers),
                 batched_tokens=serving.batched_tokens,
                 graphs=serving.graphs,

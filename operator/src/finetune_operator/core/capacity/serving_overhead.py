@@ -25,6 +25,8 @@ class Overhead:
     """How a server is started, as far as it decides what is kept."""
 
     tensor: int = 1
+    data: int = 1
+    """Copies of attention, on GPUs of their own."""
     draft: bool = False
     """Whether a multi-token layer drafts."""
     batched_tokens: int = 8192
@@ -35,7 +37,7 @@ class Overhead:
 
 def overhead(model: Architecture, given: Overhead) -> dict[str, int]:
     """Return bytes, by what takes them."""
-    nccl = _NCCL if given.tensor > 1 else 0
+    nccl = _NCCL if given.tensor * given.data > 1 else 0
     parts = {
         "CUDA and NCCL" if nccl else "CUDA": _CONTEXT + nccl,
         f"activations of {given.batched_tokens:,} tokens": given.batched_tokens
