@@ -11,13 +11,13 @@ pytestmark = pytest.mark.chain
 
 
 def test_run_ends_with_its_data_and_validates_at_checkpoints(run: TrainingRun) -> None:
-    tracking = {"metrics.enable_tensorboard": True, "metrics.enable_wandb": True}
+    wandb = {"project": "finetune", "entity": None, "baseUrl": None, "offline": True}
     # One checkpoint is kept, so that the best one lives by being the best.
     run.having({"training.checkpoint.keep": 1, "training.select": "best"})
     run.having({"training.validation": {"interval": 1}, "training.checkpoint.interval": 4})
     # Warming up to far too much: the first checkpoint is the best by a wide margin.
     run.having({"training.learningRate": 0.1, "training.warmupSteps": 9})
-    run.having({"training.overrides": tracking}).execute("--sequences", "22", "--validate")
+    run.having({"tracking": {"tensorboard": {}, "wandb": wandb}}).execute("--sequences", "22", "--validate")
     assert [step["step"] for step in run.steps] == [0, 1, 2, 3, 4, 5]
     losses = {int(step["step"]): step["validationLoss"] for step in run.steps}
     best = min((1, 2, 3, 4, 5), key=losses.__getitem__)
@@ -28,7 +28,7 @@ def test_run_ends_with_its_data_and_validates_at_checkpoints(run: TrainingRun) -
     assert (chosen["firstValidationLoss"], chosen["stoppedEarly"]) == (losses[0], False)
     assert _shared_with(run, best) > 0 == _shared_with(run, 5)
     assert _tensorboard_steps(run) == [1, 2, 3, 4, 5]
-    assert list(run.folder.glob("tb/*/wandb/offline-run-*-default-faq-3f2a9c1b/*.wandb"))
+    assert list(run.folder.glob("wandb/offline-run-*-default-faq-3f2a9c1b/*.wandb"))
 
 
 def test_training_ends_with_its_patience_and_goes_on_from_there(run: TrainingRun) -> None:
@@ -51,6 +51,6 @@ def _shared_with(run: TrainingRun, step: int) -> int:
 
 
 def _tensorboard_steps(run: TrainingRun) -> list[int]:
-    events = EventAccumulator(str(next(run.folder.glob("tb/*"))))
+    events = EventAccumulator(str(run.folder / "tensorboard"))
     events.Reload()
-    return [event.step for event in events.Scalars("loss_metrics/global_avg_loss")]
+    return [event.step for event in events.Scalars("train/loss")]

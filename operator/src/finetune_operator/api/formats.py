@@ -62,6 +62,7 @@ REQUIREMENT_PATTERN = (
 )
 RUN_ID_PATTERN = r"^[0-9a-f]{8}$"
 SHA256_PATTERN = r"^[0-9a-f]{64}$"
+HTTP_URL_PATTERN = r"^https?://[^\s/?#@]+(/[^\s?#]*)?$"
 
 # What a user is told instead of the pattern.
 EXPLANATIONS = {
@@ -87,6 +88,7 @@ EXPLANATIONS = {
     TASK_NAME_PATTERN: "lower-case letters, digits, '-' and '_', starting with a letter",
     REQUIREMENT_PATTERN: '">= 0.9" (of a perplexity "<= 12.5"), "no worse than base by 0.01" or "better than base"',  # noqa: E501
     RUN_ID_PATTERN: "eight hexadecimal digits",
+    HTTP_URL_PATTERN: "the URL of a server, such as https://mlflow.example.com, without a user or a password",
     SHA256_PATTERN: "a SHA-256 digest in lower-case hexadecimal",
 }
 

@@ -17,6 +17,7 @@ from finetune_operator.api.rules import Rule
 from finetune_operator.api.scheduling import FailurePolicy, SchedulingSpec
 from finetune_operator.api.status import FineTuneJobStatus
 from finetune_operator.api.storage import StorageSpec
+from finetune_operator.api.tracking import TrackingSpec
 from finetune_operator.api.training import Flavor, TrainingSpec
 from finetune_operator.api.volume import JOB_VOLUMES, mounts_name_volumes
 from finetune_operator.api.what_may_change import transition_rules
@@ -53,6 +54,9 @@ class FineTuneJobSpec(ApiModel):
 
     training: TrainingSpec
     """Steps, optimizer, batches and parallelism."""
+
+    tracking: TrackingSpec | None = None
+    """TensorBoard, Weights & Biases, MLflow or trackio, told the run's metrics. Default: none."""
 
     workers: WorkersSpec = Field(default_factory=WorkersSpec)
     """The processes that train, and their pods."""

@@ -13,6 +13,7 @@ from finetune_operator.api.export import ExportDtype, PushFormat
 from finetune_operator.api.formats import ObjectName, RunId
 from finetune_operator.api.model_source import Layers
 from finetune_operator.api.run_data import RunDataset, RunEvaluation
+from finetune_operator.api.run_tracking import RunTracking
 from finetune_operator.api.run_training import Count, RunTraining
 from finetune_operator.api.training import Flavor
 
@@ -148,6 +149,7 @@ class RunFile(ApiModel):
     dataset: RunDataset
     lora: RunLora
     training: RunTraining
+    tracking: RunTracking = Field(default_factory=RunTracking)
     workers: RunWorkers
     export: RunExport
     evaluation: RunEvaluation | None = None

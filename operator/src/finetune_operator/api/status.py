@@ -202,6 +202,9 @@ class FineTuneJobStatus(ApiModel):
     base: BaseStatus | None = None
     """What prepare read of the base: by it is known how large the model is that comes out."""
 
+    tracking: Annotated[dict[str, Annotated[str, Field(max_length=1024)]], Field(max_length=8)] | None = None
+    """Where the run's metrics are to be seen: by tensorboard, wandb, mlflow, trackio."""
+
     selection: SelectionStatus | None = None
     """Which step the adapter is, and why."""
 

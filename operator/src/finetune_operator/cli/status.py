@@ -21,6 +21,8 @@ def status(name: str, client: Client) -> None:
         console.print()
         console.print(f"{parent['kind']} {parent['metadata']['namespace']}/{name}", markup=False)
         console.print(conditions_table(parent))
+        for tracker, where in parent.get("status", {}).get("tracking", {}).items():
+            console.print(f"\n{tracker}: {where}", markup=False)
         if remark := place.remark(parent):
             console.print(f"\nwarning: {remark}.", markup=False)
     if note := place.note():

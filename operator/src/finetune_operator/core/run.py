@@ -24,6 +24,7 @@ from finetune_operator.api.run_file import (
     RunWorkers,
     TorchDevice,
 )
+from finetune_operator.api.run_tracking import RunMlflow, RunTensorboard, RunTracking, RunTrackio, RunWandb
 from finetune_operator.api.run_training import (
     RunCheckpoint,
     RunDpo,
@@ -32,6 +33,7 @@ from finetune_operator.api.run_training import (
     RunTraining,
     RunValidation,
 )
+from finetune_operator.api.tracking import TrackingSpec
 from finetune_operator.api.training import DpoSpec
 from finetune_operator.api.what_may_change import what_decides
 from finetune_operator.core.digest import run_id
@@ -90,6 +92,7 @@ def build_run_file(job: FineTuneJob) -> RunFile:
             from_=_adapter(spec.lora.from_),
         ),
         training=_training(spec),
+        tracking=_tracking(spec.tracking),
         workers=_workers(spec),
         export=RunExport(
             dtype=spec.export.dtype,
@@ -179,6 +182,27 @@ def _workers(spec: FineTuneJobSpec) -> RunWorkers:
     workers = spec.workers
     device = _TORCH_DEVICES[workers.device]
     return RunWorkers(nodes=workers.nodes, processes_per_node=workers.processes, device=device)
+
+
+def _tracking(spec: TrackingSpec | None) -> RunTracking:
+    """Return who is told what; the keys to them are the pods' environment, never the run file's."""
+    asked = spec or TrackingSpec()
+    mlflow = asked.mlflow
+    return RunTracking(
+        tensorboard=RunTensorboard() if asked.tensorboard else None,
+        wandb=RunWandb(
+            project=asked.wandb.project,
+            entity=asked.wandb.entity,
+            base_url=asked.wandb.base_url,
+            offline=asked.wandb.offline,
+        )
+        if asked.wandb
+        else None,
+        mlflow=RunMlflow(uri=mlflow.uri, experiment=mlflow.experiment) if mlflow else None,
+        trackio=RunTrackio(project=asked.trackio.project, space=asked.trackio.space)
+        if asked.trackio
+        else None,
+    )
 
 
 def _training(spec: FineTuneJobSpec) -> RunTraining:

@@ -34,6 +34,8 @@ class ObservedProgress:
     samples: tuple[tuple[str, str], ...] = ()
     """Prompts and answers."""
     samples_step: int | None = None
+    tracking: tuple[tuple[str, str], ...] = ()
+    """Where each tracker shows the run."""
     bytes_done: int | None = None
     bytes_total: int | None = None
 

@@ -12,6 +12,7 @@ PROGRESS_PORT = 9400
 MAX_ANSWER_BYTES = 64 * 1024
 """A real answer has some hundred, and some thousand with samples."""
 _MAX_SAMPLES = 8
+_MAX_TRACKERS = 8
 
 
 class InvalidProgressError(ValueError):
@@ -41,6 +42,7 @@ def parse_progress(body: bytes) -> ObservedProgress:
         last_checkpoint=text(answer.get("lastCheckpoint")),
         samples=tuple(_samples(answer.get("samples"))),
         samples_step=whole(answer.get("samplesStep")),
+        tracking=tuple(_tracking(answer.get("tracking"))),
         bytes_done=_first(whole(answer.get("bytesFetched")), whole(answer.get("bytesLoaded"))),
         bytes_total=whole(answer.get("bytesTotal")),
     )
@@ -63,6 +65,13 @@ def _samples(told: Any) -> Iterator[tuple[str, str]]:
     for sample in told[:_MAX_SAMPLES] if isinstance(told, list) else ():
         if isinstance(sample, dict) and (prompt := text(sample.get("prompt"))):
             yield prompt, text(sample.get("text")) or ""
+
+
+def _tracking(told: Any) -> Iterator[tuple[str, str]]:
+    """Yield where each tracker shows the run: a name, and a URL or a folder of the volume."""
+    for name, place in list(told.items())[:_MAX_TRACKERS] if isinstance(told, dict) else ():
+        if text(name) and (found := text(place)):
+            yield name, found
 
 
 def _first(*values: int | None) -> int | None:

@@ -47,6 +47,7 @@ def build_status(
         "completionTime": timestamp(step.since) if isinstance(step, Complete) and step.since else None,
         "progress": _progress(observed.progress, before, run_file.run, step),
         "base": architecture_status(course.told) if course.told else None,
+        "tracking": _tracking(observed.progress, before, run_file.run),
         "selection": course.selected.to_status() if course.selected else None,
         "evaluation": [scored.to_status() for scored in course.scored or ()],
         "adapterPath": f"{run_folder}/adapter" if course.is_done(Stage.TRAIN) else None,
@@ -91,3 +92,10 @@ def _progress(
             "bytesTotal": progress.bytes_total,
         }
     )
+
+
+def _tracking(progress: ObservedProgress | None, before: dict[str, Any], run: str) -> Manifest | None:
+    """Return where the metrics are to be seen: as training told it, and told it last."""
+    if progress is not None and progress.tracking:
+        return dict(progress.tracking)
+    return before.get("tracking") if before.get("run") == run else None

@@ -51,6 +51,10 @@ def test_pods_of_a_run_reach_each_other_and_the_operator_their_progress(job: Job
         pytest.param(
             {"training": {"steps": 1, "overrides": {"metrics.enable_wandb": True}}}, ["train"], id="W&B"
         ),
+        pytest.param({"tracking": {"wandb": {}}}, ["train"], id="W&B, tracked"),
+        pytest.param({"tracking": {"mlflow": {"uri": "http://mlflow:5000"}}}, ["train"], id="MLflow"),
+        pytest.param({"tracking": {"trackio": {}}}, ["train"], id="trackio"),
+        pytest.param({"tracking": {"tensorboard": {}, "wandb": {"offline": True}}}, None, id="in the volume"),
         pytest.param(
             {"model": {"uri": "hf://a/b"}, "export": {"push": {"uri": "hf://a/c"}}},
             ["prepare", "push"],

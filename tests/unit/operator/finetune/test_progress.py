@@ -6,14 +6,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from finetune_operator.api.status import ProgressStatus, SampleStatus
+from finetune_operator.api.status import FineTuneJobStatus, ProgressStatus, SampleStatus
 from finetune_operator.finetune.observed import ObservedProgress
 from finetune_operator.finetune.progress import MAX_ANSWER_BYTES, InvalidProgressError, parse_progress
 
 FIELDS = (
     *("stage", "step", "totalSteps", "loss", "validationLoss", "tokensPerSecond", "etaSeconds"),
     *("expertLoad", "expertRankLoad", "slowestRank", "slowdown"),
-    *("lastCheckpoint", "bytesFetched", "bytesLoaded", "bytesTotal", "samples", "samplesStep"),
+    *("lastCheckpoint", "bytesFetched", "bytesLoaded", "bytesTotal", "samples", "samplesStep", "tracking"),
 )
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None))
 ANYTHING = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
@@ -31,7 +31,9 @@ def test_every_answer_is_a_valid_status_or_refused(body: bytes) -> None:
     except InvalidProgressError:
         return
     samples = [SampleStatus(prompt=prompt, text=text) for prompt, text in progress.samples]
-    status = ProgressStatus(**vars(progress) | {"samples": samples})
+    told = {name: value for name, value in vars(progress).items() if name != "tracking"}
+    progress_status = ProgressStatus(**told | {"samples": samples})
+    status = FineTuneJobStatus(progress=progress_status, tracking=dict(progress.tracking))
     assert json.dumps(status.to_dict(), allow_nan=False, ensure_ascii=False).encode()
 
 

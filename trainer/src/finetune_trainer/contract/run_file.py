@@ -9,6 +9,7 @@ from typing import Literal
 from finetune_trainer.contract.failure import ConfigurationError, Reason
 from finetune_trainer.contract.run_data import Dataset, Evaluation
 from finetune_trainer.contract.run_training import Training
+from finetune_trainer.contract.tracking import Tracking
 from finetune_trainer.contract.typed_json import read_object
 
 SCHEMA_VERSION = 1
@@ -96,6 +97,7 @@ class RunFile:
     dataset: Dataset
     lora: Lora
     training: Training
+    tracking: Tracking = field(default_factory=Tracking)
     workers: Workers
     export: Export
     evaluation: Evaluation | None = None

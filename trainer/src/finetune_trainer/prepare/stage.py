@@ -31,6 +31,7 @@ from finetune_trainer.prepare.marker import Marker
 from finetune_trainer.prepare.parity import compare_with_transformers
 from finetune_trainer.prepare.ready import is_prepared
 from finetune_trainer.prepare.sources import SourceFiles, fetch_sources, found_files
+from finetune_trainer.tracking import check_trackers
 from finetune_trainer.train.config import check_config, samples_config
 from finetune_trainer.train.samples import encoded_prompts
 
@@ -48,6 +49,7 @@ def prepare(run: RunFile, folders: RunFolders) -> None:
 
 
 def _prepare(run: RunFile, folders: RunFolders) -> None:
+    check_trackers(run)
     if is_known(run.flavor, folders.base):
         check_config(run, folders, dataloader_config(run, folders))
     progress = FetchProgress(folders.base)

@@ -171,6 +171,24 @@ def _of_pairs(rewards: Rewards | None) -> dict[str, float]:
     }
 
 
+def tracked_values(record: Record) -> dict[str, float]:
+    """What trackers are told of a record, under names that they group by; nothing of samples."""
+    if isinstance(record, ValidationRecord):
+        of_sources = {f"validation/loss/{name}": loss for name, loss in record.by_source.items()}
+        of_pairs = {f"validation/{name}": value for name, value in _of_pairs(record.rewards).items()}
+        return {"validation/loss": record.loss, **of_sources, **of_pairs}
+    if isinstance(record, SamplesRecord):
+        return {}
+    return {
+        "train/loss": record.loss,
+        "train/grad_norm": record.grad_norm,
+        "train/learning_rate": record.learning_rate,
+        "train/tokens_per_second": record.tokens_per_second,
+        **_scalars(record.slowest, record.expert_load),
+        **_of_pairs(record.rewards),
+    }
+
+
 def wandb_identity(run: Path) -> dict[str, str]:
     """What W&B reads from the environment, so that every attempt of a run goes on with its curves there.
 

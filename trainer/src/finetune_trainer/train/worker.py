@@ -24,10 +24,12 @@ from finetune_trainer.data import count_sequences, dataloader_config, has_valida
 from finetune_trainer.distributed.agreement import gather_objects, write_together
 from finetune_trainer.model.lora.magnitudes import base_norms
 from finetune_trainer.model.names import CheckpointNames
+from finetune_trainer.tracking.background import BackgroundTracker
+from finetune_trainer.tracking.trackers import open_trackers
 from finetune_trainer.train.agent import stop_with_agent
 from finetune_trainer.train.config import Data, lora_settings, trainer_config
 from finetune_trainer.train.cpu import use_cpu
-from finetune_trainer.train.metrics import Record, ValidationRecord
+from finetune_trainer.train.metrics import Record, ValidationRecord, tracked_values
 from finetune_trainer.train.rewards import Rewards
 from finetune_trainer.train.samples import SamplesRecord
 from finetune_trainer.train.trainer import LoRATrainer
@@ -88,7 +90,7 @@ def train(
     try:
         with _served_progress(trainer) as told:
             trainer.restore()
-            with _reported_progress(trainer, folders, told):
+            with _reported_progress(trainer, run, folders, told):
                 trainer.train()
         if not trainer.stopped:
             _export(run, folders, trainer)
@@ -121,8 +123,10 @@ def _served_progress(trainer: LoRATrainer) -> Iterator[_Told]:
 
 
 @contextmanager
-def _reported_progress(trainer: LoRATrainer, folders: RunFolders, told: _Told) -> Iterator[None]:
-    """Rank 0 tells of its steps and writes the run's metrics.jsonl."""
+def _reported_progress(
+    trainer: LoRATrainer, run: RunFile, folders: RunFolders, told: _Told
+) -> Iterator[None]:
+    """Rank 0 tells of its steps: in the run's metrics.jsonl, and to the trackers that the run asks for."""
     if dist.get_rank() != 0:
         yield
         return
@@ -133,11 +137,20 @@ def _reported_progress(trainer: LoRATrainer, folders: RunFolders, told: _Told) -
         progress.record_checkpoint(f"step-{trainer.checkpointer.last_saved}")
     trainer.checkpointer.listeners.append(progress.record_checkpoint)
     trainer.metrics_processor.recorders.append(partial(_record, progress))
+    trackers = open_trackers(run, folders, trainer.step, progress.record_tracking)
+    trainer.metrics_processor.recorders += [partial(_track, tracker) for tracker in trackers]
     told.read = progress.snapshot
     try:
         yield
     finally:
         progress.close()
+        for tracker in trackers:
+            tracker.close()
+
+
+def _track(tracker: BackgroundTracker, record: Record) -> None:
+    if values := tracked_values(record):
+        tracker.log(record.step, values)
 
 
 def _record(progress: TrainingProgress, record: Record) -> None:

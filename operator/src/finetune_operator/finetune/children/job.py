@@ -154,6 +154,7 @@ def _container(
             *starmap(env_var, config.egress.variables.items()),
             *_source_env(job, stage),
             *(_planned_memory(job, attempt) if trains else ()),
+            *_tracking_env(job, stage),
             env_var("FINETUNE_PROGRESS_PORT", workers.ports.progress),
         ),
         ports=(
@@ -204,6 +205,20 @@ def _source_env(job: FineTuneJob, stage: Stage) -> tuple[Manifest, ...]:
         key = (env_from_secret(SIGNING_KEY, signing.key_secret_ref),) if signing else ()
         return (env_var("HF_HUB_OFFLINE", 1), *key)
     return _hub_env(job.spec.model.token_secret_ref, job.spec.dataset.token_secret_ref)
+
+
+def _tracking_env(job: FineTuneJob, stage: Stage) -> tuple[Manifest, ...]:
+    """Return the keys of who is told the metrics; prepare looks whether they are there."""
+    tracking = job.spec.tracking
+    if tracking is None or stage not in (Stage.PREPARE, Stage.TRAIN):
+        return ()
+    keys: dict[str, SecretKeyRef | None] = {
+        "WANDB_API_KEY": tracking.wandb.api_key_secret_ref if tracking.wandb else None,
+        "MLFLOW_TRACKING_TOKEN": tracking.mlflow.token_secret_ref if tracking.mlflow else None,
+    }
+    if stage is Stage.TRAIN:  # of prepare it is the hub's own, for what it fetches
+        keys["HF_TOKEN"] = tracking.trackio.token_secret_ref if tracking.trackio else None
+    return tuple(env_from_secret(name, key) for name, key in keys.items() if key)
 
 
 def _hub_env(of_model: SecretKeyRef | None, of_dataset: SecretKeyRef | None) -> tuple[Manifest, ...]:

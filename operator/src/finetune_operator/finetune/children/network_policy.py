@@ -65,7 +65,7 @@ def _outward(spec: FineTuneJobSpec) -> set[str]:
     tasks = [task.uri for task in spec.evaluation.tasks] if spec.evaluation else []
     uris = (spec.model.uri, *adapter, *(source.uri for source in spec.dataset.each), *tasks)
     fetches = any(uri.startswith(_REMOTE) for uri in uris)
-    tells = spec.training.overrides.get(_WANDB) is True
+    tells = spec.training.overrides.get(_WANDB) is True or bool(spec.tracking and spec.tracking.goes_out)
     return {
         *({Stage.PREPARE.value} if fetches else ()),
         *({Stage.TRAIN.value} if tells else ()),

@@ -83,6 +83,7 @@ def test_training_is_told_as_the_contract_says(tmp_path, clock, monkeypatch):
         "skippedCheckpoints": (),
         "samples": (),
         "samplesStep": None,
+        "tracking": None,
         "peakMemoryBytes": 2**30,
         "bytesFetched": None,
         "bytesLoaded": None,

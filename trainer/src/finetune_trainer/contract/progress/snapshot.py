@@ -36,6 +36,8 @@ class Progress:
     """The newest answers to training.samples' prompts, shortened."""
     samples_step: int | None = None
     """The step that they are of; 0 is before training."""
+    tracking: Mapping[str, str] | None = None
+    """Where each tracker shows the run: a URL, or a folder of the volume."""
     peak_memory_bytes: int | None = None
     """Of the process that is asked, in its last step: on the GPU, or of the whole process on a CPU."""
     bytes_fetched: int | None = None

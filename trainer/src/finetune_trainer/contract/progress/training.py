@@ -116,6 +116,12 @@ class TrainingProgress:
             skipped = skipped or self._progress.skipped_checkpoints
             self._progress = replace(self._progress, last_checkpoint=name, skipped_checkpoints=skipped)
 
+    def record_tracking(self, name: str, place: str) -> None:
+        """Where a tracker shows the run: a URL, or a folder of the volume."""
+        with self._lock:
+            told = {**(self._progress.tracking or {}), name: place}
+            self._progress = replace(self._progress, tracking=told)
+
     def snapshot(self) -> Progress:
         with self._lock:
             return self._progress
