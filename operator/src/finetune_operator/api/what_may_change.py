@@ -36,7 +36,7 @@ WHAT_MAY_CHANGE = {
     "dataset.tokenSecretRef": Change.FREE,
     "lora": Change.ANOTHER_RUN,
     "training": Change.ANOTHER_RUN,
-    "tracking": Change.FREE,
+    "tracking": Change.ANOTHER_PLACE,
     "workers": Change.FREE,
     "workers.nodes": Change.ANOTHER_RUN,
     "workers.device": Change.ANOTHER_RUN,
