@@ -119,7 +119,7 @@ def test_a_full_volume_is_named(place: InCluster, cluster: RealCluster) -> None:
     try:
         start(place)
         until("a failure", lambda: place.condition("finetunejob", "faq", "Failed").get("status") == "True")
-        assert "full" in place.condition("finetunejob", "faq", "Failed")["message"]
+        assert "Free space" in place.condition("finetunejob", "faq", "Failed")["message"]
     finally:
         place.run("delete", "finetunejob", "faq", WAIT)
         node.run("umount", "--lazy", base)
