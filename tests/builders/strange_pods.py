@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from finetune_operator.api.status import ProgressStatus
+from finetune_operator.api.status import FineTuneJobStatus, ProgressStatus
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.observed.cache import Cache
 from finetune_operator.core.observed.kinds import observe
@@ -167,7 +167,9 @@ async def poll_for_hours(seed: int, hours: float, pods: int) -> tuple[int, int]:
         assert len(poller._answers) <= pods
         for answer in poller._answers.values():
             samples = [{"prompt": prompt, "text": text} for prompt, text in answer.progress.samples]
-            status = ProgressStatus(**vars(answer.progress) | {"samples": samples}).to_dict()
+            told = {key: value for key, value in vars(answer.progress).items() if key != "tracking"}
+            status = ProgressStatus(**told | {"samples": samples}).to_dict()
+            status |= FineTuneJobStatus(tracking=dict(answer.progress.tracking) or None).to_dict()
             assert json.dumps(status, allow_nan=False, ensure_ascii=False).encode()
     task.cancel()
     return strangers.answers, news
