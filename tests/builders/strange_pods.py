@@ -42,6 +42,8 @@ _VALUES: tuple[Any, ...] = (
     [],
     [[]],
     {},
+    [{"prompt": "How?", "text": "So."}, {"prompt": 3}, {"text": ""}],
+    {"mlflow": "https://mlflow.example/#/runs/1", "": "x", "wandb": ["y"], "trackio": "z" * 5000},
 )
 _FIELDS = (
     "stage",
@@ -49,9 +51,19 @@ _FIELDS = (
     "totalSteps",
     "loss",
     "validationLoss",
+    "rewardAccuracy",
+    "rewardMargin",
     "tokensPerSecond",
+    "expertLoad",
+    "slowestRank",
+    "slowdown",
     "etaSeconds",
     "lastCheckpoint",
+    "samples",
+    "samplesStep",
+    "tracking",
+    "bytesFetched",
+    "bytesTotal",
 )
 _ADDRESSES = ("10.0.0.1", "fd00::1", "fe80::1%eth0", "x", "127.0.0.1@evil/", "999.1.1.1")
 
