@@ -4,15 +4,13 @@ import re
 from pathlib import Path
 
 from finetune_converter.adapter.adapter import WEIGHTS, missing_adapter
-from finetune_converter.adapter.config import CONFIG
 from finetune_converter.failure import Failure, Reason
-from finetune_converter.files.json_object import read_json_object
 from finetune_converter.model_files.tensor_file import TensorFile
 
+_DORA = re.compile(r".+\.lora_magnitude_vector\b.*")
 # Its decode multiplies by W_UK and W_UV, which are taken out of kv_b_proj's weight once, when the model is
 # loaded: LoRA's part of it is never applied there, without a word (vllm issue 48974; read in vLLM 0.33.0,
 # model_executor/layers/attention/mla_attention.py, process_weights_after_loading).
-_DORA = re.compile(r".+\.lora_magnitude_vector\b.*")
 _LEFT_OUT = re.compile(r".+\.(kv_b_proj)\.lora_[AB]\b.*")
 
 
@@ -20,7 +18,6 @@ def check_served(adapter: Path) -> None:
     """Raises Failure(AdapterInvalid) naming a tensor that vLLM leaves out. Reads the file's header alone."""
     if not (adapter / WEIGHTS).is_file():
         raise missing_adapter(adapter)
-    _check_scales(adapter / CONFIG)
     file = TensorFile(adapter / WEIGHTS)
     try:
         for name in file.header.tensors:
@@ -39,19 +36,3 @@ def check_served(adapter: Path) -> None:
                 )
     finally:
         file.close()
-
-
-def _check_scales(path: Path) -> None:
-    """vLLM (0.33.0, lora/peft_helper.py) scales every module by lora_alpha / r, whatever patterns say.
-
-    What stacks experts, of twice the rank, has a pattern for the scale that they had before.
-    """
-    config = read_json_object(path, Reason.ADAPTER_INVALID, "Write the adapter again with PEFT")
-    for key in ("rank_pattern", "alpha_pattern"):
-        names = [name for name in config.get(key) or {} if not str(name).startswith("experts.")]
-        if names:
-            raise Failure(
-                f"{path}: {key} names {names[0]!r}, and vLLM scales every module by lora_alpha / r",
-                Reason.ADAPTER_INVALID,
-                "Serve the merged model",
-            )

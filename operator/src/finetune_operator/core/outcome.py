@@ -57,7 +57,7 @@ def outcome_of(manifest: Manifest) -> Outcome:
         complete=complete["status"] == "True",
         model_path=status.get("modelPath") if is_current else None,
         adapter_path=status.get("adapterPath") if is_current else None,
-        rank=job.spec.lora.rank,
+        rank=job.spec.lora.greatest_rank,
         unserved_targets=job.spec.lora.unserved_targets,
         failure=failed["message"] if failed["status"] == "True" else "",
         base=job.spec.model.uri,

@@ -116,19 +116,18 @@ def test_magnitudes_of_a_plain_adapter_are_refused(float32: Path, adapter: Path)
         merged(float32, adapter)
 
 
+def test_vllm_does_not_serve_dora_unmerged(tmp_path: Path) -> None:
+    with pytest.raises(Failure, match="vLLM does not serve DoRA unmerged"):
+        check_served(write_adapter(tmp_path / "adapter", use_dora=True))
+
+
 @pytest.mark.parametrize(
-    ("settings", "problem"),
+    "settings",
     [
-        pytest.param({"use_dora": True}, "vLLM does not serve DoRA unmerged", id="dora"),
-        pytest.param({"rank_pattern": {"o_proj": 8}}, "rank_pattern names 'o_proj'", id="ranks"),
-        pytest.param({"alpha_pattern": {"o_proj": 3}}, "alpha_pattern names 'o_proj'", id="alphas"),
+        pytest.param({}, id="plain"),
+        # vLLM scales each module as PEFT does (0.32.0, lora/peft_helper.py, get_rank_and_scaling).
+        pytest.param({"rank_pattern": {"o_proj": 8}, "alpha_pattern": {"o_proj": 3}}, id="patterns"),
     ],
 )
-def test_what_vllm_does_not_serve_unmerged(tmp_path: Path, settings: dict[str, Any], problem: str) -> None:
-    adapter = write_adapter(tmp_path / "adapter", **settings)
-    with pytest.raises(Failure, match=problem):
-        check_served(adapter)
-
-
-def test_a_plain_adapter_is_served(tmp_path: Path) -> None:
-    check_served(write_adapter(tmp_path / "adapter"))
+def test_what_is_served_as_it_was_trained(tmp_path: Path, settings: dict[str, Any]) -> None:
+    check_served(write_adapter(tmp_path / "adapter", **settings))

@@ -147,3 +147,8 @@ def prepared(cluster: FakeCluster, base: Architecture) -> Any:
     cluster.end(0, told=told(base))
     cluster.reconcile()
     return prepare
+
+
+def test_a_server_is_told_the_greatest_rank_of_an_adapter_with_patterns(job: JobBuilder) -> None:
+    patterns = {"rank": 8, "targets": ["attention"], "rankPattern": {"q_b_proj": 32}}
+    assert outcome_of(job(lora=patterns).to_dict()).rank == 32

@@ -1,6 +1,7 @@
 """What NCCL's log says of the network, line by line as NCCL 2.18 to 2.29 and its plugins write it.
 
-Lines of InfiniBand, RoCE, EFA and Google's plugins are as others have published them: there was no RDMA here.
+Lines of InfiniBand, RoCE and EFA follow logs that others have published; those of Google's plugins, and of
+libfabric over TCP, are written after NCCL's pattern: there was no RDMA here.
 """
 
 import os
