@@ -5,7 +5,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from cluster import binaries
+from cluster import binaries, lws
 from cluster.commands import WAIT, Run, runner
 from cluster.controlplane import ControlPlane, running
 from cluster.pods import Pods
@@ -48,6 +48,12 @@ def crds(kubectl: Run) -> None:
     """Both kinds are installed and served."""
     kubectl("apply", "--server-side", "--filename", str(CRDS))
     kubectl("wait", "--for=condition=Established", WAIT, "--filename", str(CRDS))
+
+
+@pytest.fixture(scope="session")
+def groups(kubectl: Run) -> None:
+    """LeaderWorkerSets are served, as where their controller is installed."""
+    lws.install_api(kubectl)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from cluster import binaries, oldest
+from cluster import binaries, lws, oldest
 from cluster.commands import WAIT, Run, runner
 from cluster.controlplane import ControlPlane
 from cluster.oldest import OldestControlPlane
@@ -54,6 +54,7 @@ def kubectl(plane: ControlPlane) -> Run:
     done = helm("install", "finetune-operator", str(CHART), "--namespace", SYSTEM)
     assert "Warning" not in done.stderr
     run("wait", "--for=condition=Established", WAIT, "--filename", str(ROOT / "crds"))
+    lws.install_api(run)
     return run
 
 

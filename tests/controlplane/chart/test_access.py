@@ -26,6 +26,7 @@ ALLOWED = {
     "modeldeployments.finetune.dev/finalizers": {"update"},
     "jobs.batch": CHILD,
     "deployments.apps": CHILD,
+    "leaderworkersets.leaderworkerset.x-k8s.io": CHILD,
     "configmaps": CHILD,
     "services": CHILD,
     "poddisruptionbudgets.policy": CHILD,
@@ -123,6 +124,7 @@ CHILDREN = [
 ]
 
 
+@pytest.mark.usefixtures("groups")
 @pytest.mark.parametrize("child", CHILDREN)
 def test_it_may_apply_every_child(kubectl: Run, cluster_wide: tuple[str, str], child: dict[str, Any]) -> None:
     here = child | {"metadata": child["metadata"] | {"namespace": cluster_wide[0]}}

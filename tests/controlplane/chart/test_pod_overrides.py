@@ -52,6 +52,10 @@ def volume(source: str, **fields: Any) -> dict[str, Any]:
     return {"name": "box", source: fields}
 
 
+def mount(path: str) -> dict[str, Any]:
+    return {"volumes": [volume("emptyDir")], "volumeMounts": [{"name": "box", "mountPath": path}]}
+
+
 CODE = (
     *("PYTHONPATH", "PYTHONSTARTUP", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONBREAKPOINT", "PYTHONWARNINGS"),
     *("LD_LIBRARY_PATH", "LD_PRELOAD", "LD_AUDIT", "GCONV_PATH", "PATH", "HOME", "BASH_ENV", "OPENSSL_CONF"),
@@ -148,13 +152,11 @@ def test_nobody_gets_privileges(apply: Apply, user: str, template: dict[str, Any
             id="a container",
         ),
         pytest.param(
-            job({"volumeMounts": [{"name": "box", "mountPath": "/usr/lib/python3"}]}),
+            job(mount("/usr/lib/python3")),
             "code",
             id="mounted code",
         ),
-        pytest.param(
-            job({"volumeMounts": [{"name": "box", "mountPath": "/mnt/../usr"}]}), "code", id="by another way"
-        ),
+        pytest.param(job(mount("/mnt/../usr")), "code", id="by another way"),
         pytest.param(deployment(trustRemoteCode=True), "code", id="the model's code"),
         pytest.param(job(deployment={"trustRemoteCode": True}), "code", id="the model's code, of a job"),
         *(

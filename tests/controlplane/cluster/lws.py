@@ -4,6 +4,8 @@ from pathlib import Path
 
 from cluster import binaries
 from cluster.add_on import AddOn
+from cluster.commands import Run
+from waiting import until
 
 LWS = AddOn(
     name="lws",
@@ -18,6 +20,11 @@ LWS = AddOn(
 )
 
 
-def crd() -> Path:
-    """The file of its API, of one module that is downloaded for it."""
-    return next((binaries.module_folder(LWS.module, LWS.folder) / LWS.crds).glob("*_leaderworkersets.yaml"))
+def install_api(kubectl: Run) -> None:
+    """Have its API served: its file is of one module that is downloaded for it."""
+    crds = binaries.module_folder(LWS.module, LWS.folder) / LWS.crds
+    (crd,) = crds.glob("*_leaderworkersets.yaml")
+    kubectl("apply", "--server-side", f"--filename={crd}")
+    established = ("wait", "--for=condition=Established", f"--filename={crd}")
+    # For a moment kubectl finds no list of conditions, and gives up.
+    until("the API of LeaderWorkerSets", lambda: kubectl(*established, check=False).returncode == 0)

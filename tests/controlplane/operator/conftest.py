@@ -5,28 +5,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster import lws
 from cluster.commands import Run, runner
 from cluster.controlplane import ControlPlane
 from cluster.operator_pod import OperatorPod
 from cluster.pods import Pods, succeed
 from kubernetes import client
 from parents import Parents
-from waiting import until
 
 ROOT = Path(__file__).parents[3]
 STAGES = ("prepare", "train", "merge", "verify")
 
 
 @pytest.fixture(scope="session")
-def operator(control_plane: ControlPlane, kubectl: Run, helm: Run, crds: None) -> Iterator[OperatorPod]:
+def operator(
+    control_plane: ControlPlane, kubectl: Run, helm: Run, crds: None, groups: None
+) -> Iterator[OperatorPod]:
     """Installed as the README says, but for the CRDs, which other tests of this control plane apply."""
     assert crds is None
-    # Looked for when it starts.
-    kubectl("apply", "--server-side", f"--filename={lws.crd()}")
-    established = ("wait", "--for=condition=Established", f"--filename={lws.crd()}")
-    # For a moment kubectl finds no list of conditions, and gives up.
-    until("the API of LeaderWorkerSets", lambda: kubectl(*established, check=False).returncode == 0)
+    assert groups is None  # their API is looked for at the start
     program = Path(sys.executable).parent / "finetune-operator"
     pod = OperatorPod(
         folder=control_plane.folder,

@@ -9,6 +9,7 @@ import torch.distributed as dist
 from waiting import HANG_SECONDS
 
 from finetune_trainer.contract.progress import serve_progress
+from finetune_trainer.contract.tracking import Tracking
 from finetune_trainer.train import worker
 
 
@@ -61,5 +62,6 @@ def test_a_base_that_is_loaded_is_told_and_then_the_steps(port, tmp_path):
         trainer.checkpointer.on_base_read(25, 100)
         loading = told(*port)
         assert (loading["bytesLoaded"], loading["bytesTotal"]) == (25, 100)
-        with worker._reported_progress(trainer, SimpleNamespace(metrics=tmp_path / "m.jsonl"), telling):
+        run, folders = SimpleNamespace(tracking=Tracking()), SimpleNamespace(metrics=tmp_path / "m.jsonl")
+        with worker._reported_progress(trainer, run, folders, telling):
             assert told(*port) == {"stage": "train", "step": 3, "totalSteps": 10}

@@ -35,9 +35,9 @@ def open_trackers(
     run: RunFile, folders: RunFolders, resumed_step: int, on_open: Callable[[str, str], None]
 ) -> list[BackgroundTracker]:
     """The trackers that the run asks for, each in its thread; on_open is told their names and places."""
-    identity = Identity.of(run, folders)
     return [
-        BackgroundTracker(name, _opener(name, run, identity, resumed_step), on_open) for name in _asked(run)
+        BackgroundTracker(name, _opener(name, run, Identity.of(run, folders), resumed_step), on_open)
+        for name in _asked(run)
     ]
 
 
