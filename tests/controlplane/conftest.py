@@ -51,7 +51,7 @@ def crds(kubectl: Run) -> None:
 
 
 @pytest.fixture(scope="session")
-def groups(kubectl: Run) -> None:
+def groups_api(kubectl: Run) -> None:
     """LeaderWorkerSets are served, as where their controller is installed."""
     lws.install_api(kubectl)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from cluster import binaries
+from cluster import binaries, lws
 from cluster.commands import Run, runner
 from cluster.controlplane import ControlPlane, running
 from rendered import NAMESPACE
@@ -29,3 +29,9 @@ def helm(chart_plane: ControlPlane, kubectl: Run) -> Run:
     """As the administrator, once the namespace is there."""
     assert kubectl("get", "namespace", NAMESPACE)
     return runner(binaries.find("helm"), chart_plane.kubeconfig)
+
+
+@pytest.fixture(scope="session")
+def groups_api(kubectl: Run) -> None:
+    """LeaderWorkerSets are served here, too."""
+    lws.install_api(kubectl)

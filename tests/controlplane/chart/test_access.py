@@ -124,7 +124,7 @@ CHILDREN = [
 ]
 
 
-@pytest.mark.usefixtures("groups")
+@pytest.mark.usefixtures("groups_api")
 @pytest.mark.parametrize("child", CHILDREN)
 def test_it_may_apply_every_child(kubectl: Run, cluster_wide: tuple[str, str], child: dict[str, Any]) -> None:
     here = child | {"metadata": child["metadata"] | {"namespace": cluster_wide[0]}}

@@ -26,7 +26,7 @@ def test_a_job_that_does_not_fit_makes_nothing_until_it_does(parents: Parents, k
 
     fits = parents.condition("FineTuneJob", "large", "Fits")
     assert fits["message"] == (
-        "Training needs 186 GB of the 141 GB of each GPU (frozen base in bfloat16: 168 GB): "
+        "Training needs 182 GB of the 141 GB of each GPU (frozen base in bfloat16: 168 GB): "
         "set training.frozenDtype to float8, or set workers.nodes to 2"
     )
     assert parents.condition("FineTuneJob", "large", "Stalled")["status"] == "True"

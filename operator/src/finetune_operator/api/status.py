@@ -123,7 +123,7 @@ class SelectionStatus(ApiModel):
     """Whether training ended before its last step, as training.validation.patience says."""
 
 
-_Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
+_Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
 class BaseStatus(ApiModel):

@@ -73,6 +73,18 @@ def test_fits_the_annotation_of_client_side_apply(file: Path) -> None:
 
 
 @each_kind
+def test_bounds_are_whole_as_floats_too(kind: str) -> None:
+    """As which the API server reads them: it refuses every value beside a maximum of 2**63 - 1."""
+    bounds = [
+        schema[name]
+        for _, schema in nodes(SCHEMAS[kind])
+        for name in ("maximum", "minimum")
+        if name in schema
+    ]
+    assert [bound for bound in bounds if abs(bound) > 2**53] == []
+
+
+@each_kind
 def test_is_structural(kind: str) -> None:
     forbidden = {"$ref", "$defs", "title", "const", "oneOf", "allOf", "not", "uniqueItems", "definitions"}
     for path, schema in nodes(SCHEMAS[kind]):

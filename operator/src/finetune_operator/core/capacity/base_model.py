@@ -11,7 +11,7 @@ from finetune_operator.api.job import FineTuneJobSpec
 from finetune_operator.core.capacity.architecture import FLAVORS, Architecture, debug_form
 from finetune_operator.core.capacity.published import published_architecture
 
-_MOST = 2**63 - 1  # what the status' schema, and so the API server, takes
+_MOST = 2**31 - 1  # as in the status
 
 
 def base_architecture(spec: FineTuneJobSpec, told: Architecture | None = None) -> Architecture | None:
