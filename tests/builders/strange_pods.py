@@ -167,7 +167,7 @@ async def poll_for_hours(seed: int, hours: float, pods: int) -> tuple[int, int]:
         news += 1
 
     poller = ProgressPoller(cache, on_change)
-    poller._client = httpx.AsyncClient(transport=strangers)
+    poller._client._http = httpx.AsyncClient(transport=strangers)
     task = asyncio.create_task(poller.run())
     loop = asyncio.get_running_loop()
     version = 0

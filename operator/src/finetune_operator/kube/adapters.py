@@ -1,6 +1,6 @@
 """Polls GET /adapters of the servers that take adapters: what each has is what it tells, and nothing else.
 
-As for progress, whatever a pod answers costs bounded time and memory. One that does not answer has none.
+A server that does not answer has none.
 """
 
 import asyncio
@@ -8,14 +8,11 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
-import httpx
-
 from finetune_operator.core.observed.cache import Cache
 from finetune_operator.core.observed.deployment import ObservedDeployment
 from finetune_operator.core.observed.parent import ObservedParent
 from finetune_operator.core.observed.pod import ObservedPod
-from finetune_operator.finetune.progress import InvalidProgressError
-from finetune_operator.kube.progress import body_at, url_at
+from finetune_operator.kube.pod_client import PodClient
 from finetune_operator.serving.server_adapters import (
     MAX_ANSWER_BYTES,
     InvalidAdaptersError,
@@ -26,7 +23,6 @@ from finetune_operator.serving.startup import HTTP_PORT
 
 _LOG = logging.getLogger(__name__)
 _PERIOD_SECONDS = 5
-_TIMEOUT_SECONDS = 2
 _AT_ONCE = 64
 
 _Server = tuple[ObservedDeployment, ObservedPod, int]
@@ -40,14 +36,7 @@ class AdaptersPoller:
         self._cache = cache
         self._on_change = on_change
         self._answers: dict[str, ServerAdapters] = {}
-        self._at_once = asyncio.Semaphore(_AT_ONCE)
-        # Pods are reached directly, never through a proxy.
-        self._client = httpx.AsyncClient(
-            timeout=_TIMEOUT_SECONDS,
-            limits=httpx.Limits(max_connections=_AT_ONCE, max_keepalive_connections=0),
-            headers={"Accept-Encoding": "identity"},
-            trust_env=False,
-        )
+        self._client = PodClient(_AT_ONCE)
 
     def adapters_of(self, pod: ObservedPod) -> ServerAdapters | None:
         """Return what a pod said last; None where it does not answer."""
@@ -79,8 +68,7 @@ class AdaptersPoller:
                 yield from ((server, pod, spec.get("port", HTTP_PORT)) for pod in pods if pod.runs)
 
     async def _ask(self, server: ObservedDeployment, pod: ObservedPod, port: int) -> None:
-        async with self._at_once:
-            answer = await self._answer_at(pod.address, port)
+        answer = await self._answer_at(pod.address, port)
         if answer == self._answers.get(pod.uid):
             return
         if answer is None:
@@ -90,13 +78,10 @@ class AdaptersPoller:
         self._on_change(server)
 
     async def _answer_at(self, address: str, port: int) -> ServerAdapters | None:
-        """Return what is said at an address; None where nobody listens, yet or any more, or it is junk."""
+        """Return what is said at an address; None where there is no answer, or it is junk."""
+        body = await self._client.get(address, port, "/adapters", most=MAX_ANSWER_BYTES)
         try:
-            async with asyncio.timeout(_TIMEOUT_SECONDS):
-                url = url_at(address, port, "/adapters")
-                return parse_adapters(await body_at(self._client, url, MAX_ANSWER_BYTES))
-        except (httpx.HTTPError, TimeoutError):
-            return None
-        except (InvalidAdaptersError, InvalidProgressError) as invalid:
+            return None if body is None else parse_adapters(body)
+        except InvalidAdaptersError as invalid:
             _LOG.debug("GET /adapters of %s: %s", address, invalid)
             return None

@@ -1,7 +1,6 @@
 """Polls GET /progress of the stages that run, each at a bounded rate.
 
-A pod runs what its user wants: whatever it answers, or never ends to answer, costs bounded time and memory,
-and nobody else's progress.
+What one pod answers costs nobody else's progress (kube/pod_client.py).
 """
 
 import asyncio
@@ -9,10 +8,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from typing import NoReturn
-
-import httpx
 
 from finetune_operator.core.labels import PROGRESS_PORT_LABEL
 from finetune_operator.core.observed.cache import Cache
@@ -25,12 +21,10 @@ from finetune_operator.finetune.progress import (
     InvalidProgressError,
     parse_progress,
 )
+from finetune_operator.kube.pod_client import PodClient
 
 _LOG = logging.getLogger(__name__)
 _PERIOD_SECONDS = 10
-# From the first packet to the last byte: a client's own timeouts begin anew with every byte that trickles in.
-_TIMEOUT_SECONDS = 2
-# Pods that never answer hold up the others by _TIMEOUT_SECONDS for so many of them.
 _AT_ONCE = 128
 
 
@@ -52,14 +46,7 @@ class ProgressPoller:
         self._on_change = on_change
         self._port = port
         self._answers: dict[str, Answer] = {}
-        self._at_once = asyncio.Semaphore(_AT_ONCE)
-        # Pods are reached directly, never through a proxy.
-        self._client = httpx.AsyncClient(
-            timeout=_TIMEOUT_SECONDS,
-            limits=httpx.Limits(max_connections=_AT_ONCE, max_keepalive_connections=0),
-            headers={"Accept-Encoding": "identity"},
-            trust_env=False,
-        )
+        self._client = PodClient(_AT_ONCE)
 
     def answer_of(self, job: ObservedJob) -> Answer | None:
         """Return what the pod that speaks for a Job said last, while it runs."""
@@ -104,8 +91,7 @@ class ProgressPoller:
 
     async def _ask(self, job: ObservedJob, pod: ObservedPod) -> None:
         uid = pod.uid
-        async with self._at_once:
-            progress = await self._progress_at(pod.address, self._port_of(job))
+        progress = await self._progress_at(pod.address, self._port_of(job))
         if progress is None:
             return
         before = self._answers.get(uid)
@@ -121,44 +107,14 @@ class ProgressPoller:
         return int(told) if told.isdecimal() and 0 < int(told) < 2**16 else self._port
 
     async def _progress_at(self, address: str, port: int) -> ObservedProgress | None:
-        """Return what is said at an address; None where nobody listens, yet or any more, or it is junk."""
+        """Return what is said at an address; None where there is no answer, or it is junk."""
+        body = await self._client.get(address, port, "/progress", most=MAX_ANSWER_BYTES)
         try:
-            async with asyncio.timeout(_TIMEOUT_SECONDS):
-                return parse_progress(await self._body_at(url_at(address, port, "/progress")))
-        except (httpx.HTTPError, TimeoutError):
-            return None
+            return None if body is None else parse_progress(body)
         except InvalidProgressError as invalid:
             _LOG.debug("GET /progress of %s: %s", address, invalid)
             return None
 
-    async def _body_at(self, url: str) -> bytes:
-        return await body_at(self._client, url, MAX_ANSWER_BYTES)
-
-
-async def body_at(client: httpx.AsyncClient, url: str, most: int) -> bytes:
-    """Return an answer's body as it was sent: what is packed may hold a thousand times as much.
-
-    One of more than `most` bytes is cut after that: whoever reads it says so.
-    """
-    body = bytearray()
-    async with client.stream("GET", url) as answer:
-        answer.raise_for_status()
-        async for chunk in answer.aiter_raw():
-            body += chunk
-            if len(body) > most:
-                break
-    return bytes(body)
-
 
 def _position(progress: ObservedProgress) -> tuple[int | None, int | None]:
     return progress.step, progress.bytes_done
-
-
-def url_at(address: str, port: int, path: str) -> str:
-    """Return the URL at a pod's address; one of IPv6 stands in brackets (RFC 3986, 3.2.2)."""
-    try:
-        ip = ip_address(address)
-    except ValueError:
-        raise InvalidProgressError(f"no IP address: {address!r}") from None
-    host = f"[{ip}]" if ip.version == 6 else str(ip)
-    return f"http://{host}:{port}{path}"
