@@ -1,14 +1,14 @@
 """A cluster whose node really runs pods, with our own images and the chart in it; as root, `make e2e`."""
 
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 from cluster import binaries
 from cluster.commands import WAIT, Run, runner
 from cluster.real import programs
 from cluster.real.cluster import RealCluster
-from demo_base import built_tiny_base
+from figures import Figures
 from in_cluster import ROOT, SYSTEM, InCluster
 from our_images import REPOSITORY, push, tag
 
@@ -55,10 +55,17 @@ def operator(helm: Run, kubectl: Run) -> None:
 
 
 @pytest.fixture(scope="session")
-def images(cluster: RealCluster) -> None:
-    """What jobs and deployments run is in the registry."""
+def trainer_image(cluster: RealCluster) -> None:
+    """It is in the registry."""
     assert cluster.others["registry"].running
-    push("trainer", "converter")
+    push("trainer")
+
+
+@pytest.fixture(scope="session")
+def images(cluster: RealCluster) -> None:
+    """All that jobs and deployments run are in the registry."""
+    assert cluster.others["registry"].running
+    push("trainer", "converter", "server-cpu")
 
 
 @pytest.fixture(scope="session")
@@ -67,20 +74,43 @@ def server_image(cluster: RealCluster) -> None:
     push("server-cpu")
 
 
+@pytest.fixture(scope="session")
+def figures() -> Figures:
+    return Figures(file=ROOT / "build/e2e.json")
+
+
+@pytest.fixture(scope="session")
+def namespaces(cluster: RealCluster, kubectl: Run) -> Callable[[], AbstractContextManager[InCluster]]:
+    """Makes restricted namespaces with a claim `models`."""
+
+    @contextmanager
+    def new() -> Iterator[InCluster]:
+        there = InCluster(kubectl=kubectl, volumes=cluster.volumes)
+        there.create()
+        try:
+            yield there
+        finally:
+            there.delete()
+
+    return new
+
+
 @pytest.fixture
-def empty(cluster: RealCluster, kubectl: Run) -> Iterator[InCluster]:
-    """A restricted namespace with a claim `models`."""
-    there = InCluster(kubectl=kubectl, volumes=cluster.volumes)
-    there.create()
-    yield there
-    there.delete()
+def empty(namespaces: Callable[[], AbstractContextManager[InCluster]]) -> Iterator[InCluster]:
+    with namespaces() as there:
+        yield there
 
 
 @pytest.fixture
 def place(empty: InCluster) -> InCluster:
     """One whose claim holds the demo's base model and dataset."""
-    shutil.copytree(built_tiny_base(), empty.volume / "models/tiny-base")
-    (empty.volume / "datasets").mkdir()
-    shutil.copy(ROOT / "examples/data/faq.jsonl", empty.volume / "datasets")
-    empty.hand_over()
+    empty.fill()
     return empty
+
+
+@pytest.fixture(scope="module")
+def shared_place(namespaces: Callable[[], AbstractContextManager[InCluster]]) -> Iterator[InCluster]:
+    """The same for all tests of a module."""
+    with namespaces() as there:
+        there.fill()
+        yield there

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from uuid import uuid4
 import yaml
 from cluster.commands import Run
 from cluster.real.node import REGISTRY
+from demo_base import built_tiny_base
 from waiting import until
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +40,13 @@ class InCluster:
         accounts = ("get", "serviceaccount", "default")
         until("a service account", lambda: self.kubectl(*accounts, "-n", self.namespace, check=False).stdout)
 
+    def fill(self) -> None:
+        """The claim: with the demo's base model and dataset."""
+        shutil.copytree(built_tiny_base(), self.volume / "models/tiny-base")
+        (self.volume / "datasets").mkdir()
+        shutil.copy(ROOT / "examples/data/faq.jsonl", self.volume / "datasets")
+        self.hand_over()
+
     def hand_over(self) -> None:
         """To the user that the pods run as, as whoever fills a volume must."""
         for path in (self.volume, *self.volume.rglob("*")):
@@ -58,6 +67,9 @@ class InCluster:
     def pods(self, selector: str) -> list[Any]:
         found = self.run("get", "pods", f"--selector={selector}", "--output=json")
         return list(json.loads(found)["items"])
+
+    def events(self, selector: str) -> list[Any]:
+        return list(json.loads(self.run("get", "events", selector, "--output=json"))["items"])
 
     def condition(self, kind: str, name: str, of: str) -> dict[str, Any]:
         conditions = self.get(kind, name).get("status", {}).get("conditions", [])
@@ -84,16 +96,13 @@ class InCluster:
         return f"http://{service['clusterIP']}:{service['ports'][0]['port']}/v1/chat/completions"
 
     def ask(self, deployment: str, question: str) -> str:
-        return ask_at(self.url(deployment), deployment, question)
-
-
-def ask_at(url: str, model: str, question: str, limit: int = 60) -> str:
-    """A chat answer of at most `limit` tokens. Raises URLError or OSError when there is none."""
-    messages = [{"role": "user", "content": question}]
-    body = {"model": model, "messages": messages, "max_tokens": limit, "temperature": 0}
-    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=120) as answer:
-        return str(json.load(answer)["choices"][0]["message"]["content"]).strip()
+        """A chat answer. Raises URLError or OSError when there is none."""
+        messages = [{"role": "user", "content": question}]
+        body = {"model": deployment, "messages": messages, "max_tokens": 60, "temperature": 0}
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(self.url(deployment), json.dumps(body).encode(), headers)
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            return str(json.load(answer)["choices"][0]["message"]["content"]).strip()
 
 
 def quickstart() -> tuple[dict[str, Any], dict[str, Any]]:

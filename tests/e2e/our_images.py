@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.error import HTTPError
 
@@ -14,6 +15,7 @@ from cluster.real.node import REGISTRY
 ROOT = Path(__file__).parents[2]
 REPOSITORY = f"{REGISTRY}/finetune"
 OWN_BASE = "localhost/image-base"
+UV_CACHE = Path.home() / ".cache/uv"
 
 
 def tag(image: str) -> str:
@@ -56,10 +58,21 @@ def _build(image: str) -> None:
         "BUILDER": "buildah",
         "BASE": _base(),
         "DEVICE": "cpu",
-        "BUILD_FLAGS": os.environ.get("BUILD_FLAGS", "--layers"),
+        "BUILD_FLAGS": os.environ.get("BUILD_FLAGS") or " ".join(_build_flags()),
         "PUSH_FLAGS": "--tls-verify=false --compression-format=zstd",
     }
     _run("make", "--no-print-directory", "images", *(f"{name}={value}" for name, value in variables.items()))
+
+
+def _build_flags() -> Iterator[str]:
+    """What this machine installs packages with: its cache of them, and whose certificates it trusts."""
+    yield "--layers"
+    if UV_CACHE.is_dir():
+        yield f"--volume {UV_CACHE}:{UV_CACHE} --build-arg UV_NO_CACHE=false"
+    if certificates := os.environ.get("PIP_CERT"):
+        folder = Path(certificates).parent
+        yield f"--volume {folder}:{folder}:ro"
+        yield from (f"--build-arg {name}={certificates}" for name in ("SSL_CERT_FILE", "PIP_CERT"))
 
 
 def _run(*command: str, check: bool = True) -> int:

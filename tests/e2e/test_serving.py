@@ -1,53 +1,87 @@
-"""A server in pods: what its clients see while it is replaced."""
+"""A server in pods: a start that takes long, and what its clients see while it is replaced."""
 
-import threading
-from collections import Counter
-from urllib.error import URLError
+from typing import Any
 
 import pytest
 import yaml
+from clients import Clients
 from cluster.commands import WAIT
-from in_cluster import ROOT, InCluster, ask_at
+from cluster.real.cluster import RealCluster
+from figures import Figures
+from in_cluster import ROOT, InCluster
 from waiting import until
 
 pytestmark = [pytest.mark.usefixtures("operator", "server_image"), pytest.mark.timeout(3600)]
 SERVES = "app.kubernetes.io/component=serve"
+NAME = "tiny-base"
+ANSWERS = 1000
+STREAM_SECONDS = 30
 
 
-def test_a_rolling_update_loses_no_request(place: InCluster) -> None:
-    deployment = yaml.safe_load((ROOT / "examples/serve-base.yaml").read_text())
-    deployment["spec"]["rollout"] = {"maxSurge": 1, "maxUnavailable": 0}
-    name = deployment["metadata"]["name"]
-    place.apply(yaml.safe_dump(deployment))
-    place.run("wait", "--for=condition=Available", f"modeldeployment/{name}", WAIT)
-    before = pods(place)
-    deployment["spec"]["maxModelLen"] = 480
-    outcomes: Counter[str] = Counter()
-    done = threading.Event()
-    clients = [threading.Thread(target=ask_until, args=(done, place, name, outcomes)) for _ in range(2)]
-    for client in clients:
-        client.start()
+def deployment(**spec: Any) -> str:
+    manifest = yaml.safe_load((ROOT / "examples/serve-base.yaml").read_text())
+    manifest["spec"] |= {"maxModelLen": 4096, "rollout": {"maxSurge": 1, "maxUnavailable": 0}} | spec
+    return yaml.safe_dump(manifest)
+
+
+def test_a_load_that_takes_long_is_not_killed(
+    shared_place: InCluster, cluster: RealCluster, figures: Figures
+) -> None:
+    """The server is held in the midst of its start, until the kubelet has asked it in vain six times."""
+    place, node = shared_place, cluster.node.namespaces
+    place.apply(deployment())
+    until("a server that runs", lambda: any(map(_runs, place.pods(SERVES))))
+    (pod,) = place.pods(SERVES)
+    server = _first_process(cluster, pod)
+    node.run("kill", "-STOP", server)
     try:
-        place.apply(yaml.safe_dump(deployment))
-        until("other pods alone", lambda: (now := pods(place)) and not now & before)
+        until("six failed probes", lambda: _failed_probes(place, pod) >= 6)
     finally:
-        done.set()
-        for client in clients:
-            client.join()
-    assert outcomes.pop("answered") > 0
-    assert not outcomes
+        node.run("kill", "-CONT", server)
+    with figures.timed("a server that was held for a minute: from its release to Available"):
+        place.run("wait", "--for=condition=Available", f"modeldeployment/{NAME}", WAIT)
+    (after,) = place.pods(SERVES)
+    assert after["metadata"]["name"] == pod["metadata"]["name"]
+    assert after["status"]["containerStatuses"][0]["restartCount"] == 0
 
 
-def pods(place: InCluster) -> set[str]:
+def test_a_rolling_update_loses_no_request(shared_place: InCluster, figures: Figures) -> None:
+    place = shared_place
+    place.apply(deployment())
+    place.run("wait", "--for=condition=Available", f"modeldeployment/{NAME}", WAIT)
+    before = _names(place)
+    clients = Clients(url=place.url(NAME), model=NAME)
+    with clients.asking(chats=2, streams=2):
+        until("a stream that came whole", lambda: clients.streams or clients.problems)
+        place.apply(deployment(maxModelLen=4000))
+        with figures.timed("a rolling update, until the last old pod is gone"):
+            until("other pods alone", lambda: (now := _names(place)) and not now & before)
+        figures.tell("chats answered up to then", clients.answered)
+        until("as many answers", lambda: clients.answered >= ANSWERS or clients.problems)
+    figures.tell("chats answered", clients.answered)
+    figures.tell("streams, seconds", [round(seconds) for seconds in clients.streams])
+    figures.tell("requests lost", sum(clients.problems.values()))
+    assert not clients.problems
+    assert clients.answered >= ANSWERS
+    assert max(clients.streams) >= STREAM_SECONDS
+
+
+def _names(place: InCluster) -> set[str]:
     return {pod["metadata"]["name"] for pod in place.pods(SERVES)}
 
 
-def ask_until(done: threading.Event, place: InCluster, name: str, outcomes: Counter[str]) -> None:
-    """Each request by a connection of its own."""
-    url = place.url(name)
-    while not done.is_set():
-        try:
-            ask_at(url, name, "What does a FineTuneJob do?", limit=20)
-            outcomes["answered"] += 1
-        except (URLError, OSError) as problem:
-            outcomes[str(problem)] += 1
+def _runs(pod: dict[str, Any]) -> bool:
+    return any("running" in each["state"] for each in pod["status"].get("containerStatuses", []))
+
+
+def _first_process(cluster: RealCluster, pod: dict[str, Any]) -> str:
+    """Of the pod's container, as the node numbers it."""
+    container = pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
+    tasks = cluster.node.namespaces.run("ctr", "--namespace=k8s.io", "tasks", "list").splitlines()
+    return next(line.split()[1] for line in tasks if line.startswith(container))
+
+
+def _failed_probes(place: InCluster, pod: dict[str, Any]) -> int:
+    """As the kubelet has counted them."""
+    chosen = f"--field-selector=reason=Unhealthy,involvedObject.name={pod['metadata']['name']}"
+    return sum(event["count"] for event in place.events(chosen))
