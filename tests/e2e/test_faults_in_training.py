@@ -11,11 +11,13 @@ from cluster.real.cluster import RealCluster
 from figures import Figures
 from in_cluster import SYSTEM, InCluster
 from training_job import (
+    CHECKPOINT_INTERVAL,
     RANK_0,
     TRAINS,
     pods_that_train,
     restarts,
     start,
+    step,
     until_it_trains,
 )
 from waiting import until
@@ -35,8 +37,9 @@ pytestmark = [pytest.mark.usefixtures("operator", "trainer_image"), pytest.mark.
 
 @pytest.fixture(scope="module")
 def job(shared_place: InCluster) -> InCluster:
-    """Where one trains that does not end by itself."""
+    """Where one trains that does not end by itself, and has a checkpoint."""
     start(shared_place, nodes=2, steps=100_000)
+    until("a checkpoint", lambda: step(shared_place) > CHECKPOINT_INTERVAL + 2)
     return shared_place
 
 
@@ -124,7 +127,7 @@ def _one_restart_after(job: InCluster, fault: Callable[[], object]) -> None:
     before, pods = restarts(job), pods_that_train(job)
     fault()
     until("two other pods that run", lambda: len(pods_that_train(job) - pods) == 2)
-    until_it_trains(job)
+    assert until_it_trains(job) > CHECKPOINT_INTERVAL  # those that begin anew tell of less at first
     assert restarts(job) == before + 1
 
 

@@ -8,16 +8,17 @@ from waiting import until
 
 TRAINS = "app.kubernetes.io/component=train"
 RANK_0 = f"{TRAINS},batch.kubernetes.io/job-completion-index=0"
+CHECKPOINT_INTERVAL = 10
 
 
 def start(place: InCluster, *, nodes: int = 1, steps: int, restarts: int = 20) -> None:
-    """Up to its adapter, by two processes; a checkpoint each 10 steps, and no wait before a restart."""
+    """Up to its adapter, by two processes; checkpoints on the way, and no wait before a restart."""
     job, _ = quickstart()
     spec = job["spec"]
     del spec["evaluation"]
     for field in ("samples", "validation", "select"):
         del spec["training"][field]
-    spec["training"] |= {"steps": steps, "checkpoint": {"interval": 10}}
+    spec["training"] |= {"steps": steps, "checkpoint": {"interval": CHECKPOINT_INTERVAL}}
     # Two pods of a job are otherwise kept apart, and there is one node.
     together = {"affinity": {"podAntiAffinity": {}}}
     spec["workers"] |= {"nodes": nodes, "processesPerNode": 2 // nodes, "podOverrides": together}
