@@ -13,6 +13,7 @@ from finetune_operator.core.config import Config
 from finetune_operator.core.objects import Manifest, Ref
 from finetune_operator.core.observed.job import observe_job
 from finetune_operator.core.observed.pod import observe_pod
+from finetune_operator.core.outcome import Outcome
 from finetune_operator.core.plan import Plan
 from finetune_operator.finetune import Observed, ObservedProgress
 from finetune_operator.finetune.reconcile import reconcile
@@ -28,6 +29,7 @@ class FakeCluster:
     def __init__(self, job: FineTuneJob) -> None:
         self.job = job
         self.children: dict[Ref, Manifest] = {}
+        self.named: dict[str, Outcome] = {}
         self.deleted_parent = False
 
     def observed(self, progress: ObservedProgress | None = None) -> Observed:
@@ -38,6 +40,7 @@ class FakeCluster:
                 replace(observe_job(child), pods=tuple(map(observe_pod, child.get("pods", []))))
                 for child in jobs
             ),
+            named=self.named,
             progress=progress,
         )
 

@@ -36,7 +36,6 @@ from finetune_operator.finetune.reconcile import reconcile as reconcile_job
 from finetune_operator.finetune.stages import stages_of
 from finetune_operator.kube.resources import BY_KIND
 from finetune_operator.serving import Observed as ServingObserved
-from finetune_operator.serving.observed import named_jobs
 from finetune_operator.serving.reconcile import reconcile as reconcile_deployment
 
 ROOT = Path(__file__).parents[3]
@@ -131,16 +130,12 @@ def refused_child(server: Server, applied: set[str], child: Manifest) -> str:
 def children_of(answer: Manifest) -> Iterator[Manifest]:
     """What is applied in the whole life of an object as the API server would store it."""
     answer = {**answer, "metadata": {**answer["metadata"], "uid": "00000000-0000-0000-0000-000000000000"}}
+    model = Outcome(
+        claim="models", model_path="runs/merged", adapter_path="runs/adapter", rank=16, complete=True
+    )
+    jobs = {ref.name: model for ref in observing.parent(answer).named_jobs}
     if answer["kind"] == "ModelDeployment":
         deployment = ModelDeployment.model_validate(answer)
-        model = Outcome(
-            claim="models",
-            model_path="runs/merged",
-            adapter_path="runs/adapter",
-            rank=16,
-            complete=True,
-        )
-        jobs = {ref.name: model for ref in named_jobs(observing.parent(answer))}
         yield from reconcile_deployment(deployment, ServingObserved(jobs=jobs), NOW, Config()).apply
         return
     job = FineTuneJob.model_validate(answer)
@@ -148,7 +143,7 @@ def children_of(answer: Manifest) -> Iterator[Manifest]:
     done: tuple[ObservedJob, ...] = ()
     known: dict[Ref, ObservedChild] = {}
     for stage in stages_of(job.spec):
-        plan = reconcile_job(job, Observed(children=known, jobs=done), NOW, Config())
+        plan = reconcile_job(job, Observed(children=known, jobs=done, named=jobs), NOW, Config())
         known |= observing.children(plan.apply)
         yield from plan.apply
         name = names.job(stage, 0)

@@ -24,6 +24,10 @@ def test_a_model_that_falls_short_is_neither_pushed_nor_served(
         export={"push": {"uri": "oci://registry.example/faq:v1"}},
         deployment=DEPLOYMENT,
     )
+    # Another one starts from its adapter: waits for it, and trains though that model is not released.
+    source = {"lora": {"from": {"fineTuneJobRef": {"name": "faq"}}}}
+    parents.create("FineTuneJob", "second", job_spec(**source))
+    assert parents.until("FineTuneJob", "second", "Reconciling")["reason"] == "FineTuneJobNotFound"
     parents.create("FineTuneJob", "faq", spec)
     failed = parents.until("FineTuneJob", "faq", "Failed")
     assert (failed["reason"], failed["message"]) == ("EvaluationFailed", "exact_match 0.4. Train longer")
@@ -31,6 +35,10 @@ def test_a_model_that_falls_short_is_neither_pushed_nor_served(
     assert stages == {"prepare", "train", "merge", "verify", "evaluate"}
     assert parents.until("ModelDeployment", "faq", "Stalled")["reason"] == "FineTuneJobFailed"
     assert not parents.pods(component="serve")
+    parents.until("FineTuneJob", "second", "Complete")
+    other = job_spec(lora={**source["lora"], "rank": 4})
+    parents.create("FineTuneJob", "third", other)
+    assert parents.until("FineTuneJob", "third", "Stalled")["reason"] == "AdapterMismatch"
     with pytest.raises(client.ApiException, match="tasks cannot change once the job has started"):
         parents.patch("FineTuneJob", "faq", {"evaluation": {"tasks": [{**task, "limit": 3}]}})
     parents.patch("FineTuneJob", "faq", {"evaluation": {"require": {"faq": ">= 0.3"}}})

@@ -15,6 +15,7 @@ from finetune_operator.api.formats import (
     Quantity,
     listed_by,
 )
+from finetune_operator.api.job_ref import ONE_SOURCE, FineTuneJobRef
 from finetune_operator.api.metadata import Metadata
 from finetune_operator.api.pod_overrides import PodOverrides
 from finetune_operator.api.rollout import RolloutSpec
@@ -27,20 +28,6 @@ from finetune_operator.api.volume import SERVER_VOLUMES, mounts_name_volumes
 from finetune_operator.api.workers import Port
 
 ServedName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=253)]
-
-
-_ONE_SOURCE = Rule(
-    rule="has(self.fineTuneJobRef) != has(self.uri)",
-    problem="give either fineTuneJobRef or uri, and only one of them",
-    remedy="set fineTuneJobRef.name to a job's name, or uri to a folder in the volume",
-)
-
-
-class FineTuneJobRef(ApiModel):
-    """A FineTuneJob in the object's own namespace."""
-
-    name: ObjectName
-    """The job's name."""
 
 
 class VerifySignatureSpec(ApiModel):
@@ -64,7 +51,7 @@ class ServedModelSpec(ApiModel):
     are the ones that were signed. Each server checks it before it starts, and reads them once more for that.
     Default: not checked."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (_ONE_SOURCE, NOT_SERVED_YET)
+    rules: ClassVar[tuple[Rule, ...]] = (ONE_SOURCE, NOT_SERVED_YET)
 
 
 class AdapterSpec(ApiModel):
@@ -80,7 +67,7 @@ class AdapterSpec(ApiModel):
     uri: Uri | None = None
     """A folder in PEFT format, relative to the volume's root."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (_ONE_SOURCE, NOT_SERVED_YET)
+    rules: ClassVar[tuple[Rule, ...]] = (ONE_SOURCE, NOT_SERVED_YET)
 
 
 class CacheSpec(ApiModel):

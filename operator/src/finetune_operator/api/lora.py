@@ -7,6 +7,7 @@ from pydantic import Field
 
 from finetune_operator.api.base import ApiModel
 from finetune_operator.api.formats import ModuleName, Revision, Unique
+from finetune_operator.api.job_ref import ONE_SOURCE, FineTuneJobRef
 from finetune_operator.api.rules import Rule
 from finetune_operator.api.uri import NOT_READ_YET, Uri, only_the_hub_has_revisions
 
@@ -34,14 +35,18 @@ def _of_targets(field: str) -> Rule:
 class AdapterSource(ApiModel):
     """An adapter in PEFT's format, and where it is."""
 
-    uri: Uri
-    """A path relative to the volume's root, such as a job's status.adapterPath; hf://ORG/NAME, opened by
-    model.tokenSecretRef; or s3://BUCKET/PREFIX."""
+    fine_tune_job_ref: FineTuneJobRef | None = None
+    """The job whose adapter it is, in the same volume; this one waits until that one is trained."""
+
+    uri: Uri | None = None
+    """A folder, relative to the volume's root; hf://ORG/NAME, opened by model.tokenSecretRef; or
+    s3://BUCKET/PREFIX."""
 
     revision: Revision | None = None
     """Branch, tag or commit of an hf:// adapter. Default: main."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
+        ONE_SOURCE,
         NOT_READ_YET,
         only_the_hub_has_revisions("adapter"),
     )

@@ -50,7 +50,7 @@ class RunAdapterSource(ApiModel):
     """The adapter that training starts from."""
 
     uri: str
-    """As in the spec."""
+    """As in the spec; of another job's adapter its path."""
 
     path: str
     """Its folder, relative to the volume's root; of a remote one the folder it is fetched to."""

@@ -24,6 +24,8 @@ class Outcome:
     """Folder of the merged model in the volume, once the job is Complete."""
     adapter_path: str | None = None
     """Folder of the adapter in the volume, once the job is Trained."""
+    spec: FineTuneJobSpec | None = None
+    """What the job wants; None where its CRD of today would refuse it."""
     rank: int | None = None
     """Of the adapter."""
     unserved_targets: tuple[str, ...] = ()
@@ -57,6 +59,7 @@ def outcome_of(manifest: Manifest) -> Outcome:
         complete=complete["status"] == "True",
         model_path=status.get("modelPath") if is_current else None,
         adapter_path=status.get("adapterPath") if is_current else None,
+        spec=job.spec,
         rank=job.spec.lora.greatest_rank,
         unserved_targets=job.spec.lora.unserved_targets,
         failure=failed["message"] if failed["status"] == "True" else "",

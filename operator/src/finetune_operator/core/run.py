@@ -56,8 +56,12 @@ def run_of(spec: FineTuneJobSpec) -> str:
     )
 
 
-def build_run_file(job: FineTuneJob) -> RunFile:
-    """Return the content of run.json."""
+def build_run_file(job: FineTuneJob, adapter_path: str | None = None) -> RunFile:
+    """Return the content of run.json.
+
+    adapter_path: the adapter of the job that lora.from names, in the volume. Without it the run file says
+    nothing of that adapter, and is not to be written.
+    """
     spec, metadata = job.spec, job.metadata
     run, push = run_of(spec), spec.export.push
     return RunFile(
@@ -89,7 +93,7 @@ def build_run_file(job: FineTuneJob) -> RunFile:
             dora=spec.lora.dora,
             rank_pattern={str(name): rank for name, rank in spec.lora.rank_pattern.items()},
             alpha_pattern={str(name): alpha for name, alpha in spec.lora.alpha_pattern.items()},
-            from_=_adapter(spec.lora.from_),
+            from_=_adapter(spec.lora.from_, adapter_path),
         ),
         training=_training(spec),
         tracking=_tracking(spec.tracking),
@@ -140,9 +144,12 @@ def dataset_path(uri: str, revision: str | None) -> str:
     return source_path("datasets", "/".join(fixed), revision)
 
 
-def _adapter(source: AdapterSource | None) -> RunAdapterSource | None:
-    if source is None:
+def _adapter(source: AdapterSource | None, path_of_job: str | None) -> RunAdapterSource | None:
+    if source is None or (source.uri is None and path_of_job is None):
         return None
+    if source.uri is None:
+        assert path_of_job is not None
+        return RunAdapterSource(uri=path_of_job, path=path_of_job)
     path = source_path("adapters", source.uri, source.revision)
     return RunAdapterSource(uri=source.uri, path=path, revision=source.revision)
 

@@ -4,7 +4,7 @@ from finetune_operator.core.conditions import Condition, Status
 from finetune_operator.finetune.course import Course
 from finetune_operator.finetune.reasons import MESSAGES, UNREAD_RETRY, JobReason
 from finetune_operator.finetune.stages import OPTIONAL, TRAITS, Stage
-from finetune_operator.finetune.step import BackingOff, Complete, Failed, Running, Step, Suspended
+from finetune_operator.finetune.step import Awaiting, BackingOff, Complete, Failed, Running, Step, Suspended
 
 
 def conditions_of(course: Course, step: Step) -> list[Condition]:
@@ -28,6 +28,8 @@ def conditions_of(course: Course, step: Step) -> list[Condition]:
 def job_phase(step: Step) -> str:
     """Return the phase: what a person wants to know in one word."""
     match step:
+        case Awaiting():
+            return "Pending"
         case Running(job=job) if job is None or job.started_at is None:
             return "Pending"
         case Running(job=job) if job and job.waiting and job.waiting.reason.is_before_start:
@@ -97,7 +99,7 @@ def _failed_condition(course: Course, step: Step) -> Condition:
 
 
 def _reconciling_condition(course: Course, step: Step) -> Condition:
-    going_on = isinstance(step, Running | BackingOff)
+    going_on = isinstance(step, Awaiting | Running | BackingOff)
     return Condition(
         type="Reconciling",
         status="True" if going_on else "False",
@@ -110,7 +112,7 @@ def _reconciling_condition(course: Course, step: Step) -> Condition:
 def _left(course: Course, step: Step) -> str:
     """Return what is still to be done, and by whom."""
     match step:
-        case Running(stage=stage) | BackingOff(stage=stage):
+        case Awaiting(stage=stage) | Running(stage=stage) | BackingOff(stage=stage):
             left = course.stages[course.stages.index(stage) :]
             return f"Stages left: {', '.join(left)}"
         case Suspended():
@@ -139,6 +141,8 @@ def _condition(
 
 def _reason_of(step: Step) -> str:
     match step:
+        case Awaiting(reason=reason):
+            return reason
         case Running(stage=stage):
             return TRAITS[stage].running
         case BackingOff():
@@ -165,7 +169,7 @@ def _message_of(step: Step) -> str:
             return MESSAGES[JobReason.SUSPENDING].format(why=waiting.sentence)
         case Suspended():
             return MESSAGES[JobReason.SUSPENDED]
-        case Failed(message=message):
+        case Awaiting(message=message) | Failed(message=message):
             return message
         case Complete():
             return "Every stage is done"

@@ -10,6 +10,7 @@ from finetune_operator.core.observed.delay import DelayOf, nothing_is_late, pods
 from finetune_operator.core.observed.job import JobState, ObservedJob
 from finetune_operator.core.observed.parent import ObservedParent
 from finetune_operator.core.observed.pod import ObservedPod
+from finetune_operator.core.outcome import Outcome, outcome_of
 from finetune_operator.core.waiting import first_of
 
 
@@ -46,6 +47,8 @@ class Observed:
 
     children: Mapping[Ref, ObservedChild] = field(default_factory=dict)
     jobs: tuple[ObservedJob, ...] = ()
+    named: Mapping[str, Outcome] = field(default_factory=dict)
+    """FineTuneJobs by their names, for the adapter that training starts from; those that are there."""
     progress: ObservedProgress | None = None
 
 
@@ -67,9 +70,11 @@ def observe_fine_tune_job(
         if isinstance(job, ObservedJob)
     )
     answers = (progress_of(job.speaker) for job in jobs if job.speaker)
+    named = {ref.name: objects.get(ref, ObservedParent) for ref in parent.named_jobs}
     return Observed(
         children={child.ref: child for child in children},
         jobs=jobs,
+        named={name: outcome_of(job.manifest) for name, job in named.items() if job},
         progress=next((answer for answer in answers if answer), None),
     )
 

@@ -18,6 +18,11 @@ class JobReason(StrEnum):
     RESTARTS_EXHAUSTED = "RestartsExhausted"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     EVALUATION_INVALID = "EvaluationInvalid"
+    JOB_NOT_FOUND = "FineTuneJobNotFound"
+    ADAPTER_NOT_TRAINED = "AdapterNotTrained"
+    JOB_FAILED = "FineTuneJobFailed"
+    ADAPTER_ELSEWHERE = "AdapterInAnotherVolume"
+    ADAPTER_MISMATCH = "AdapterMismatch"
     COMPLETE = "Complete"
     NO_FAILURE = "NoFailure"
     RESTARTED = "Restarted"
@@ -30,6 +35,12 @@ MESSAGES = {
     JobReason.NO_FAILURE: "No attempt has failed",
     JobReason.RESTARTED: "Restarts taken: {taken} of {allowed}",
     JobReason.FAILED: "Waiting alone does not help: the condition Failed says why",
+    JobReason.JOB_NOT_FOUND: "lora.from: waits for FineTuneJob {job}, which is not there",
+    JobReason.ADAPTER_NOT_TRAINED: "lora.from: waits for FineTuneJob {job} to be Trained: {standing}",
+    JobReason.JOB_FAILED: "lora.from: FineTuneJob {job} failed: {message}",
+    JobReason.ADAPTER_ELSEWHERE: "lora.from: the adapter of FineTuneJob {job} is in the volume {theirs}, and "
+    "this job's is {ours}; give both the same storage.claimName",
+    JobReason.ADAPTER_MISMATCH: "lora.from: {field} is {own}, and FineTuneJob {job} has {theirs}; {remedy}",
     JobReason.SKIPPED: "Not asked for: {field}",
 }
 

@@ -28,13 +28,15 @@ from finetune_operator.finetune.memory import memory_of, retry_of
 from finetune_operator.finetune.observed import Observed
 from finetune_operator.finetune.reasons import JobReason
 from finetune_operator.finetune.stages import Stage, stages_of
+from finetune_operator.finetune.starting_point import starting_point
 from finetune_operator.finetune.status import build_status, previous_status
-from finetune_operator.finetune.step import BackingOff, Complete, Failed, Running, Step
+from finetune_operator.finetune.step import Awaiting, BackingOff, Complete, Failed, Running, Step
 
 
 def reconcile(job: FineTuneJob, observed: Observed, now: datetime, config: Config) -> Plan:
     """Return what to make, what to delete and what to say about a job."""
-    run_file = build_run_file(job)
+    start = starting_point(job, observed.named)
+    run_file = build_run_file(job, start if isinstance(start, str) else None)
     names = names_of(job, run_file.run)
     course = Course(
         stages=stages_of(job.spec),
@@ -45,7 +47,7 @@ def reconcile(job: FineTuneJob, observed: Observed, now: datetime, config: Confi
         retry=retry_of(job),
     )
     fits = fits_of(job, config, course.told)
-    step = _next_step(job, course, fits, now)
+    step = _next_step(job, course, fits, start, now)
     expires_at = _expires_at(job, step)
     if expires_at is not None and now >= expires_at:
         return Plan(status=previous_status(job), delete=(owner_of(job).ref,))
@@ -61,7 +63,13 @@ def reconcile(job: FineTuneJob, observed: Observed, now: datetime, config: Confi
     )
 
 
-def _next_step(job: FineTuneJob, course: Course, fits: Condition, now: datetime) -> Step:
+def _next_step(
+    job: FineTuneJob,
+    course: Course,
+    fits: Condition,
+    start: str | Awaiting | Failed | None,
+    now: datetime,
+) -> Step:
     """Return the next step. What does not fit is not started; what runs is proof against arithmetic.
 
     How large a base is, is told by prepare: it is compared again before training starts (ADR 12).
@@ -72,6 +80,8 @@ def _next_step(job: FineTuneJob, course: Course, fits: Condition, now: datetime)
         )
     if fits.status == "False" and not course.has_started:
         return Failed(stage=course.stages[0], reason=fits.reason, message=fits.message, since=None)
+    if isinstance(start, Awaiting | Failed) and not course.has_started:
+        return start
     prepared = course.success(Stage.PREPARE)
     if job.spec.flavor != "auto" or not course.is_done(Stage.PREPARE) or course.attempts(Stage.TRAIN):
         return course.next_step(now)
@@ -92,11 +102,12 @@ def _desired_children(
     job: FineTuneJob, names: Names, run_file: RunFile, course: Course, step: Step, config: Config
 ) -> Iterable[Manifest]:
     """Yield what must be there. A Job's template is immutable: one that exists is left as it is."""
-    if isinstance(step, Failed) and not course.has_started:
+    if isinstance(step, Awaiting | Failed) and not course.has_started:
         return  # Never started, as it does not fit: a claim of a size that is too small is not made.
     if claim := desired_claim(job, names):
         yield claim
-    yield desired_config_map(job, names, run_file)
+    if job.spec.lora.from_ is None or run_file.lora.from_ is not None:
+        yield desired_config_map(job, names, run_file)  # else the job whose adapter it names is gone by now
     yield desired_service(job, names)
     yield from desired_network_policies(job, names, config)
     if isinstance(step, Running) and step.job is None:

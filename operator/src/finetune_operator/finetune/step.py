@@ -18,6 +18,15 @@ class Running:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Awaiting:
+    """Another FineTuneJob has to come to something first."""
+
+    stage: Stage
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class BackingOff:
     """An attempt failed; the next one waits for its time."""
 
@@ -53,4 +62,4 @@ class Complete:
     since: datetime | None
 
 
-Step = Running | BackingOff | Suspended | Failed | Complete
+Step = Awaiting | Running | BackingOff | Suspended | Failed | Complete

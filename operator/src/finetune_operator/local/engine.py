@@ -20,6 +20,7 @@ from finetune_operator.local.forgiven import forgiven
 from finetune_operator.local.job_controller import JobController
 from finetune_operator.local.kubelet import Kubelet
 from finetune_operator.local.layout import Layout
+from finetune_operator.local.named_jobs import check_named_jobs
 from finetune_operator.local.progress import ProgressPoller
 from finetune_operator.local.store import Store
 
@@ -64,8 +65,10 @@ class Engine:
         """Take manifests of both kinds, as `kubectl apply` would. They must be valid.
 
         A job that had failed is tried again: whoever runs it again has done what the failure said. Raises
-        LocalError for a change that a job which has started does not take.
+        LocalError for a change that a job which has started does not take, or an adapter that nobody trains.
         """
+        manifests = list(manifests)
+        check_named_jobs(manifests, self._given, self.store)
         for manifest in manifests:
             before = self.store.get(Ref.of(manifest))
             check_changes(before, manifest)

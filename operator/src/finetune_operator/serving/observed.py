@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from finetune_operator.api import API_VERSION
 from finetune_operator.core.objects import Ref
 from finetune_operator.core.observed.cache import Cache
 from finetune_operator.core.observed.child import ObservedChild
@@ -51,7 +50,7 @@ def observe_model_deployment(
         child for child in children if isinstance(child, ObservedDeployment) and child.ref.kind == kind
     )
     server = next((replace(each, pods=pods_of(each, objects, delay_of)) for each in servers), None)
-    jobs = {ref.name: objects.get(ref, ObservedParent) for ref in named_jobs(parent)}
+    jobs = {ref.name: objects.get(ref, ObservedParent) for ref in parent.named_jobs}
     pods = [pod for pod in server.pods if pod.runs and not pod.deleting] if server else []
     told = {pod.name: adapters_of(pod) for pod in pods}
     return Observed(
@@ -61,14 +60,3 @@ def observe_model_deployment(
         adapters={name: adapters for name, adapters in told.items() if adapters},
         endpoint=endpoint_of(children, server.pods if server else ()),
     )
-
-
-def named_jobs(parent: ObservedParent) -> set[Ref]:
-    """Return the FineTuneJobs that a deployment needs, of its namespace."""
-    spec = parent.spec or {}
-    sources = (spec["model"], *spec.get("adapters", []))
-    names = {source["fineTuneJobRef"]["name"] for source in sources if "fineTuneJobRef" in source}
-    return {
-        Ref(api_version=API_VERSION, kind="FineTuneJob", namespace=parent.ref.namespace, name=name)
-        for name in names
-    }

@@ -29,3 +29,12 @@ def test_a_job_wakes_the_deployments_that_name_it(objects: Any) -> None:
         cache.put(observe(objects.make("ModelDeployment", name, spec=spec)))
     job = observe(objects.make("FineTuneJob", "faq", spec={}))
     assert {r.name for r in parents_of(cache, job)} == {"faq", "of-the-model", "of-the-adapter"}
+
+
+def test_a_job_wakes_the_jobs_that_start_from_it(objects: Any) -> None:
+    cache = Cache()
+    for name, started in {"second": "faq", "of-another": "other"}.items():
+        spec = {"model": {"uri": "m"}, "lora": {"from": {"fineTuneJobRef": {"name": started}}}}
+        cache.put(observe(objects.make("FineTuneJob", name, spec=spec)))
+    job = observe(objects.make("FineTuneJob", "faq", spec={"model": {"uri": "m"}}))
+    assert {r.name for r in parents_of(cache, job)} == {"faq", "second"}

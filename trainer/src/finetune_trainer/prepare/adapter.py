@@ -44,7 +44,7 @@ def _have(source: AdapterSource, folder: Path) -> None:
             raise DataError(
                 f"lora.from: {folder}: no such folder",
                 Reason.ADAPTER_MISMATCH,
-                remedy="Correct lora.from.uri; a job's adapter is at its status.adapterPath",
+                remedy="Correct lora.from: uri names a folder in the volume, fineTuneJobRef a job",
             )
         return
     listing = remote.list_files()

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from finetune_operator.api import API_VERSION
 from finetune_operator.core.labels import RETRIED_AT
-from finetune_operator.core.objects import Manifest
+from finetune_operator.core.objects import Manifest, Ref
 from finetune_operator.core.observed.child import ObservedChild, child_fields, spec_text_of
 from finetune_operator.core.observed.kept import keep, kept
 
@@ -17,6 +18,8 @@ class ObservedParent(ObservedChild):
     status_text: str = "{}"
     retried_at: str = ""
     """Our annotation; empty where nobody has asked for another try."""
+    jobs: tuple[str, ...] = ()
+    """Names of the FineTuneJobs, of its namespace, that it needs."""
 
     @property
     def status(self) -> Manifest:
@@ -46,6 +49,14 @@ class ObservedParent(ObservedChild):
         conditions: list[dict[str, Any]] = self.status.get("conditions", [])
         return conditions
 
+    @property
+    def named_jobs(self) -> set[Ref]:
+        """The FineTuneJobs that it needs."""
+        return {
+            Ref(api_version=API_VERSION, kind="FineTuneJob", namespace=self.ref.namespace, name=name)
+            for name in self.jobs
+        }
+
     def with_spec(self, **fields: Any) -> Self:
         """Return it with other values of fields of its spec."""
         return replace(self, spec_text=keep({**(self.spec or {}), **fields}))
@@ -57,5 +68,15 @@ def observe_parent(obj: Manifest) -> ObservedParent:
     metadata, status = obj["metadata"], keep(obj.get("status", {}))
     retried_at = (metadata.get("annotations") or {}).get(RETRIED_AT, "")
     return ObservedParent(
-        **fields, generation=metadata.get("generation", 1), status_text=status, retried_at=retried_at
+        **fields,
+        generation=metadata.get("generation", 1),
+        status_text=status,
+        retried_at=retried_at,
+        jobs=_jobs(obj.get("spec", {})),
     )
+
+
+def _jobs(spec: Manifest) -> tuple[str, ...]:
+    """Return the jobs whose model or adapter a spec names."""
+    sources = (spec.get("model", {}), *spec.get("adapters", []), spec.get("lora", {}).get("from", {}))
+    return tuple(sorted({each["fineTuneJobRef"]["name"] for each in sources if "fineTuneJobRef" in each}))

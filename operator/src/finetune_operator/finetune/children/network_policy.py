@@ -61,7 +61,7 @@ def _pods_of(names: Names) -> dict[str, str]:
 
 def _outward(spec: FineTuneJobSpec) -> set[str]:
     """Return the stages that reach hosts outside the run."""
-    adapter = (spec.lora.from_.uri,) if spec.lora.from_ else ()
+    adapter = (spec.lora.from_.uri or "",) if spec.lora.from_ else ()
     tasks = [task.uri for task in spec.evaluation.tasks] if spec.evaluation else []
     uris = (spec.model.uri, *adapter, *(source.uri for source in spec.dataset.each), *tasks)
     fetches = any(uri.startswith(_REMOTE) for uri in uris)
