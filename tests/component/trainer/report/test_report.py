@@ -5,11 +5,16 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
+from finetune_operator.cli import finetune
+from finetune_operator.core.objects import Ref
+from finetune_operator.local.clock import Clock
+from finetune_operator.local.layout import Layout
+from finetune_operator.local.store import Store
 from finetune_trainer.checkpoint.selection import write_losses
 from finetune_trainer.contract.run_file import RunFolders, load_run
 from finetune_trainer.report import chart, write_report
-from finetune_trainer.report.__main__ import main as compare_runs
 from finetune_trainer.report.cost import held
 from finetune_trainer.report.curves import Metrics
 from finetune_trainer.report.data import histogram
@@ -267,15 +272,26 @@ def test_memory_is_shown_as_planned_and_as_used(written, monkeypatch, planned, t
     assert texts <= set(written().texts)
 
 
-def test_two_runs_are_compared(written, document, tmp_path, monkeypatch, capsys) -> None:
+def test_two_runs_are_compared_by_the_command(written, document, tmp_path, monkeypatch) -> None:
+    """`finetune report A B`: by a job's name in the storage folder, and by a run's folder."""
     written()
     document["name"], document["training"]["learningRate"] = "slower", 1e-5
     document["paths"]["run"] = "runs/default/slower/3f2a9c1b"
     written()
-    folders = [tmp_path / "runs/default" / name / "3f2a9c1b" for name in ("faq", "slower")]
-    output = tmp_path / "compared.html"
-    monkeypatch.setattr("sys.argv", ["report", *map(str, folders), "--output", str(output)])
-    assert compare_runs() == 0
+    store = Store(Layout(storage=tmp_path).objects, Clock())
+    job = {"apiVersion": "finetune.dev/v1alpha1", "kind": "FineTuneJob", "spec": {}}
+    applied = store.apply({**job, "metadata": {"name": "faq", "namespace": "default"}})
+    store.set_status(Ref.of(applied), {"run": "3f2a9c1b"})
+    folder, output = tmp_path / "runs/default/slower/3f2a9c1b", tmp_path / "compared.html"
+    # Every image's environment is this one, as where all is installed together.
+    monkeypatch.setenv("FINETUNE_ENVS", str(tmp_path / "no-envs"))
+
+    def report(*runs: str) -> Result:
+        options = ["--storage", str(tmp_path), "--output", str(output)]
+        return CliRunner().invoke(finetune, ["report", *runs, *options])
+
+    ended = report("faq", str(folder))
+    assert (ended.exit_code, ended.output) == (0, f"{output}\n")
     page = Page(output.read_text())
     assert {"faq (3f2a9c1b)", "slower (3f2a9c1b)", "training.learningRate", "1e-05", "Who?"} <= set(
         page.texts
@@ -284,8 +300,7 @@ def test_two_runs_are_compared(written, document, tmp_path, monkeypatch, capsys)
     assert page.tags.count("svg") == 6
     assert page.references == []
 
-    monkeypatch.setattr("sys.argv", ["report", str(folders[0]), str(tmp_path), "--output", str(output)])
-    assert compare_runs() == 2
-    assert capsys.readouterr().err == (
-        f"{tmp_path} has no report.json: no run that has trained a step is there\n"
-    )
+    assert report("faq").output == f"{tmp_path / 'runs/default/faq/3f2a9c1b/report.html'}\n"
+    refused = str(report("faq", str(tmp_path)).exception)
+    assert f"{tmp_path} has no report.json: no run that has trained a step is there" in refused
+    assert "there is no FineTuneJob default/nobody" in str(report("faq", "nobody").exception)
