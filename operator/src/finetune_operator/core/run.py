@@ -10,7 +10,7 @@ from finetune_operator.api.dataset import DatasetSource, Rows
 from finetune_operator.api.device import Device
 from finetune_operator.api.evaluation import EvaluationSpec, EvaluationTask
 from finetune_operator.api.job import FineTuneJob, FineTuneJobSpec
-from finetune_operator.api.lora import AdapterSource
+from finetune_operator.api.lora import AdapterSource, LoraSpec
 from finetune_operator.api.model_source import ModelSpec
 from finetune_operator.api.run_data import RunDataset, RunEvaluation, RunSource, RunTask
 from finetune_operator.api.run_file import (
@@ -84,17 +84,7 @@ def build_run_file(job: FineTuneJob, adapter_path: str | None = None) -> RunFile
             sources=[_source(source) for source in spec.dataset.each],
             validation_share=spec.dataset.validation_share,
         ),
-        lora=RunLora(
-            rank=spec.lora.rank,
-            alpha=spec.lora.alpha,
-            dropout=spec.lora.dropout,
-            targets=spec.lora.targets,
-            use_rslora=spec.lora.use_rslora,
-            dora=spec.lora.dora,
-            rank_pattern={str(name): rank for name, rank in spec.lora.rank_pattern.items()},
-            alpha_pattern={str(name): alpha for name, alpha in spec.lora.alpha_pattern.items()},
-            from_=_adapter(spec.lora.from_, adapter_path),
-        ),
+        lora=_lora(spec.lora, adapter_path),
         training=_training(spec),
         tracking=_tracking(spec.tracking),
         workers=_workers(spec),
@@ -142,6 +132,20 @@ def dataset_path(uri: str, revision: str | None) -> str:
         return source_path("datasets", "/".join(segments[:4]), revision)
     fixed = takewhile(lambda segment: not _GLOB.search(segment), segments)
     return source_path("datasets", "/".join(fixed), revision)
+
+
+def _lora(lora: LoraSpec, adapter_path: str | None) -> RunLora:
+    return RunLora(
+        rank=lora.rank,
+        alpha=lora.alpha,
+        dropout=lora.dropout,
+        targets=lora.targets,
+        use_rslora=lora.use_rslora,
+        dora=lora.dora,
+        rank_pattern={str(name): rank for name, rank in lora.rank_pattern.items()},
+        alpha_pattern={str(name): alpha for name, alpha in lora.alpha_pattern.items()},
+        from_=_adapter(lora.from_, adapter_path),
+    )
 
 
 def _adapter(source: AdapterSource | None, path_of_job: str | None) -> RunAdapterSource | None:
