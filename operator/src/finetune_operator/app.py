@@ -17,7 +17,6 @@ from pathlib import Path
 from socket import has_dualstack_ipv6
 from typing import Any
 
-import cel  # noqa: F401 - the first rule would import it, which takes half a second, amid a reconcile
 import click
 import kopf
 from prometheus_client import REGISTRY, start_http_server

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from finetune_operator.api import cel_engine
 from finetune_operator.api.quantity import parse_quantity
 
 
@@ -33,10 +34,7 @@ class Rule:
     @cached_property
     def program(self) -> Any:
         """The rule, compiled."""
-        # Imported where it is needed: its package brings a command line with it, which takes half a second.
-        import cel
-
-        return cel.compile(self.rule)
+        return cel_engine.compile(self.rule)
 
     def to_crd(self) -> dict[str, str]:
         """Return the entry of `x-kubernetes-validations`."""
@@ -56,9 +54,7 @@ def _context(document: dict[str, Any]) -> Any:
 
     https://kubernetes.io/docs/reference/using-api/cel/#kubernetes-quantity-library
     """
-    import cel
-
-    context = cel.Context()
+    context = cel_engine.Context()
     context.add_variable("self", document)
     context.add_function("quantity", lambda text: float(parse_quantity(text)))
     context.add_function("compareTo", lambda one, other: (one > other) - (one < other))
