@@ -3,24 +3,27 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from random import Random
-from typing import Any
+from typing import Any, Self
+from unittest.mock import patch
 
-import httpx
+import aiohttp
 
 from finetune_operator.api.status import FineTuneJobStatus, ProgressStatus
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.observed.cache import Cache
 from finetune_operator.core.observed.kinds import observe
+from finetune_operator.kube import pod_client
 from finetune_operator.kube.progress import ProgressPoller
 
 _ERRORS = (
-    httpx.ConnectError,
-    httpx.ReadError,
-    httpx.RemoteProtocolError,
-    httpx.ReadTimeout,
-    httpx.PoolTimeout,
-    httpx.InvalidURL,
+    aiohttp.ClientConnectionError,
+    aiohttp.ClientOSError,
+    aiohttp.ClientPayloadError,
+    aiohttp.InvalidURL,
+    aiohttp.ServerDisconnectedError,
+    aiohttp.ServerTimeoutError,
     UnicodeDecodeError,
     ConnectionResetError,
     RecursionError,
@@ -68,25 +71,34 @@ _FIELDS = (
 _ADDRESSES = ("10.0.0.1", "fd00::1", "fe80::1%eth0", "x", "127.0.0.1@evil/", "999.1.1.1")
 
 
-class _Body(httpx.AsyncByteStream):
-    def __init__(self, chunks: list[bytes], pause: float) -> None:
+class _Answer:
+    def __init__(self, status: int, chunks: list[bytes], pause: float) -> None:
+        self.status = status
+        self.content = self
         self._chunks = chunks
         self._pause = pause
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    async def iter_any(self) -> AsyncIterator[bytes]:
         for chunk in self._chunks:
             await asyncio.sleep(self._pause)
             yield chunk
 
 
-class StrangePods(httpx.AsyncBaseTransport):
-    """Whatever is asked; `answers` counts."""
+class StrangePods:
+    """A session with them, whatever is asked; `answers` counts."""
 
     def __init__(self, draw: Random) -> None:
         self._draw = draw
         self.answers = 0
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    @asynccontextmanager
+    async def get(self, _: str, **__: Any) -> AsyncIterator[_Answer]:
         """Answer, or do not."""
         self.answers += 1
         await asyncio.sleep(self._draw.choice((0, 0, 0, 0.5, 3, 3600)))
@@ -94,7 +106,7 @@ class StrangePods(httpx.AsyncBaseTransport):
             raise self._failure()
         status = self._draw.choice((200, 200, 200, 200, 100, 204, 302, 404, 500))
         pause = self._draw.choice((0, 0, 0, 0.1, 60))
-        return httpx.Response(status, stream=_Body(self._chunks(), pause), request=request)
+        yield _Answer(status, self._chunks(), pause)
 
     def _failure(self) -> Exception:
         kind = self._draw.choice(_ERRORS)
@@ -167,21 +179,21 @@ async def poll_for_hours(seed: int, hours: float, pods: int) -> tuple[int, int]:
         news += 1
 
     poller = ProgressPoller(cache, on_change)
-    poller._client._http = httpx.AsyncClient(transport=strangers)
-    task = asyncio.create_task(poller.run())
-    loop = asyncio.get_running_loop()
-    version = 0
-    while loop.time() < hours * 3600:
-        version += 1
-        put_speakers(cache, draw, pods, version)
-        await asyncio.sleep(draw.uniform(1, 300))
-        assert not task.done()
-        assert len(poller._answers) <= pods
-        for answer in poller._answers.values():
-            samples = [{"prompt": prompt, "text": text} for prompt, text in answer.progress.samples]
-            told = {key: value for key, value in vars(answer.progress).items() if key != "tracking"}
-            status = ProgressStatus(**told | {"samples": samples}).to_dict()
-            status |= FineTuneJobStatus(tracking=dict(answer.progress.tracking) or None).to_dict()
-            assert json.dumps(status, allow_nan=False, ensure_ascii=False).encode()
-    task.cancel()
+    with patch.object(pod_client, "_session", lambda: strangers):
+        task = asyncio.create_task(poller.run())
+        loop = asyncio.get_running_loop()
+        version = 0
+        while loop.time() < hours * 3600:
+            version += 1
+            put_speakers(cache, draw, pods, version)
+            await asyncio.sleep(draw.uniform(1, 300))
+            assert not task.done()
+            assert len(poller._answers) <= pods
+            for answer in poller._answers.values():
+                samples = [{"prompt": prompt, "text": text} for prompt, text in answer.progress.samples]
+                told = {key: value for key, value in vars(answer.progress).items() if key != "tracking"}
+                status = ProgressStatus(**told | {"samples": samples}).to_dict()
+                status |= FineTuneJobStatus(tracking=dict(answer.progress.tracking) or None).to_dict()
+                assert json.dumps(status, allow_nan=False, ensure_ascii=False).encode()
+        task.cancel()
     return strangers.answers, news

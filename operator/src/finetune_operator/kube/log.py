@@ -25,6 +25,5 @@ def configure_log(settings: LogSettings) -> None:
     plain = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
     handler.setFormatter(_JsonFormatter() if settings.format == "json" else plain)
     logging.basicConfig(level=settings.level.upper(), handlers=[handler])
-    # kopf tells of every handler that it calls, httpx of every request.
-    for name in ("kopf", "httpx"):
-        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
+    # kopf tells of every handler that it calls.
+    logging.getLogger("kopf").setLevel(max(logging.WARNING, logging.getLogger().level))

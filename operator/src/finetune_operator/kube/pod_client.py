@@ -4,10 +4,10 @@ import asyncio
 import logging
 from ipaddress import ip_address
 
-import httpx
+import aiohttp
 
 _LOG = logging.getLogger(__name__)
-# From the first packet to the last byte: a client's own timeouts begin anew with every byte that trickles in.
+# From the first packet to the last byte: a limit between two would begin anew with every byte that comes.
 _TIMEOUT_SECONDS = 2
 
 
@@ -16,13 +16,6 @@ class PodClient:
 
     def __init__(self, at_once: int) -> None:
         self._at_once = asyncio.Semaphore(at_once)
-        # Pods are reached directly, never through a proxy.
-        self._http = httpx.AsyncClient(
-            timeout=_TIMEOUT_SECONDS,
-            limits=httpx.Limits(max_connections=at_once, max_keepalive_connections=0),
-            headers={"Accept-Encoding": "identity"},
-            trust_env=False,
-        )
 
     async def get(self, address: str, port: int, path: str, *, most: int) -> bytes | None:
         """Return a body; None where nobody listens, yet or any more, or does not end in time.
@@ -35,21 +28,34 @@ class PodClient:
             return None
         async with self._at_once:
             try:
-                async with asyncio.timeout(_TIMEOUT_SECONDS):
-                    return await self._body(f"http://{host}:{port}{path}", most)
-            except (httpx.HTTPError, TimeoutError):
+                async with asyncio.timeout(_TIMEOUT_SECONDS), _session() as session:
+                    return await _body(session, f"http://{host}:{port}{path}", most)
+            except (aiohttp.ClientError, TimeoutError):
                 return None
 
-    async def _body(self, url: str, most: int) -> bytes:
-        """Return it as it was sent: what is packed may hold a thousand times as much."""
-        body = bytearray()
-        async with self._http.stream("GET", url) as answer:
-            answer.raise_for_status()
-            async for chunk in answer.aiter_raw():
-                body += chunk
-                if len(body) > most:
-                    break
-        return bytes(body)
+
+def _session() -> aiohttp.ClientSession:
+    """Return one for one question: pods are reached directly, and none is told what another has said."""
+    return aiohttp.ClientSession(
+        headers={"Accept-Encoding": "identity"},
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        auto_decompress=False,
+    )
+
+
+async def _body(session: aiohttp.ClientSession, url: str, most: int) -> bytes | None:
+    """Return it as it was sent: what is packed may hold a thousand times as much."""
+    body = bytearray()
+    # A redirection could send us anywhere.
+    async with session.get(url, allow_redirects=False) as answer:
+        if not 200 <= answer.status <= 299:
+            return None
+        async for chunk in answer.content.iter_any():
+            body += chunk
+            if len(body) > most:
+                break
+    return bytes(body)
 
 
 def _host(address: str) -> str | None:
