@@ -1,13 +1,14 @@
 """Kubernetes objects as plain dicts, and how one is told from another."""
 
 from dataclasses import dataclass
+from sys import intern
 from typing import Any, Self
 
 Manifest = dict[str, Any]
 """A Kubernetes object, as it stands in YAML."""
 
 
-@dataclass(frozen=True, kw_only=True, order=True)
+@dataclass(frozen=True, kw_only=True, order=True, slots=True)
 class Ref:
     """Which object: enough to get it or to delete it."""
 
@@ -21,14 +22,14 @@ class Ref:
         """Return the reference to a manifest."""
         metadata = manifest["metadata"]
         return cls(
-            api_version=manifest["apiVersion"],
-            kind=manifest["kind"],
-            namespace=metadata["namespace"],
+            api_version=intern(manifest["apiVersion"]),
+            kind=intern(manifest["kind"]),
+            namespace=intern(metadata["namespace"]),
             name=metadata["name"],
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Owner:
     """The parent that children belong to, and that garbage collection follows."""
 

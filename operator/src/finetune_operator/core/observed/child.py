@@ -7,7 +7,7 @@ from finetune_operator.core.conditions import time_of
 from finetune_operator.core.digest import spec_hash_of
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.observed.kept import keep, kept
-from finetune_operator.core.observed.object import ObservedObject, common_fields, wakes_nobody
+from finetune_operator.core.observed.object import ObservedObject, common_fields, shared, wakes_nobody
 from finetune_operator.core.wait_reason import WaitReason
 from finetune_operator.core.waiting import Wait
 
@@ -31,7 +31,7 @@ class ObservedChild(ObservedObject):
     labels: dict[str, str] = field(default_factory=dict)
     spec_hash: str = ""
     """Of what we applied, by our own annotation."""
-    spec_text: str = ""
+    packed_spec: bytes = b""
     """The whole spec where it is compared with what we want, in case somebody changed it; otherwise empty."""
     phase: str = wakes_nobody("")
     """status.phase: of a claim whether it is bound, for the metrics."""
@@ -39,23 +39,23 @@ class ObservedChild(ObservedObject):
     @property
     def spec(self) -> Manifest | None:
         """The whole spec where it is kept, otherwise None."""
-        return kept(self.spec_text) if self.spec_text else None
+        return kept(self.packed_spec) if self.packed_spec else None
 
 
 def child_fields(obj: Manifest) -> dict[str, Any]:
     """Return the fields of ObservedChild."""
     return {
         **common_fields(obj),
-        "labels": obj["metadata"].get("labels", {}),
+        "labels": shared(obj["metadata"].get("labels", {})),
         "spec_hash": spec_hash_of(obj),
-        "spec_text": spec_text_of(obj) if obj["kind"] in _COMPARED_WITH_WHAT_WE_WANT else "",
+        "packed_spec": packed_spec_of(obj) if obj["kind"] in _COMPARED_WITH_WHAT_WE_WANT else b"",
         "phase": obj.get("status", {}).get("phase", ""),
     }
 
 
-def spec_text_of(obj: Manifest) -> str:
+def packed_spec_of(obj: Manifest) -> bytes:
     """Return the whole spec as it is kept; empty where there is none."""
-    return keep(obj["spec"]) if "spec" in obj else ""
+    return keep(obj["spec"]) if "spec" in obj else b""
 
 
 def observe_child(obj: Manifest) -> ObservedChild:

@@ -1,6 +1,8 @@
 """What is read of every object, whoever holds it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from sys import intern
 from typing import Any, Self
 
 from finetune_operator.core.labels import COMPONENT, INSTANCE
@@ -42,7 +44,7 @@ class ObservedObject:
 def common_fields(obj: Manifest) -> dict[str, Any]:
     """Return the fields of ObservedObject."""
     metadata = obj["metadata"]
-    labels = metadata.get("labels", {})
+    labels = shared(metadata.get("labels", {}))
     ref = Ref.of(obj)
     return {
         "ref": ref,
@@ -50,11 +52,11 @@ def common_fields(obj: Manifest) -> dict[str, Any]:
         "version": int(metadata.get("resourceVersion", 0)),
         "owners": tuple(
             Owner(
-                api_version=owner["apiVersion"],
-                kind=owner["kind"],
+                api_version=intern(owner["apiVersion"]),
+                kind=intern(owner["kind"]),
                 namespace=ref.namespace,
-                name=owner["name"],
-                uid=owner["uid"],
+                name=intern(owner["name"]),
+                uid=intern(owner["uid"]),
             )
             for owner in metadata.get("ownerReferences", ())
         ),
@@ -62,3 +64,8 @@ def common_fields(obj: Manifest) -> dict[str, Any]:
         "component": labels.get(COMPONENT, ""),
         "deleting": "deletionTimestamp" in metadata,
     }
+
+
+def shared(labels: Mapping[str, str]) -> dict[str, str]:
+    """Return labels whose texts all objects share that say the same: each would hold its own otherwise."""
+    return {intern(name): intern(value) for name, value in labels.items()}

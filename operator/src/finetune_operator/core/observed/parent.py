@@ -6,7 +6,7 @@ from typing import Any, Self
 from finetune_operator.api import API_VERSION
 from finetune_operator.core.labels import RETRIED_AT
 from finetune_operator.core.objects import Manifest, Ref
-from finetune_operator.core.observed.child import ObservedChild, child_fields, spec_text_of
+from finetune_operator.core.observed.child import ObservedChild, child_fields, packed_spec_of
 from finetune_operator.core.observed.kept import keep, kept
 
 
@@ -15,7 +15,7 @@ class ObservedParent(ObservedChild):
     """An object of ours. A ModelDeployment may be the child of a FineTuneJob too."""
 
     generation: int = 1
-    status_text: str = "{}"
+    packed_status: bytes = keep({})
     retried_at: str = ""
     """Our annotation; empty where nobody has asked for another try."""
     jobs: tuple[str, ...] = ()
@@ -24,7 +24,7 @@ class ObservedParent(ObservedChild):
     @property
     def status(self) -> Manifest:
         """What was said of it."""
-        return kept(self.status_text)
+        return kept(self.packed_status)
 
     @property
     def manifest(self) -> Manifest:
@@ -59,18 +59,18 @@ class ObservedParent(ObservedChild):
 
     def with_spec(self, **fields: Any) -> Self:
         """Return it with other values of fields of its spec."""
-        return replace(self, spec_text=keep({**(self.spec or {}), **fields}))
+        return replace(self, packed_spec=keep({**(self.spec or {}), **fields}))
 
 
 def observe_parent(obj: Manifest) -> ObservedParent:
     """Return an object of ours."""
-    fields = {**child_fields(obj), "spec_text": spec_text_of(obj)}
+    fields = {**child_fields(obj), "packed_spec": packed_spec_of(obj)}
     metadata, status = obj["metadata"], keep(obj.get("status", {}))
     retried_at = (metadata.get("annotations") or {}).get(RETRIED_AT, "")
     return ObservedParent(
         **fields,
         generation=metadata.get("generation", 1),
-        status_text=status,
+        packed_status=status,
         retried_at=retried_at,
         jobs=_jobs(obj.get("spec", {})),
     )
