@@ -72,6 +72,10 @@ class Parents:
         status = (self.get(kind, name) or {}).get("status", {})
         return next((c for c in status.get("conditions", []) if c["type"] == type_), {})
 
+    def pushed_to(self, name: str) -> str | None:
+        found: str | None = (self.get("FineTuneJob", name) or {}).get("status", {}).get("pushedTo")
+        return found
+
     def is_reconciling(self, kind: str, name: str) -> bool:
         return bool(self.condition(kind, name, "Reconciling").get("status") != "False")
 

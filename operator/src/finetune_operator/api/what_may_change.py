@@ -1,6 +1,6 @@
 """What may change of a job: one table, which the CRD's rules, a run's id, one machine and a guide read."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from enum import StrEnum
 from typing import Any, get_args
 
@@ -22,6 +22,15 @@ class Change(StrEnum):
     ANOTHER_PLACE = "another place"
     """The field says where the run is: refused."""
 
+    UNTIL_TRAINED = "Trained"
+    """Training reads it as it begins: refused once that is done, as the condition of this name says."""
+
+    UNTIL_CONVERTED = "Converted"
+    """The same of merging."""
+
+    UNTIL_EVALUATED = "Evaluated"
+    """The same of the evaluation."""
+
     FREE = "free"
     """The job goes on, and what comes next heeds it."""
 
@@ -30,7 +39,7 @@ class Change(StrEnum):
 WHAT_MAY_CHANGE = {
     "model": Change.ANOTHER_RUN,
     "model.tokenSecretRef": Change.FREE,
-    "model.verify": Change.FREE,
+    "model.verify": Change.UNTIL_TRAINED,
     "flavor": Change.ANOTHER_RUN,
     "dataset": Change.ANOTHER_RUN,
     "dataset.tokenSecretRef": Change.FREE,
@@ -46,10 +55,11 @@ WHAT_MAY_CHANGE = {
     "stageOverrides": Change.FREE,
     "storage": Change.ANOTHER_PLACE,
     "export": Change.ANOTHER_RUN,
-    "export.shards": Change.FREE,
+    "export.shards": Change.UNTIL_CONVERTED,
     "export.push": Change.FREE,
     "evaluation": Change.FREE,
     "evaluation.tasks": Change.CHECKED_BEFORE,
+    "evaluation.require": Change.UNTIL_EVALUATED,
     "scheduling": Change.FREE,
     "failurePolicy": Change.FREE,
     "ttlSecondsAfterFinished": Change.FREE,
@@ -57,6 +67,13 @@ WHAT_MAY_CHANGE = {
 }
 
 REMEDY = "delete the job and apply it again, or give the new one another name"
+
+_TOO_LATE = {
+    Change.UNTIL_TRAINED: "once the model is trained",
+    Change.UNTIL_CONVERTED: "once the adapter is merged",
+    Change.UNTIL_EVALUATED: "once the model is evaluated",
+}
+_STARTED = "once the job has started"
 
 
 def what_decides(spec: Object) -> Object:
@@ -72,19 +89,27 @@ def what_decides(spec: Object) -> Object:
     return decisive
 
 
-def refused_changes(before: Object, after: Object) -> list[str]:
-    """Return the fields that a job which has started may not change, by their paths within the spec."""
+def refused_changes(before: Object, after: Object, done: Collection[str] = ()) -> list[str]:
+    """Return the fields that a job which has started may not change, by their paths within the spec.
+
+    done: its conditions that are True.
+    """
     old, new = dict(_parts(before)), dict(_parts(after))
     changed = (path for path in {**old, **new} if old.get(path) != new.get(path))
-    return [path for path in changed if WHAT_MAY_CHANGE[_known(path)] is not Change.FREE]
+    return [path for path in changed if _is_refused(WHAT_MAY_CHANGE[_known(path)], done)]
+
+
+def when_refused(path: str) -> str:
+    """Return from when on a field of a spec cannot change, as a refusal ends."""
+    return _TOO_LATE.get(WHAT_MAY_CHANGE[_known(path)], _STARTED)
 
 
 def transition_rules(spec: type[ApiModel]) -> tuple[Rule, ...]:
     """Return the rules by which the API server refuses these changes to a job that has started."""
     return tuple(
         Rule(
-            rule=f"!has(oldSelf.status) || !has(oldSelf.status.startTime) || {_is_unchanged(path, optional)}",
-            problem=f"{_known(path).rpartition('.')[2]} cannot change once the job has started",
+            rule=f"{_is_early(WHAT_MAY_CHANGE[_known(path)])} || {_is_unchanged(path, optional)}",
+            problem=f"{_known(path).rpartition('.')[2]} cannot change {when_refused(path)}",
             remedy=REMEDY,
             field=f"spec.{path}",
         )
@@ -95,15 +120,45 @@ def transition_rules(spec: type[ApiModel]) -> tuple[Rule, ...]:
 
 def what_may_change_guide() -> str:
     """Return the table as a page for people."""
-    rows = "\n".join(f"| `{path}` | {_ANSWERS[change]} |" for path, change in WHAT_MAY_CHANGE.items())
+    answers = {path: _ANSWERS.get(change) or _HEEDED[path] for path, change in WHAT_MAY_CHANGE.items()}
+    rows = "\n".join(f"| `{path}` | {answer} |" for path, answer in answers.items())
     return f"{_GUIDE}{rows}\n"
+
+
+def _is_refused(change: Change, done: Collection[str]) -> bool:
+    return change.value in done if change in _TOO_LATE else change is not Change.FREE
+
+
+def _is_early(change: Change) -> str:
+    """Return the rule's part that is true as long as a field may change."""
+    if change not in _TOO_LATE:
+        return "!has(oldSelf.status) || !has(oldSelf.status.startTime)"
+    is_done = f"oldSelf.status.conditions.exists(c, c.type == '{change.value}' && c.status == 'True')"
+    return f"!has(oldSelf.status) || !has(oldSelf.status.conditions) || !{is_done}"
 
 
 _ANSWERS = {
     Change.ANOTHER_RUN: "no: it decides what is trained, and so the run",
     Change.CHECKED_BEFORE: "no: prepare has read the tasks, before anything was trained",
     Change.ANOTHER_PLACE: "no: the run is there",
-    Change.FREE: "yes",
+    Change.UNTIL_TRAINED: "until the model is trained",
+    Change.UNTIL_CONVERTED: "until the adapter is merged",
+    Change.UNTIL_EVALUATED: "until the model is evaluated",
+}
+# Of what is free: who heeds it.
+_PODS = "yes: pods that are made from then on"
+_HEEDED = {
+    "model.tokenSecretRef": "yes: prepare, where it has not begun or is tried again",
+    "dataset.tokenSecretRef": "yes: prepare, where it has not begun or is tried again",
+    "workers": _PODS,
+    "stageOverrides": _PODS,
+    "export.push": "yes: what is pushed elsewhere, or was not, is pushed there, of a Complete job too",
+    "evaluation": "yes, but for what follows: the evaluation, where it has not begun or is tried again",
+    "scheduling": "yes: `suspend` and a deadline that has passed at once, the others Jobs that are made from "
+    "then on",
+    "failurePolicy": "yes, at once",
+    "ttlSecondsAfterFinished": "yes, at once",
+    "deployment": "yes, at once",
 }
 _GUIDE = """<!-- Generated from operator/src/finetune_operator/api/what_may_change.py by `make generate`. -->
 # What may change of a FineTuneJob
@@ -112,6 +167,11 @@ Until a job has started (`status.startTime`), everything may. After that this ta
 one machine; a field that is not in it is as the field that holds it. A refusal names the field.
 To train with another value, give the job another name, or `finetune delete` it and apply it again:
 what it made in the volume stays.
+
+A Job that waits, none of whose pods has begun, is made again with what was changed. One that has begun goes
+on as it began. Of `model.verify`, `export.shards`, `evaluation.require` and `export.push` the job's
+conditions say so; and an attempt that had read one of these and failed is tried again by itself when that one
+changes.
 
 | field of `spec` | may it change once the job has started? |
 |---|---|

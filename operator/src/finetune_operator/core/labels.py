@@ -14,6 +14,8 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 
 RUN = f"{GROUP}/run"
 ATTEMPT = f"{GROUP}/attempt"
+SETTINGS = f"{GROUP}/settings"
+"""Of a Job: what its stage read of what may change of a job that has started."""
 SPEC_HASH = f"{GROUP}/spec-hash"
 ROLLOUT = f"{GROUP}/rollout"
 PROGRESS_PORT_LABEL = f"{GROUP}/progress-port"

@@ -2,7 +2,13 @@
 
 from finetune_operator.core.conditions import Condition, Status
 from finetune_operator.finetune.course import Course
-from finetune_operator.finetune.reasons import MESSAGES, UNREAD_RETRY, JobReason
+from finetune_operator.finetune.reasons import (
+    CHANGED_BEFORE_IT_ENDED,
+    CHANGED_WHILE_IT_RUNS,
+    MESSAGES,
+    UNREAD_RETRY,
+    JobReason,
+)
 from finetune_operator.finetune.stages import OPTIONAL, TRAITS, Stage
 from finetune_operator.finetune.step import Awaiting, BackingOff, Complete, Failed, Running, Step, Suspended
 
@@ -63,6 +69,9 @@ def _done(stage: Stage, course: Course) -> str:
     told = [course.selected.sentence] if stage is Stage.TRAIN and course.selected else []
     if stage is Stage.EVALUATE:
         told = [scored.sentence for scored in course.scored or ()]
+    job = course.success(stage)
+    if job and (field := course.changed(job)):
+        told.append(CHANGED_BEFORE_IT_ENDED.format(field=field))
     return "; ".join((TRAITS[stage].done, *told))
 
 
@@ -159,10 +168,9 @@ def _message_of(step: Step) -> str:
     match step:
         case Running(stage=stage, job=job) if job is not None and job.waiting:
             return f"The {stage} stage waits: {job.waiting.sentence}"
-        case Running(stage=stage, attempt=0):
-            return f"The {stage} stage runs"
-        case Running(stage=stage, attempt=attempt):
-            return f"The {stage} stage runs, attempt {attempt + 1}"
+        case Running(stage=stage, attempt=attempt, changed=field):
+            number = f", attempt {attempt + 1}" if attempt else ""
+            return f"The {stage} stage runs{number}{_changed_while(stage, field)}"
         case BackingOff(stage=stage):
             return f"The {stage} stage failed and is tried again soon"
         case Suspended(waiting=waiting) if waiting:
@@ -173,6 +181,13 @@ def _message_of(step: Step) -> str:
             return message
         case Complete():
             return "Every stage is done"
+
+
+def _changed_while(stage: Stage, field: str) -> str:
+    then = (
+        "once this one ends the model is pushed again" if stage is Stage.PUSH else "another attempt heeds it"
+    )
+    return CHANGED_WHILE_IT_RUNS.format(field=field, then=then) if field else ""
 
 
 def _cause_of(step: BackingOff) -> str:

@@ -1,7 +1,7 @@
 """What comes next in a run: from its Jobs, and from the status of those that were cleaned away (ADR 17)."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ from finetune_operator.finetune.evaluation import Scored, read_evaluation
 from finetune_operator.finetune.memory import NOBODY_ASKED, NOTHING, Memory, Retry
 from finetune_operator.finetune.reasons import JobReason
 from finetune_operator.finetune.selection import Selected, read_selection
+from finetune_operator.finetune.settings import FIELDS
 from finetune_operator.finetune.stages import Stage
 from finetune_operator.finetune.step import BackingOff, Complete, Failed, Running, Step, Suspended
 
@@ -29,6 +30,10 @@ class Course:
     jobs: Sequence[ObservedJob]
     scheduling: SchedulingSpec
     failure_policy: FailurePolicy
+    settings: Mapping[Stage, str] = field(default_factory=dict)
+    """Of each stage, as the spec has them now."""
+    target: str | None = None
+    """Where the model is to be pushed to."""
     memory: Memory = NOTHING
     retry: Retry = NOBODY_ASKED
 
@@ -37,14 +42,26 @@ class Course:
         return sorted((job for job in self.jobs if job.component == stage), key=lambda job: job.attempt)
 
     def success(self, stage: Stage) -> ObservedJob | None:
-        """Return the Job that did a stage."""
-        return next((job for job in self.attempts(stage) if job.state is JobState.SUCCEEDED), None)
+        """Return the Job that did a stage; of a push, the one to where the spec says."""
+        done = (job for job in self.attempts(stage) if job.state is JobState.SUCCEEDED)
+        return next((job for job in done if stage is not Stage.PUSH or not self.changed(job)), None)
+
+    def changed(self, job: ObservedJob) -> str:
+        """Return the field of a Job's stage that has changed since it was made, or an empty string."""
+        wanted = {stage.value: settings for stage, settings in self.settings.items()}.get(job.component)
+        is_as_given = not job.settings or wanted in (None, job.settings)
+        return "" if is_as_given else FIELDS[Stage(job.component)]
 
     def is_done(self, stage: Stage) -> bool:
         """Return whether a stage is done: by its Job, by the status, or as a stage after it was begun."""
         after = self.stages[self.stages.index(stage) + 1 :]
         is_behind = any(job.component in after for job in self.jobs)
-        return self.success(stage) is not None or stage in self.memory.done or is_behind
+        return self.success(stage) is not None or self._remembers(stage) or is_behind
+
+    def _remembers(self, stage: Stage) -> bool:
+        if stage is Stage.PUSH:
+            return self.target is not None and self.memory.pushed_to == self.target
+        return stage in self.memory.done
 
     def done_at(self, stage: Stage) -> datetime | None:
         """Return when a stage was done, as far as that is known."""
@@ -83,7 +100,8 @@ class Course:
     @property
     def restarts(self) -> int:
         """How many attempts have failed so, with those whose Jobs were cleaned away."""
-        forgiven = self._is_forgiven(self.memory.failed_at)
+        failed = (job for job in self.jobs if job.state is JobState.FAILED)
+        forgiven = self._is_forgiven(self.memory.failed_at) or any(map(self.changed, failed))
         return max(len(self.failures), 0 if forgiven else self.memory.restarts)
 
     @property
@@ -106,13 +124,20 @@ class Course:
         last = attempts[-1] if attempts else None
         if last is None and (failed := self._remembered_failure(stage)):
             return failed
-        if last is not None and last.state is JobState.FAILED:
-            if self._is_forgiven(last.finished_at):
-                return self._run(stage, last.attempt + 1, None)
+        is_over = last is not None and (last.state is JobState.SUCCEEDED or self._is_excused(last))
+        if last is not None and last.state is JobState.FAILED and not is_over:
             return self._after_failure(stage, last, now)
         if self.scheduling.suspend:
             return self._suspended(stage)
+        if last is not None and is_over:
+            return self._run(stage, last.attempt + 1, None)
         return self._run(stage, last.attempt if last else 0, last)
+
+    def _is_excused(self, job: ObservedJob) -> bool:
+        """Return whether a failure is of something that was mended since: by a retry, or in the spec."""
+        return job.state is JobState.FAILED and (
+            self._is_forgiven(job.finished_at) or bool(self.changed(job))
+        )
 
     def _told_by(self, stage: Stage, read: Callable[[str], _Told | None]) -> _Told | None:
         """Return what a pod told when it did a stage; None once its pods are gone."""
@@ -121,7 +146,7 @@ class Course:
         return next((told for told in results if told), None)
 
     def _counts(self, job: ObservedJob) -> bool:
-        return not _is_no_fault(job) and not self._is_forgiven(job.finished_at)
+        return not _is_no_fault(job) and not self._is_excused(job)
 
     def _is_forgiven(self, failed_at: datetime | None) -> bool:
         return self.retry.at is not None and failed_at is not None and failed_at <= self.retry.at
@@ -147,7 +172,7 @@ class Course:
     def _run(self, stage: Stage, attempt: int, job: ObservedJob | None) -> Step:
         if job is None and self._deadline_is_over:
             return self._deadline_exceeded(stage)
-        return Running(stage=stage, attempt=attempt, job=job)
+        return Running(stage=stage, attempt=attempt, job=job, changed=self.changed(job) if job else "")
 
     def _after_failure(self, stage: Stage, last: ObservedJob, now: datetime) -> Step:
         cause = last.termination

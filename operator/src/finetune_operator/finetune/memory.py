@@ -28,6 +28,8 @@ class Memory:
     """The step that training exported."""
     told: Architecture | None = None
     """The base, as prepare read it."""
+    pushed_to: str | None = None
+    """Where the model was pushed to last."""
     scored: tuple[Scored, ...] | None = None
     """What base and merged model reached in the evaluation."""
 
@@ -51,6 +53,7 @@ def memory_of(status: Mapping[str, Any], run: str) -> Memory:
         started_at=time_of(status["startTime"]),
         selected=selected_of(status.get("selection")),
         told=told_architecture(status),
+        pushed_to=status.get("pushedTo"),
         scored=scored_of(status.get("evaluation")),
     )
 

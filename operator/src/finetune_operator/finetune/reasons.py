@@ -44,6 +44,9 @@ MESSAGES = {
     JobReason.SKIPPED: "Not asked for: {field}",
 }
 
+CHANGED_WHILE_IT_RUNS = "; {field} has changed since it began, as which it goes on: {then}"
+CHANGED_BEFORE_IT_ENDED = "{field} was changed after it had begun, too late for it"
+
 UNREAD_RETRY = (
     f". The annotation {RETRIED_AT} is {{text!r}}, which is no time: `finetune retry` sets it, to the "
     "lastTransitionTime of Failed"

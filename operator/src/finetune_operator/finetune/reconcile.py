@@ -1,6 +1,7 @@
 """The reconcile of a FineTuneJob: pure, so that the operator and the local engine do the same."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from finetune_operator.api.job import FineTuneJob
@@ -9,6 +10,7 @@ from finetune_operator.core.children import changed_children
 from finetune_operator.core.conditions import Condition, events_of
 from finetune_operator.core.config import Config
 from finetune_operator.core.digest import spec_hash_of, with_spec_hash
+from finetune_operator.core.labels import RUN
 from finetune_operator.core.objects import Manifest, Ref
 from finetune_operator.core.observed.job import JobState, ObservedJob
 from finetune_operator.core.plan import Plan
@@ -27,6 +29,7 @@ from finetune_operator.finetune.fits import fits_of
 from finetune_operator.finetune.memory import memory_of, retry_of
 from finetune_operator.finetune.observed import Observed
 from finetune_operator.finetune.reasons import JobReason
+from finetune_operator.finetune.settings import settings_of
 from finetune_operator.finetune.stages import Stage, stages_of
 from finetune_operator.finetune.starting_point import starting_point
 from finetune_operator.finetune.status import build_status, previous_status
@@ -43,6 +46,8 @@ def reconcile(job: FineTuneJob, observed: Observed, now: datetime, config: Confi
         jobs=tuple(j for j in observed.jobs if j.run == names.run),
         scheduling=job.spec.scheduling,
         failure_policy=job.spec.failure_policy,
+        settings=settings_of(job.spec),
+        target=job.spec.export.push.uri if job.spec.export.push else None,
         memory=memory_of(previous_status(job), names.run),
         retry=retry_of(job),
     )
@@ -57,7 +62,9 @@ def reconcile(job: FineTuneJob, observed: Observed, now: datetime, config: Confi
         apply=changed_children(
             _desired_children(job, names, run_file, course, step, config), observed.children
         ),
-        delete=tuple(_superfluous(job, names, course, _current(job, names, course, step, config), observed)),
+        delete=tuple(
+            _superfluous(job, names, course, _current(job, names, course, step, config, observed), observed)
+        ),
         events=events_of(previous_status(job).get("conditions", []), conditions),
         requeue_after=_requeue_after(step, expires_at, now),
     )
@@ -118,7 +125,7 @@ def _desired_children(
 
 
 def _current(
-    job: FineTuneJob, names: Names, course: Course, step: Step, config: Config
+    job: FineTuneJob, names: Names, course: Course, step: Step, config: Config, observed: Observed
 ) -> ObservedJob | None:
     """Return the Job that is waited for. One that waits itself gives way when its template has changed since.
 
@@ -129,8 +136,15 @@ def _current(
     if step.job.has_begun or not step.job.spec_hash:
         return step.job
     attempt = _attempt(course, step)
-    wanted = with_spec_hash(desired_job(job, names, attempt, config))
-    return step.job if step.job.spec_hash == spec_hash_of(wanted) else None
+    mounted = (replace(names, config_map=name) for name in (names.config_map, *_run_files(names, observed)))
+    wanted = (with_spec_hash(desired_job(job, each, attempt, config)) for each in mounted)
+    return step.job if step.job.spec_hash in map(spec_hash_of, wanted) else None
+
+
+def _run_files(names: Names, observed: Observed) -> list[str]:
+    """Return the ConfigMaps of this run: what changed for other stages leaves a Job in its queue."""
+    seen = observed.children.items()
+    return [ref.name for ref, child in seen if ref.kind == "ConfigMap" and child.labels.get(RUN) == names.run]
 
 
 def _attempt(course: Course, step: Running) -> Attempt:
@@ -144,13 +158,15 @@ def _superfluous(
 ) -> Iterable[Ref]:
     """Yield children of other runs, a removed deployment, and unfinished Jobs that nobody waits for.
 
-    Finished Jobs of this run stay: they are the memory. So does a claim: it goes with its owner.
+    Finished Jobs of this run stay: they are the memory. So does a claim: it goes with its owner; and run.json
+    as it was before a change, which a Job that runs still mounts.
     """
     wanted = {names.config_map, names.service, names.policy, names.outward_policy}
     if job.spec.deployment is not None:
         wanted.add(job.metadata.name)
     finished = {j.name for j in course.jobs if j.finished_at is not None}
     deleting = {j.name for j in observed.jobs if j.deleting}
+    wanted.update(_run_files(names, observed))
     for ref in sorted(observed.children):
         if ref.kind == "Job":
             if ref.name not in finished | deleting and (current is None or ref.name != current.name):

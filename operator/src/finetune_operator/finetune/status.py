@@ -51,15 +51,22 @@ def build_status(
         "selection": course.selected.to_status() if course.selected else None,
         "evaluation": [scored.to_status() for scored in course.scored or ()],
         "adapterPath": f"{run_folder}/adapter" if course.is_done(Stage.TRAIN) else None,
-        "modelPath": f"{run_folder}/merged"
-        if isinstance(step, Complete) and Stage.MERGE in course.stages
-        else None,
-        "pushedTo": job.spec.export.push.uri if job.spec.export.push and course.is_done(Stage.PUSH) else None,
+        "modelPath": _model_path(run_folder, course, step, before),
+        "pushedTo": course.target
+        if course.target and course.is_done(Stage.PUSH)
+        else course.memory.pushed_to,
         "conditions": set_conditions(
             before.get("conditions", []), conditions, generation=generation, now=now
         ),
     }
     return without_empty(status)
+
+
+def _model_path(run_folder: str, course: Course, step: Step, before: dict[str, Any]) -> str | None:
+    """Return where the model is, once it is released: a later push does not take it back."""
+    path = f"{run_folder}/merged"
+    is_released = isinstance(step, Complete) and Stage.MERGE in course.stages
+    return path if is_released or before.get("modelPath") == path else None
 
 
 def _progress(

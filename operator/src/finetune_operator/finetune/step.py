@@ -15,6 +15,8 @@ class Running:
     stage: Stage
     attempt: int
     job: ObservedJob | None
+    changed: str = ""
+    """The field that has changed since it began."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -118,10 +118,10 @@ def _resolve_base(deployment: ModelDeployment, jobs: Mapping[str, Outcome]) -> S
         return NoModel(
             reason=ServingReason.JOB_NOT_FOUND, message=MESSAGES[ServingReason.JOB_NOT_FOUND].format(job=name)
         )
-    if job.failure:
+    if job.failure and job.model_path is None:
         message = MESSAGES[ServingReason.JOB_FAILED].format(job=name, message=job.failure)
         return NoModel(reason=ServingReason.JOB_FAILED, message=message, final=True)
-    if not job.complete:
+    if not job.complete and job.model_path is None:
         message = MESSAGES[ServingReason.JOB_NOT_COMPLETE].format(job=name, standing=job.standing)
         return NoModel(reason=ServingReason.JOB_NOT_COMPLETE, message=message)
     if job.model_path is None:

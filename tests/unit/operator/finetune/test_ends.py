@@ -65,11 +65,12 @@ def test_suspension_deletes_the_job_and_resumption_makes_it_again(job: JobBuilde
 def test_children_of_another_run_go(job: JobBuilder) -> None:
     cluster = FakeCluster(job())
     old = cluster.reconcile().status["run"]
+    (run_file,) = (ref.name for ref in cluster.children if ref.kind == "ConfigMap")
     cluster.update(training={"steps": 11})
 
     plan = cluster.reconcile()
 
-    assert {ref.name for ref in plan.delete} == {f"faq-{old}", f"faq-{old}-prepare-0"}
+    assert {ref.name for ref in plan.delete} == {f"faq-{old}", f"faq-{old}-prepare-0", run_file}
     assert len(plan.apply) == 4
 
 

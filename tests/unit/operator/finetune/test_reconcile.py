@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from finetune_operator.api.job import FineTuneJob
 from finetune_operator.core.plan import Event, Plan
 from finetune_operator.finetune import ObservedProgress
+from finetune_operator.finetune.children.names import names_of
 
 
 def test_the_life_of_a_job(job: JobBuilder) -> None:
@@ -20,7 +21,7 @@ def test_the_life_of_a_job(job: JobBuilder) -> None:
 
     assert names(first) == [
         "PersistentVolumeClaim/faq-storage",
-        f"ConfigMap/faq-{run}",
+        f"ConfigMap/{names_of(cluster.job, run).config_map}",
         f"Service/faq-{run}",
         f"NetworkPolicy/faq-{run}",
         f"Job/faq-{run}-prepare-0",
@@ -208,7 +209,8 @@ def test_more_shards_do_not_train_again(job: JobBuilder) -> None:
     cluster.update(export={"shards": 4})
     plan = cluster.reconcile()
 
-    assert (plan.apply, plan.delete, plan.status["run"]) == ((), (), run)
+    assert names(plan) == [f"ConfigMap/{names_of(cluster.job, run).config_map}"]
+    assert (plan.delete, plan.status["run"]) == ((), run)
     cluster.end(0)
     assert names(cluster.reconcile()) == [f"Job/faq-{run}-merge-shards-0"]
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from finetune_operator.core.conditions import time_of, true_condition_of
-from finetune_operator.core.labels import ATTEMPT, COMPONENT, RUN
+from finetune_operator.core.labels import ATTEMPT, COMPONENT, RUN, SETTINGS
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.observed.child import ObservedChild, child_fields
 from finetune_operator.core.observed.object import wakes_nobody
@@ -32,6 +32,8 @@ class ObservedJob(ObservedChild):
     run: str = ""
     """Empty for a Job that is no attempt of ours, whatever else it borrowed of our labels."""
     attempt: int = 0
+    settings: str = ""
+    """What its stage was given of what may change; empty where that is nothing, or is not known."""
     state: JobState = JobState.ACTIVE
     started_at: datetime | None = None
     finished_at: datetime | None = None
@@ -101,6 +103,7 @@ def observe_job(obj: Manifest) -> ObservedJob:
         **child_fields(obj),
         run=labels[RUN] if is_attempt else "",
         attempt=int(labels[ATTEMPT]) if is_attempt else 0,
+        settings=labels.get(SETTINGS, "") if is_attempt else "",
         state=_STATES[end.get("type")],
         started_at=time_of(status.get("startTime")),
         finished_at=time_of(status.get("completionTime") or end.get("lastTransitionTime")),

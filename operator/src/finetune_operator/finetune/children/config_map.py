@@ -12,7 +12,7 @@ RUN_FOLDER = "/etc/finetune"
 
 
 def desired_config_map(job: FineTuneJob, names: Names, run_file: RunFile) -> Manifest:
-    """Return the ConfigMap of a run. It never changes: another run has another."""
+    """Return the ConfigMap of a run and its settings. It never changes: others have another."""
     content = run_file.model_dump(mode="json", by_alias=True)
     return {
         "apiVersion": "v1",

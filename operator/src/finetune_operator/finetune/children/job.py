@@ -12,7 +12,14 @@ from finetune_operator.core.capacity.architecture import Architecture
 from finetune_operator.core.capacity.host import CONVERSION, PREPARATION, HostNeeds, training_needs
 from finetune_operator.core.capacity.node import has_whole_gpus
 from finetune_operator.core.config import Config
-from finetune_operator.core.labels import ATTEMPT, PROGRESS_PORT_LABEL, QUEUE_NAME, RUN, selector_labels
+from finetune_operator.core.labels import (
+    ATTEMPT,
+    PROGRESS_PORT_LABEL,
+    QUEUE_NAME,
+    RUN,
+    SETTINGS,
+    selector_labels,
+)
 from finetune_operator.core.objects import Manifest, without_empty
 from finetune_operator.core.pod import (
     COMPLETION_INDEX,
@@ -41,6 +48,7 @@ from finetune_operator.finetune.fits import training_process_bytes
 from finetune_operator.finetune.overrides import overrides_of
 from finetune_operator.finetune.progress import PROGRESS_PORT
 from finetune_operator.finetune.rendezvous import gpu_env, rdma_env, rendezvous_env
+from finetune_operator.finetune.settings import settings_of
 from finetune_operator.finetune.stages import ON_GPUS, TRAITS, Stage, last_gate
 
 # Seconds from SIGTERM to SIGKILL: training finishes its step and saves; the others only stop.
@@ -73,6 +81,8 @@ def desired_job(job: FineTuneJob, names: Names, attempt: Attempt, config: Config
     pods = _pods(job, stage)
     metadata = child_metadata(job, names.job(stage, attempt.number), stage, names.run)
     metadata["labels"] |= {ATTEMPT: str(attempt.number)}
+    if settings := settings_of(job.spec).get(stage):
+        metadata["labels"] |= {SETTINGS: settings}
     if job.spec.workers.ports.progress != PROGRESS_PORT:
         metadata["labels"] |= {PROGRESS_PORT_LABEL: str(job.spec.workers.ports.progress)}
     if stage in ON_GPUS and job.spec.scheduling.queue_name:

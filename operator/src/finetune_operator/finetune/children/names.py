@@ -7,6 +7,7 @@ from finetune_operator.core.labels import RUN, child_labels
 from finetune_operator.core.naming import child_name
 from finetune_operator.core.objects import Manifest, Owner
 from finetune_operator.core.outcome import claim_name
+from finetune_operator.finetune.settings import settings_id
 from finetune_operator.finetune.stages import Stage
 
 
@@ -16,12 +17,10 @@ class Names:
 
     parent: str
     run: str
-    claim: str
+    config_map: str
+    """The ConfigMap that holds run.json; another one where what may change has changed."""
 
-    @property
-    def config_map(self) -> str:
-        """The ConfigMap that holds run.json."""
-        return child_name(self.parent, self.run)
+    claim: str
 
     @property
     def service(self) -> str:
@@ -45,7 +44,9 @@ class Names:
 
 def names_of(job: FineTuneJob, run: str) -> Names:
     """Return the names for a job's run."""
-    return Names(parent=job.metadata.name, run=run, claim=claim_name(job))
+    parent = job.metadata.name
+    config_map = child_name(parent, run, settings_id(job.spec))
+    return Names(parent=parent, run=run, config_map=config_map, claim=claim_name(job))
 
 
 def child_metadata(job: FineTuneJob, name: str, component: str, run: str | None = None) -> Manifest:
