@@ -161,6 +161,13 @@ class ServingSpec(ApiModel):
     """Overrides of the pods."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            rule="!has(self.cache)"
+            " || !self.podOverrides.env.exists(v, v.name in ['HOME', 'CUTE_DSL_CACHE_DIR'])",
+            problem="a cache is where HOME is",
+            remedy="remove HOME and CUTE_DSL_CACHE_DIR from podOverrides.env, or remove cache",
+            field="podOverrides.env",
+        ),
         only_with_gpus("gpus"),
         only_with_gpus("gpuMemory"),
         Rule(

@@ -21,6 +21,7 @@ from finetune_operator.api.formats import (
     listed_by,
 )
 from finetune_operator.api.rules import Rule
+from finetune_operator.api.variables import RULES as RULES_OF_VARIABLES
 from finetune_operator.api.volume import OUR_PATHS, OUR_VOLUMES, Volume
 
 Labels = Annotated[dict[str, LabelValue], Field(max_length=64)]
@@ -151,7 +152,7 @@ class PodOverrides(ApiModel):
     """CPU, memory and other resources of the main container."""
 
     env: Env = []
-    """Environment variables added to the main container."""
+    """Environment variables added to the main container. A PYTHONPATH comes after the operator's own."""
 
     volumes: Annotated[list[Volume], *listed_by("name"), Field(max_length=32)] = []
     """Volumes added to the pods."""
@@ -219,4 +220,5 @@ class PodOverrides(ApiModel):
             remedy="set dnsConfig.nameservers, or another policy",
             field="dnsPolicy",
         ),
+        *RULES_OF_VARIABLES,
     )

@@ -3,11 +3,13 @@
 https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from finetune_operator.api.container import AddedContainer
 from finetune_operator.api.pod_overrides import PodOverrides
 from finetune_operator.api.secrets import ConfigMapKeyRef, SecretKeyRef
+from finetune_operator.api.variables import PYTHON_PATH
 from finetune_operator.core.labels import POD_INDEX
 from finetune_operator.core.objects import Manifest, without_empty
 
@@ -108,9 +110,8 @@ _SCRATCH_MOUNTS: tuple[Manifest, ...] = (
 
 
 def build_container(spec: ContainerSpec, overrides: PodOverrides) -> Manifest:
-    """Return the container; the user's variables come last, so that they win."""
+    """Return the container; the user's variables come last, so that they win. Only a PYTHONPATH is joined."""
     resources = overrides.resources.to_dict() if overrides.resources and spec.overridable_resources else {}
-    own_names = {variable.name for variable in overrides.env}
     # The builder's own HOME wins.
     env = {variable["name"]: variable for variable in (env_var("HOME", "/tmp"), *spec.env)}
     security = dict(_CONTAINER_SECURITY)
@@ -122,7 +123,7 @@ def build_container(spec: ContainerSpec, overrides: PodOverrides) -> Manifest:
         "imagePullPolicy": spec.image_pull_policy,
         "command": list(spec.command),
         "args": list(spec.args),
-        "env": [v for v in env.values() if v["name"] not in own_names] + [v.to_dict() for v in overrides.env],
+        "env": _joined(env, overrides),
         # On the node's network they would be the node's: two pods that declare the same could not share one.
         "ports": [] if overrides.host_network else list(spec.ports),
         "resources": without_empty(
@@ -137,6 +138,17 @@ def build_container(spec: ContainerSpec, overrides: PodOverrides) -> Manifest:
         **spec.hooks,
     }
     return without_empty(container)
+
+
+def _joined(ours: Mapping[str, Manifest], overrides: PodOverrides) -> list[Manifest]:
+    """Return our variables, then the user's; Python looks for modules in our folders first."""
+    theirs = [variable.to_dict() for variable in overrides.env]
+    names = {variable["name"] for variable in theirs}
+    if PYTHON_PATH in ours:
+        own = ours[PYTHON_PATH]["value"]
+        paths = {v["name"]: ":".join(filter(None, (own, v.get("value")))) for v in theirs}
+        theirs = [{**v, "value": paths[PYTHON_PATH]} if v["name"] == PYTHON_PATH else v for v in theirs]
+    return [variable for name, variable in ours.items() if name not in names] + theirs
 
 
 def _requests(spec: ContainerSpec, given: Manifest) -> Manifest:

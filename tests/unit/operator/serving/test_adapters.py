@@ -181,3 +181,24 @@ def test_an_answer() -> None:
     told = parse_adapters(json.dumps(body).encode())
     assert told == ServerAdapters(paths={"terms": "adapters/terms"}, refused={"tone": "no"})
     assert NOW
+
+
+@pytest.mark.parametrize(
+    ("env", "joined"),
+    [
+        pytest.param([], "/etc/finetune/adapters", id="ours"),
+        pytest.param(
+            [{"name": "PYTHONPATH", "value": "/mnt/a:/mnt/b"}],
+            "/etc/finetune/adapters:/mnt/a:/mnt/b",
+            id="and theirs",
+        ),
+        pytest.param([{"name": "PYTHONPATH", "value": ""}], "/etc/finetune/adapters", id="empty"),
+        pytest.param([{"name": "PYTHONPATH"}], "/etc/finetune/adapters", id="no value"),
+    ],
+)
+def test_a_python_path_does_not_hide_the_program_that_loads_them(
+    deployment: Builder, env: list[Manifest], joined: str
+) -> None:
+    made = of_kind(plan(deployment(adapters=[OF_FOLDER], podOverrides={"env": env}), READY), "Deployment")
+    (server,) = made["spec"]["template"]["spec"]["containers"]
+    assert [v["value"] for v in server["env"] if v["name"] == "PYTHONPATH"] == [joined]
