@@ -1,6 +1,7 @@
 """How a container ended: an exit code and a reason of contract/, and the line of the termination log."""
 
 import json
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
@@ -26,11 +27,17 @@ FINAL = (ExitCode.CONFIGURATION, ExitCode.DATA)
 # When one process of many fails, the others fail of it: a lost peer or the stop that follows is no cause.
 _CONSEQUENCES = (ExitCode.COMMUNICATION, ExitCode.KILLED, ExitCode.STOPPED)
 
+# The kubelet's words (pkg/kubelet/eviction/helpers.go) for what has nothing to do with the node.
+_OWN_LIMIT = re.compile(r"exceeds the (total )?limit|exceeded its local ephemeral storage limit")
+
 OUT_OF_HOST_MEMORY = "OutOfHostMemory"
 """The kubelet says OOMKilled."""
 
 EVICTED = "Evicted"
 """The kubelet ended the pod, as its node had too little memory, disk or process ids."""
+
+NOT_STARTED = "ProgramNotStarted"
+"""The runtime says StartError or ContainerCannotRun."""
 
 OTHER_CONTAINER_FAILED = "OtherContainerFailed"
 """A container that was injected, or that podOverrides adds, failed the pod."""
@@ -108,12 +115,15 @@ def killed_for_memory(finished_at: datetime | None = None) -> Termination:
 
 
 def evicted(message: str, finished_at: datetime | None = None) -> Termination:
-    """Return the end of a pod whose node had too little of something."""
+    """Return the end of a pod whose node had too little of something, or that took more than it may."""
+    of_its_own = _OWN_LIMIT.search(message)
     return Termination(
         exit_code=ExitCode.KILLED,
         reason=EVICTED,
         message=f"Its node evicted it: {message.strip() or 'it does not say what it had too little of'}",
-        remedy="Raise the requests in podOverrides.resources for what is named, "
+        remedy="Raise that limit in podOverrides.resources, of an emptyDir its sizeLimit"
+        if of_its_own
+        else "Raise the requests in podOverrides.resources for what is named, "
         "so that it goes to nodes that have it",
         finished_at=finished_at,
         said_by_kubelet=True,
@@ -128,6 +138,20 @@ def not_run(reason: str, message: str) -> Termination:
         message=f"Its node says {reason}: {message.strip()}".rstrip(": "),
         remedy="It is tried again, maybe on another node; if the node is ill, cordon it",
         said_by_kubelet=True,
+    )
+
+
+def not_started(message: str, finished_at: datetime | None = None) -> Termination:
+    """Return the end of a container whose program the runtime could not start."""
+    last = message.strip().splitlines()[-1:]
+    return Termination(
+        exit_code=128,
+        reason=NOT_STARTED,
+        message=": ".join(("The runtime could not start its program", *last)),
+        remedy="Its image has no such program, or is for other CPUs: correct the operator's images",
+        finished_at=finished_at,
+        said_by_kubelet=True,
+        ours=False,
     )
 
 

@@ -9,31 +9,53 @@ from finetune_operator.core.wait_reason import MESSAGES, WaitReason
 
 # Kubernetes' own words; each was read in its source, of 1.37 and of 1.31 where they differ.
 _REFUSALS = {
+    WaitReason.NAMESPACE_ENDS: r"because it is being terminated",
     WaitReason.QUOTA: r"exceeded quota|insufficient quota|status unknown for quota",
     WaitReason.QUOTA_WANTS_REQUESTS: r"failed quota: .*must specify",
-    WaitReason.LIMIT_RANGE: r"(maximum|minimum) \S+ usage per|limit to request ratio",
+    WaitReason.LIMIT_RANGE: r"(maximum|minimum) \S+ usage per|limit to request ratio|"
+    r"must be less than or equal to \S+ limit",
     WaitReason.POD_SECURITY: r"violates PodSecurity",
+    WaitReason.SECURITY_CONSTRAINTS: r"unable to validate against any security context constraint",
     WaitReason.PRIORITY_CLASS: r"no PriorityClass with name",
     WaitReason.SERVICE_ACCOUNT: r"error looking up service account",
     WaitReason.RUNTIME_CLASS: r"RuntimeClass .* not found",
     WaitReason.WEBHOOK_DOWN: r"failed calling webhook",
-    WaitReason.WEBHOOK: r"admission webhook .* denied|ValidatingAdmissionPolicy .* denied",
+    WaitReason.WEBHOOK: r"admission webhook .* denied|AdmissionPolicy .* denied|"
+    r"image policy webhook .* denied",
+    WaitReason.CONTROL_PLANE: r"etcdserver|context deadline exceeded|request did not complete within|"
+    r"connection refused|TLS handshake timeout|[Tt]oo many requests|the server is currently unable",
 }
 _SCHEDULING = {
     WaitReason.CLAIM_NOT_FOUND: r'persistentvolumeclaim "[^"]*" not found',
+    WaitReason.CLAIM_LOST: r"bound to non-existent (persistentvolume|pv)",
+    WaitReason.CLAIM_DELETED: r'persistentvolumeclaim "[^"]*" is being deleted',
+    WaitReason.CLAIM_IN_USE: r"ReadWriteOncePod access mode already in-use",
     WaitReason.CLAIM_NOT_BOUND: r"unbound immediate PersistentVolumeClaims|volume node affinity conflict|"
-    r"node\(s\) didn't find available persistent volumes",
+    r"didn't match PersistentVolume's node affinity|node\(s\) didn't find available persistent volumes|"
+    r"did not have enough free storage|waiting for ephemeral volume controller",
 }
 _CONTAINERS = {
-    WaitReason.IMAGE: r"^(ErrImage|ImagePullBackOff|InvalidImageName|RegistryUnavailable|ImageInspectError)",
+    WaitReason.DISK: r"no space left on device",
+    WaitReason.IMAGE: r"^(ErrImage|ImagePullBackOff|InvalidImageName|RegistryUnavailable|ImageInspectError|"
+    r"SignatureValidationFailed)",
+    WaitReason.RUNS_AS_ROOT: r"^CreateContainerConfigError.*(runAsNonRoot|non-root)",
+    WaitReason.SUB_PATH: r"^CreateContainerConfigError.*subPath",
+    WaitReason.NODE_API: r"^CreateContainerConfigError.*failed to sync \S+ cache",
     WaitReason.CONFIGURATION: r"^CreateContainerConfigError",
+    WaitReason.PROGRAM: r"executable file not found|exec format error|exec: .*no such file or directory",
 }
 _STARTING = {
     WaitReason.ATTACHED_ELSEWHERE: r"Multi-Attach|already (exclusively attached|used by)",
     WaitReason.MOUNT_SOURCE: r"(configmap|secret) \S+ not found|references non-existent|not registered",
+    WaitReason.HOST_PATH: r"hostPath type check failed",
+    WaitReason.NODE_API: r"failed to sync \S+ cache",
+    WaitReason.CLAIM_LOST: r"^FailedAttachVolume.*code = NotFound",
     WaitReason.RUNTIME_HANDLER: r"no runtime for|runtime handler|unknown runtime",
-    WaitReason.SANDBOX: r"^(FailedCreatePodSandBox|NetworkNotReady)",
+    WaitReason.DEVICES: r"^FailedPrepareDynamicResources",
+    WaitReason.DISK: r"no space left on device",
+    WaitReason.SANDBOX: r"^(FailedCreatePodSandBox|FailedPodSandBoxStatus|NetworkNotReady|FailedSync)",
     WaitReason.NOT_MOUNTED: r"^(FailedMount|FailedAttachVolume|FailedMapVolume)",
+    WaitReason.NODE_LOST: r"^NodeNotReady",
 }
 
 # The pod's name is another one at each try: a message that has it would never stay the same.
@@ -100,6 +122,8 @@ def explained(wait: Wait, said: str) -> Wait:
     """Return the wait of a late object, by what an event says: its reason, a colon and its message."""
     if wait.reason is WaitReason.NO_PODS and said:
         return refused_pods(said.removeprefix("FailedCreate: "), wait.since, wait.name)
+    if wait.reason is WaitReason.INITIALIZING:
+        return wait  # its status says more than "Started"
     if wait.reason is WaitReason.CREATING:
         return starting(wait.name, said, wait.since)
     return replace(wait, text=said)
@@ -111,5 +135,6 @@ _USUAL_SECONDS = {
     WaitReason.CLAIM: 30.0,
     WaitReason.NOT_SCHEDULED: 60.0,
     WaitReason.CREATING: 60.0,
+    WaitReason.INITIALIZING: 60.0,
     WaitReason.NOT_ENDING: 60.0,
 }

@@ -8,6 +8,7 @@ from finetune_operator.core.objects import Manifest
 from finetune_operator.core.termination import (
     Termination,
     killed_for_memory,
+    not_started,
     other_container_failed,
     parse_termination,
 )
@@ -32,6 +33,8 @@ def failures(ours: Iterable[Manifest], state: str) -> Iterator[Termination]:
             moment = time_of(end.get("finishedAt"))
             if end.get("reason") == "OOMKilled":
                 yield killed_for_memory(moment)
+            elif end.get("reason") in ("StartError", "ContainerCannotRun"):
+                yield not_started(end.get("message", ""), moment)
             else:
                 yield parse_termination(end["exitCode"], end.get("message", ""), moment)
 

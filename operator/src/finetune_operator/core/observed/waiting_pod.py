@@ -4,7 +4,7 @@ import re
 
 from finetune_operator.core.conditions import condition_of, time_of
 from finetune_operator.core.objects import Manifest
-from finetune_operator.core.observed.container import is_ours, statuses_of
+from finetune_operator.core.observed.container import is_ours, native_sidecars, statuses_of
 from finetune_operator.core.wait_reason import WaitReason
 from finetune_operator.core.waiting import Wait, container_waits, unscheduled
 
@@ -18,6 +18,9 @@ def wait_of_pod(obj: Manifest) -> Wait | None:
     match status.get("phase"):
         case "Pending":
             return _unscheduled(name, status) or _container_waits(name, status)
+        case "Unknown":  # what the node's controller wrote before there were conditions
+            since = condition_of(status, "Ready").get("lastTransitionTime")
+            return Wait(reason=WaitReason.NODE_LOST, name=name, since=time_of(since))
         case "Running":
             return _lost(name, status) or _others(obj)
         case "Failed" if status.get("reason") == "Evicted":
@@ -36,12 +39,27 @@ def delay_of_pod(obj: Manifest) -> Wait | None:
     if status.get("phase") != "Pending":
         return None
     scheduled = condition_of(status, "PodScheduled")
+    if initializing := _initializing(obj):
+        return initializing
     if scheduled.get("status") == "True":
         since = scheduled.get("lastTransitionTime") or status.get("startTime")
         return Wait(reason=WaitReason.CREATING, name=name, since=time_of(since))
     if scheduled:
         return None  # its scheduler says why
     return Wait(reason=WaitReason.NOT_SCHEDULED, name=name, since=time_of(metadata.get("creationTimestamp")))
+
+
+def _initializing(obj: Manifest) -> Wait | None:
+    """Return the wait for an init container that runs, or for a native sidecar that has not started."""
+    sidecars = native_sidecars(obj)
+    for each in obj.get("status", {}).get("initContainerStatuses") or ():
+        running = each.get("state", {}).get("running")
+        if running is not None and not (each["name"] in sidecars and each.get("started")):
+            since = time_of(running.get("startedAt"))
+            return Wait(
+                reason=WaitReason.INITIALIZING, name=obj["metadata"]["name"], text=each["name"], since=since
+            )
+    return None
 
 
 def _unscheduled(name: str, status: Manifest) -> Wait | None:
@@ -57,9 +75,21 @@ def _unscheduled(name: str, status: Manifest) -> Wait | None:
 def _container_waits(name: str, status: Manifest) -> Wait | None:
     for container in statuses_of(status):
         state = container.get("state", {}).get("waiting") or {}
+        if state.get("reason") == "CrashLoopBackOff" and not is_ours(container):
+            text = f"{container['name']}, CrashLoopBackOff{_last_end(container)}"
+            return Wait(reason=WaitReason.OTHER_CONTAINER, name=name, text=text)
         if state.get("reason") and state["reason"] not in _PASSING:
             return container_waits(name, _said(state), time_of(status.get("startTime")))
     return None
+
+
+def _last_end(container: Manifest) -> str:
+    """Return how a container ended last: its exit code, and its last line."""
+    end = container.get("lastState", {}).get("terminated")
+    if not end:
+        return ""
+    lines = (end.get("message") or "").strip().splitlines()[-1:]
+    return f", exit code {end['exitCode']}" + "".join(f": {line}" for line in lines)
 
 
 def _said(state: Manifest) -> str:

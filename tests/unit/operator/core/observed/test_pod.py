@@ -37,6 +37,11 @@ def wait(reason: WaitReason, text: str = "", since: str | None = SINCE) -> Wait:
     return Wait(reason=reason, name="pod", text=text, since=parse_timestamp(since) if since else None)
 
 
+CRASHED = {
+    "name": "fetch",
+    "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s restarting"}},
+    "lastState": {"terminated": {"exitCode": 7, "message": "first\nno such bucket\n"}},
+}
 UNSCHEDULABLE = [condition("PodScheduled", "False", "Unschedulable", "0/5 nodes are available")]
 NOT_READY = [condition("Ready", "False")]
 UP = [{"name": "main", "ready": True, "state": {"running": {}}}]
@@ -119,12 +124,23 @@ UP = [{"name": "main", "ready": True, "state": {"running": {}}}]
             None,
             id="a load balancer's gate is not open yet",
         ),
+        pytest.param(
+            [{"phase": "Unknown", "conditions": [condition("Ready", "Unknown", "NodeStatusUnknown")]}],
+            wait(WaitReason.NODE_LOST),
+            id="of an old cluster whose node does not answer",
+        ),
+        pytest.param(
+            [pending(initContainerStatuses=[CRASHED])],
+            wait(WaitReason.OTHER_CONTAINER, "fetch, CrashLoopBackOff, exit code 7: no such bucket", None),
+            id="an init container that fails each time",
+        ),
     ],
 )
 def test_waiting_of(pods: list[dict[str, Any]], said: Wait | None) -> None:
     assert waiting_of(observing.pod(**status) for status in pods) == said
 
 
+FETCHES = {"name": "fetch", "started": False, "state": {"running": {"startedAt": SINCE}}}
 SCHEDULED = [condition("PodScheduled", "True")]
 
 
@@ -136,14 +152,42 @@ SCHEDULED = [condition("PodScheduled", "True")]
         pytest.param({}, pending(conditions=SCHEDULED), WaitReason.CREATING, id="on a node"),
         pytest.param({}, {"phase": "Running"}, None, id="running"),
         pytest.param({"deletionTimestamp": SINCE}, {"phase": "Running"}, WaitReason.NOT_ENDING, id="to end"),
+        pytest.param(
+            {},
+            pending(conditions=SCHEDULED, initContainerStatuses=[FETCHES]),
+            WaitReason.INITIALIZING,
+            id="an init container runs",
+        ),
+        pytest.param(
+            {},
+            pending(conditions=SCHEDULED, initContainerStatuses=[{**FETCHES, "name": "mesh"}]),
+            WaitReason.INITIALIZING,
+            id="a sidecar has not started",
+        ),
+        pytest.param(
+            {},
+            pending(
+                conditions=SCHEDULED, initContainerStatuses=[{**FETCHES, "name": "mesh", "started": True}]
+            ),
+            WaitReason.CREATING,
+            id="a sidecar runs",
+        ),
     ],
 )
 def test_what_a_pod_goes_through(
     metadata: dict[str, Any], status: dict[str, Any], delayed: WaitReason | None
 ) -> None:
     named = {"name": "pod", "namespace": "ml", **metadata}
-    seen = observe_pod({"apiVersion": "v1", "kind": "Pod", "metadata": named, "status": status})
-    assert seen.delayed == (wait(delayed) if delayed else None)
+    spec = {"initContainers": [{"name": "fetch"}, {"name": "mesh", "restartPolicy": "Always"}]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": named, "spec": spec, "status": status}
+    seen = observe_pod(pod).delayed
+    assert (seen and seen.reason, seen and seen.since) == (
+        delayed,
+        parse_timestamp(SINCE) if delayed else None,
+    )
+    if delayed is WaitReason.INITIALIZING:
+        assert seen
+        assert seen.text == status["initContainerStatuses"][0]["name"]
 
 
 @pytest.mark.parametrize(
@@ -175,6 +219,53 @@ def test_what_the_kubelet_did_to_a_pod(status: dict[str, Any], reason: str, disr
     seen = observing.pod(**{"phase": "Failed", "conditions": target, **status})
     assert ([end.reason for end in seen.ends], seen.disrupted) == ([reason], disrupted)
     assert status["message"] in seen.ends[0].message
+
+
+@pytest.mark.parametrize(
+    ("message", "remedy"),
+    [
+        pytest.param("The node was low on resource: memory. ", "Raise the requests", id="its memory"),
+        pytest.param(
+            "The node was low on resource: ephemeral-storage. Container main was using 9Gi, "
+            "request is 1Gi, has "
+            "larger consumption of ephemeral-storage. ",
+            "Raise the requests",
+            id="the node's disk",
+        ),
+        pytest.param(
+            "Pod ephemeral local storage usage exceeds the total limit of containers 1Gi. ",
+            "Raise that limit",
+            id="its own disk",
+        ),
+        pytest.param(
+            'Container main exceeded its local ephemeral storage limit "1Gi". ',
+            "Raise that limit",
+            id="its container's disk",
+        ),
+        pytest.param(
+            'Usage of EmptyDir volume "scratch" exceeds the limit "1Gi". ',
+            "Raise that limit",
+            id="an emptyDir",
+        ),
+    ],
+)
+def test_an_eviction_says_whose_limit_it_was(message: str, remedy: str) -> None:
+    (end,) = observing.pod(phase="Failed", reason="Evicted", message=message).ends
+    assert (end.reason, end.remedy.startswith(remedy), end.is_final) == ("Evicted", True, False)
+
+
+@pytest.mark.parametrize("reason", ["StartError", "ContainerCannotRun"])
+def test_a_program_that_cannot_be_started_is_no_failure_without_a_remedy(reason: str) -> None:
+    text = 'failed to create containerd task: exec: "python": executable file not found in $PATH: unknown'
+    ended = {"exitCode": 128, "reason": reason, "message": text}
+    pod = observing.pod(phase="Failed", containerStatuses=[{"name": "main", "state": {"terminated": ended}}])
+    (end,) = pod.ends
+    assert end.reason == "ProgramNotStarted"
+    assert end.sentence == (
+        f"The runtime could not start its program: {text}. Its image has no such program, or "
+        f"is for other CPUs: "
+        "correct the operator's images"
+    )
 
 
 def test_an_eviction_is_the_cause_though_a_peer_lost_it_first() -> None:
