@@ -1,9 +1,11 @@
 """The oldest Kubernetes that is supported takes the chart, both kinds, and all that the operator makes.
 
-The same is asked of the newest by the tests beside this one.
+Its controllers take a job to its end, and another to its failure. The same is asked of the newest by the
+tests beside this one.
 """
 
 import json
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,13 @@ from cluster import binaries, lws, oldest
 from cluster.commands import WAIT, Run, runner
 from cluster.controlplane import ControlPlane
 from cluster.oldest import OldestControlPlane
+from cluster.operator_pod import OperatorPod
 from cluster.owned_tls import owned_tls
 from golden_children import golden_children
-from parents import JOB, PLURALS
+from oldest_life import COMPONENT, DRAINED, Ended, OldestLife
+from parents import DEPLOYMENT, JOB, PLURALS, job_spec
 from spec_trials import Server, outcomes
+from waiting import until
 
 from finetune_operator.core.drift import covers, dropped
 from finetune_operator.kube.events import fields_dropped
@@ -49,13 +54,18 @@ def kubectl(plane: ControlPlane) -> Run:
     for namespace in (SYSTEM, TEAM):
         run("create", "namespace", namespace)
         run("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
-        # A controller's, elsewhere; without it no pod is admitted.
-        run("create", "serviceaccount", "default", "--namespace", namespace)
+        wait_for_service_account(run, namespace)
     done = helm("install", "finetune-operator", str(CHART), "--namespace", SYSTEM)
     assert "Warning" not in done.stderr
     run("wait", "--for=condition=Established", WAIT, "--filename", str(ROOT / "crds"))
     lws.install_api(run)
     return run
+
+
+def wait_for_service_account(run: Run, namespace: str) -> None:
+    """Its controller makes it; without it no pod is admitted."""
+    account = ("get", "serviceaccount", "default", "--namespace", namespace)
+    until("a service account", lambda: run(*account, check=False).returncode == 0)
 
 
 def in_team(child: dict[str, Any]) -> dict[str, Any]:
@@ -131,6 +141,48 @@ def test_generated_specs(plane: ControlPlane, kubectl: Run, kind: str) -> None:
     wrong = [each for each in found if each not in ("taken", "refused")]
     assert not wrong, f"{len(wrong)} of {len(found)}:\n" + "\n".join(wrong[:20])
     assert 0.1 < found.count("taken") / len(found) < 0.9
+
+
+@pytest.fixture(scope="module")
+def life(plane: ControlPlane, kubectl: Run) -> Iterator[OldestLife]:
+    """The operator, as the chart has it, on this Kubernetes; pods end as a test says."""
+    assert kubectl("get", "deployment", "--namespace", SYSTEM)
+    pod = OperatorPod(
+        folder=plane.folder,
+        credentials=plane.credentials,
+        server=plane.server,
+        program=Path(sys.executable).parent / "finetune-operator",
+    )
+    pod.start()
+    with plane.api_client() as api:
+        yield OldestLife(api=api, namespace=TEAM)
+    pod.stop()
+
+
+def test_its_controllers_take_a_job_to_its_end_and_its_model_to_a_server(life: OldestLife) -> None:
+    life.parents.create("FineTuneJob", "faq", job_spec(deployment=DEPLOYMENT, export={"shards": 2}))
+    life.until("ModelDeployment", "faq", "Available", {})
+    job = life.parents.get("FineTuneJob", "faq") or {}
+    assert job["status"]["phase"] == "Complete"
+    ended = {job.metadata.labels[COMPONENT]: job.status.succeeded for job in life.parents.jobs()}
+    assert ended == {"prepare": 1, "train": 2, "merge-shards": 2, "merge": 1, "verify": 1}
+
+
+def test_its_controllers_tell_a_drain_from_a_failure(life: OldestLife) -> None:
+    """Neither counts as a restart: a drained pod is none, and wrong data ends the job at once."""
+    life.parents.create("FineTuneJob", "broken", job_spec())
+    line = {"reason": "DatasetInvalid", "message": "faq.jsonl:3: no JSON", "remedy": "Correct the line"}
+    ends = {"train-0": DRAINED, "train-1": Ended(code=3, message=json.dumps(line))}
+    failed = life.until("FineTuneJob", "broken", "Failed", ends)
+    assert (failed["reason"], failed["message"]) == (
+        "DatasetInvalid",
+        "faq.jsonl:3: no JSON. Correct the line",
+    )
+    job = life.parents.get("FineTuneJob", "broken") or {}
+    assert job["status"]["restarts"] == 0
+    (drained,) = [j for j in life.parents.jobs() if j.metadata.name.endswith("train-0")]
+    reasons = {each.type: each.reason for each in drained.status.conditions}
+    assert reasons["Failed"] == "PodFailurePolicy"
 
 
 def test_the_admission_policy_holds(kubectl: Run) -> None:

@@ -1,6 +1,6 @@
-"""The oldest Kubernetes that is supported: its API server, on the etcd of the newest.
+"""The oldest Kubernetes that is supported: its API server and its controllers, on the etcd of the newest.
 
-No controller of it runs, for what each takes to build: what is asked here is what the API server takes.
+No scheduler of it runs, and no node: a test says itself how pods end.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from cluster import binaries
 from cluster.controlplane import ControlPlane
 
 FOLDER = binaries.TOOLS / "oldest"
-PROGRAMS = {"kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver"}
+PROGRAMS = {name: f"k8s.io/kubernetes/cmd/{name}" for name in ("kube-apiserver", "kube-controller-manager")}
 
 
 def version() -> str:
@@ -33,12 +33,12 @@ def _recipe() -> tuple[str, Path, dict[str, str], str]:
 
 @dataclass(kw_only=True)
 class OldestControlPlane(ControlPlane):
-    """Its API server alone: objects are taken or refused, and nothing comes of them."""
+    """Its API server and controllers: Jobs and Deployments have pods, which are on no node."""
 
     plays_nodes: bool = False
 
     def _commands(self) -> list[list[str]]:
-        return [self._etcd(), self._apiserver()]
+        return [self._etcd(), self._apiserver(), self._controller_manager()]
 
     def _program(self, name: str) -> str:
         return str(find(name)) if name in PROGRAMS else super()._program(name)

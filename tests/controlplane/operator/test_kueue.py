@@ -3,12 +3,15 @@
 Not a part of `make test`: Kueue takes five minutes to build, and root to run.
 """
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from cluster.commands import Run
 from cluster.controlplane import ControlPlane
 from cluster.kueue import KUEUE
@@ -40,13 +43,17 @@ def kueue(control_plane: ControlPlane, kubectl: Run) -> Iterator[None]:
     shutil.rmtree(METRICS_CERTIFICATES)
 
 
+def of_the_guide(name: str) -> str:
+    found = re.search(rf"```yaml\n# {name}.yaml\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    assert found
+    return found[1]
+
+
 @pytest.fixture
 def queues(kueue: None, kubectl: Run, namespace: str) -> Iterator[None]:
     """The guide's: 32 GPUs, for one job of four nodes."""
     assert kueue is None
-    found = re.search(r"```yaml\n# queues.yaml\n(.*?)```", GUIDE.read_text(), re.DOTALL)
-    assert found
-    manifest = found[1].replace("team-a", namespace)
+    manifest = of_the_guide("queues").replace("team-a", namespace)
     # What was just made is not yet known to the webhooks.
     until("queues", lambda: kubectl("apply", "--filename=-", stdin=manifest, check=False).returncode == 0)
     yield
@@ -59,9 +66,12 @@ def stages(pods: Pods) -> None:
         pods.play({"app.kubernetes.io/component": stage}, succeed())
 
 
-def queued(parents: Parents, name: str) -> None:
-    workers = {"nodes": 4, "gpusPerNode": 8}
-    parents.create("FineTuneJob", name, job_spec(workers=workers, scheduling={"queueName": "training"}))
+def queued(parents: Parents, name: str, nodes: int = 4, priority: str = "", **train: Any) -> None:
+    workers = {"nodes": nodes, "gpusPerNode": 8}
+    scheduling = {"queueName": "training"} | ({"priorityClassName": priority} if priority else {})
+    stages = {"train": train} if train else {}
+    spec = job_spec(workers=workers, scheduling=scheduling, stageOverrides=stages)
+    parents.create("FineTuneJob", name, spec)
 
 
 def training_pods(parents: Parents, name: str) -> list[client.V1Pod]:
@@ -101,3 +111,90 @@ def test_what_kueue_stops_goes_on_when_it_is_admitted_again(
     pods.play(TRAIN, succeed(after=1))
     parents.until("FineTuneJob", "faq", "Complete")
     assert len([job for job in parents.jobs() if "-train-" in job.metadata.name]) == 1
+
+
+@pytest.fixture
+def urgent(kubectl: Run, kueue: None) -> Iterator[None]:
+    """A class of each kind, by one name."""
+    assert kueue is None
+    workloads = {
+        "apiVersion": "kueue.x-k8s.io/v1beta2",
+        "kind": "WorkloadPriorityClass",
+        "metadata": {"name": "urgent"},
+        "value": 1000,
+        "description": "",
+    }
+    kubectl("create", "priorityclass", "urgent", "--value=1000")
+    until(
+        "a class",
+        lambda: kubectl("apply", "--filename=-", stdin=json.dumps(workloads), check=False).returncode == 0,
+    )
+    yield
+    kubectl("delete", "priorityclass,workloadpriorityclass", "urgent")
+
+
+@pytest.mark.usefixtures("queues", "stages", "urgent")
+@pytest.mark.parametrize(
+    "urgency",
+    [
+        pytest.param({"priority": "urgent"}, id="of pods"),
+        pytest.param({"labels": {"kueue.x-k8s.io/priority-class": "urgent"}}, id="of workloads"),
+    ],
+)
+def test_who_is_urgent_goes_first_and_who_was_stopped_goes_on_after(
+    parents: Parents, pods: Pods, urgency: dict[str, Any]
+) -> None:
+    queued(parents, "first")
+    until("every pod", lambda: len(training_pods(parents, "first")) == 4)
+    queued(parents, "second", **urgency)
+    until("a job that was preempted", lambda: is_held_back(parents, "first"))
+    until("the other's pods", lambda: len(training_pods(parents, "second")) == 4)
+    until("no pods of the first", lambda: not training_pods(parents, "first"))
+
+    pods.play(TRAIN, succeed(after=1))
+    parents.until("FineTuneJob", "second", "Complete")
+    parents.until("FineTuneJob", "first", "Complete")
+    # In the same Job: a preemption is no failure.
+    assert len([job for job in parents.jobs() if job.metadata.name.startswith("first-")]) == 4
+    assert ((parents.get("FineTuneJob", "first") or {})["status"]).get("restarts", 0) == 0
+
+
+RACK = "cloud.provider.com/topology-rack"
+NEAR = {"kueue.x-k8s.io/podset-required-topology": RACK}
+
+
+@pytest.fixture
+def racks(queues: None, kubectl: Run) -> Iterator[None]:
+    """The guide's, of two nodes each."""
+    assert queues is None
+    for node, rack in (("gpu-0", "a"), ("gpu-1", "b"), ("gpu-2", "a"), ("gpu-3", "b")):
+        kubectl("label", "node", node, f"{RACK}={rack}")
+    # Which topology a flavour has never changes: another flavour of the same name.
+    kubectl("delete", "clusterqueue/gpus", "resourceflavor/h200")
+    manifest = of_the_guide("topology")
+    until("racks", lambda: kubectl("apply", "--filename=-", stdin=manifest, check=False).returncode == 0)
+    queue = yaml.safe_load_all(of_the_guide("queues"))
+    (again,) = (each for each in queue if each["kind"] == "ClusterQueue")
+    kubectl("apply", "--filename=-", stdin=json.dumps(again))
+    yield
+    kubectl("label", "nodes", "--all", f"{RACK}-")
+    kubectl("delete", "topology", "racks", "--wait=false")
+
+
+@pytest.mark.usefixtures("racks", "stages")
+def test_training_is_kept_in_one_rack_and_what_no_rack_holds_waits(parents: Parents, pods: Pods) -> None:
+    queued(parents, "wide", nodes=3, annotations=NEAR)
+    until("a job that waits", lambda: is_held_back(parents, "wide"))
+    queued(parents, "near", nodes=2, annotations=NEAR)
+    placed = until("pods on nodes", lambda: nodes_of(parents, "near", 2))
+    assert placed in ({"gpu-0", "gpu-2"}, {"gpu-1", "gpu-3"})
+    assert all(NEAR.items() <= pod.metadata.annotations.items() for pod in training_pods(parents, "near"))
+    assert not training_pods(parents, "wide")
+    pods.play(TRAIN, succeed(after=1))
+    parents.until("FineTuneJob", "near", "Complete")
+
+
+def nodes_of(parents: Parents, name: str, number: int) -> set[str]:
+    """The nodes of its pods, once as many are on one."""
+    found = {pod.spec.node_name for pod in training_pods(parents, name)} - {None}
+    return found if len(found) == number else set()

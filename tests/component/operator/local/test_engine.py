@@ -166,6 +166,18 @@ def test_a_job_that_has_started_takes_no_change_that_the_cluster_refuses(start: 
     assert runner.until_settled().state is State.READY
 
 
+def test_what_may_change_of_a_complete_job_is_heeded_or_refused(start: Start, job: Job, fake: Path) -> None:
+    first, second = ({"export": {"push": {"uri": f"s3://bucket/{name}"}}} for name in ("one", "two"))
+    for export, times in ((first, 1), (second, 2), (second, 2)):
+        engine, runner = start(job(**export))
+        assert runner.until_settled().state is State.READY
+        assert engine.parents[0]["status"]["pushedTo"] == export["export"]["push"]["uri"]
+        assert calls(fake, "push") == times
+    with pytest.raises(LocalError, match=r"spec\.model\.verify cannot change once the model is trained"):
+        start(job(**second, model={"uri": "models/tiny-base", "verify": False}))
+    assert [calls(fake, stage) for stage in ("train", "merge", "verify")] == [1, 1, 1]
+
+
 def test_two_nodes_meet(start: Start, job: Job, fake: Path) -> None:
     (fake / "train").write_text("meet")
     _, runner = start(job(workers={"nodes": 2, "device": "cpu"}))
