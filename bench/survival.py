@@ -1,4 +1,7 @@
-"""A million answers of pods to the poller, a million events to the cache: simulated months of a cluster."""
+"""A million answers of pods to the poller, a million events to the cache, as hypothesis likes.
+
+The same strategies and the same state machine as of the unit tests, with more examples.
+"""
 
 import argparse
 import logging
@@ -11,15 +14,17 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/builders"))
 
+from cluster_machine import ClusterMachine
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import run_state_machine_as_test
 from simulated_time import run
-from simulated_watch import SimulatedWatch
-from strange_pods import poll_for_hours
+from strange_pods import ANSWERS, Answer, poll
 
-from finetune_operator.core.observed.cache import Cache
-from finetune_operator.core.observed.kinds import observe
 from report import write_report
 
-_STEPS_A_LIFE = 1000
+_ANSWERS_A_LIFE, _EVENTS_A_LIFE = 40, 100
+_PODS = 6
 
 
 def main() -> None:
@@ -34,35 +39,48 @@ def main() -> None:
         "cache": converged(options.events, options.seed),
         "peakMemoryMB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
-    write_report("survival", figures, packages=("finetune-operator", "httpx"))
+    write_report("survival", figures, packages=("finetune-operator", "aiohttp", "hypothesis"))
 
 
-def polled(wanted: int, seed: int) -> dict[str, Any]:
-    """Twenty pods, two simulated hours at a time; a poller that ends or is held up raises."""
-    answers = news = lives = 0
-    began = time.perf_counter()
-    while answers < wanted:
-        given, told = run(poll_for_hours(seed + lives, hours=2, pods=20))
-        answers, news, lives = answers + given, news + told, lives + 1
-    seconds = round(time.perf_counter() - began)
-    return {"answers": answers, "news": news, "simulatedHours": 2 * lives, "seconds": seconds}
+def long_profile(examples: int, **others: Any) -> settings:
+    """As many examples, each a new one: none is kept, and none is tried again."""
+    return settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
+        **others,
+    )
 
 
-def converged(wanted: int, seed: int) -> dict[str, Any]:
-    """Each life ends with a cache that is what is there, or raises."""
-    lives = -(-wanted // _STEPS_A_LIFE)
-    began = time.perf_counter()
-    for life in range(lives):
-        watch = SimulatedWatch(draw=Random(seed + life), breaks=life % 2 == 0)
-        for _ in range(_STEPS_A_LIFE):
-            watch.step()
-        watch.settle()
-        fresh = Cache()
-        for manifest in watch.there.values():
-            fresh.put(observe(manifest))
-        if (watch.cache._objects, watch.cache._owned) != (fresh._objects, fresh._owned):
-            raise SystemExit(f"error: the cache of life {life} is not what is there")
-    return {"events": lives * _STEPS_A_LIFE, "lives": lives, "seconds": round(time.perf_counter() - began)}
+def polled(wanted: int, first_seed: int) -> dict[str, Any]:
+    """A poller that ends or is held up raises, with the shortest answers that do so."""
+    given_answers, simulated = 0, 0.0
+
+    @seed(first_seed)
+    @long_profile(-(-wanted // _ANSWERS_A_LIFE))
+    @given(st.lists(ANSWERS, min_size=_ANSWERS_A_LIFE, max_size=_ANSWERS_A_LIFE), st.integers(0, 2**32))
+    def live(answers: list[Answer], pods_seed: int) -> None:
+        nonlocal given_answers, simulated
+        simulated += run(poll(answers, Random(pods_seed), _PODS))
+        given_answers += len(answers)
+
+    began = time.process_time()
+    live()
+    seconds = round(time.process_time() - began)
+    return {"answers": given_answers, "simulatedHours": round(simulated / 3600), "cpuSeconds": seconds}
+
+
+def converged(wanted: int, first_seed: int) -> dict[str, Any]:
+    """Each life ends with a cache that is what is there, or raises with the shortest one that does not."""
+    lives = -(-wanted // _EVENTS_A_LIFE)
+    machine = seed(first_seed)(ClusterMachine)
+    profile = long_profile(lives, stateful_step_count=_EVENTS_A_LIFE)
+    began = time.process_time()
+    run_state_machine_as_test(machine, settings=profile)  # type: ignore[no-untyped-call]
+    seconds = round(time.process_time() - began)
+    return {"events": ClusterMachine.events, "lives": ClusterMachine.lives, "cpuSeconds": seconds}
 
 
 if __name__ == "__main__":

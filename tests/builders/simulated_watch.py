@@ -37,30 +37,32 @@ class SimulatedWatch:
     there: dict[Ref, Manifest] = field(default_factory=dict)
     _version: int = 0
     _watches: dict[str, deque[tuple[str, Manifest]]] = field(default_factory=dict)
-    _answers: list[Manifest] = field(default_factory=list)
+    answers: list[Manifest] = field(default_factory=list)
 
     def step(self) -> None:
         """Something happens at the server, or some word of it arrives."""
         chance = self.draw.random()
         if chance < 0.40:
-            self._write()
-        elif chance < 0.50:
-            self._delete()
+            name = f"faq-{self.draw.randrange(self.names)}"
+            self.write(self.draw.choice(KINDS), name, answered=self.draw.random() < 0.5)
+        elif chance < 0.50 and self.there:
+            self.delete(self.draw.choice(sorted(self.there)))
         elif chance < 0.88:
-            self._deliver(self.draw.choice(KINDS)[1])
-        elif chance < 0.97 or not self.breaks:
-            self._answer()
-        elif chance < 0.98:
-            self._break(self.draw.choice(KINDS)[1])
-        else:
+            self.deliver(self.draw.choice(KINDS)[1])
+        elif (chance < 0.97 or not self.breaks) and self.answers:
+            self.answer(self.draw.randrange(len(self.answers)))
+        elif chance < 0.98 and self.breaks:
+            self.break_off(self.draw.choice(KINDS)[1])
+        elif self.breaks:
             self.resync()
 
     def settle(self) -> None:
         """Everything that was said arrives."""
-        while any(self._watches.values()) or self._answers:
+        while any(self._watches.values()) or self.answers:
             for _, kind in KINDS:
-                self._deliver(kind)
-            self._answer()
+                self.deliver(kind)
+            if self.answers:
+                self.answer(len(self.answers) - 1)
         if self.breaks:
             self.resync()
 
@@ -72,23 +74,20 @@ class SimulatedWatch:
             if obj.uid not in uids:
                 self.cache.drop(obj)
 
-    def _write(self) -> None:
+    def write(self, of_kind: tuple[str, str], name: str, *, answered: bool) -> None:
         """Make or change an object; our own write, too, is answered some time."""
-        api_version, kind = self.draw.choice(KINDS)
-        name = f"faq-{self.draw.randrange(self.names)}"
+        api_version, kind = of_kind
         ref = Ref(api_version=api_version, kind=kind, namespace="ml", name=name)
         self._version += 1
         before = self.there.get(ref)
         uid = before["metadata"]["uid"] if before else f"uid-{self._version}"
         self.there[ref] = made = self._manifest(ref, uid)
         self._say(kind, "MODIFIED" if before else "ADDED", made)
-        if self.draw.random() < 0.5:
-            self._answers.append(made)
+        if answered:
+            self.answers.append(made)
 
-    def _delete(self) -> None:
-        if not self.there:
-            return
-        ref = self.draw.choice(sorted(self.there))
+    def delete(self, ref: Ref) -> None:
+        """Delete an object that is there."""
         gone = self.there.pop(ref)
         self._version += 1
         metadata = {**gone["metadata"], "resourceVersion": str(self._version)}
@@ -97,7 +96,7 @@ class SimulatedWatch:
     def _say(self, kind: str, type_: str, obj: Manifest) -> None:
         self._watches.setdefault(kind, deque()).append((type_, obj))
 
-    def _deliver(self, kind: str) -> None:
+    def deliver(self, kind: str) -> None:
         """As app.py: in the order of a kind, and in none between kinds."""
         if words := self._watches.get(kind):
             type_, manifest = words.popleft()
@@ -106,11 +105,11 @@ class SimulatedWatch:
             else:
                 self.cache.put(observe(manifest))
 
-    def _answer(self) -> None:
-        if self._answers:
-            self.cache.put(observe(self._answers.pop(self.draw.randrange(len(self._answers)))))
+    def answer(self, place: int) -> None:
+        """One of the answers under way arrives."""
+        self.cache.put(observe(self.answers.pop(place)))
 
-    def _break(self, kind: str) -> None:
+    def break_off(self, kind: str) -> None:
         """A watch breaks: kopf lists again, and says what is there, but not what has gone meanwhile."""
         listed = [manifest for ref, manifest in self.there.items() if ref.kind == kind]
         self._watches[kind] = deque(("ADDED", manifest) for manifest in listed)

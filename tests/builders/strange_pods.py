@@ -2,18 +2,21 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from random import Random
 from typing import Any, Self
 from unittest.mock import patch
 
 import aiohttp
+from hypothesis import strategies as st
 
 from finetune_operator.api.status import FineTuneJobStatus, ProgressStatus
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.observed.cache import Cache
 from finetune_operator.core.observed.kinds import observe
+from finetune_operator.finetune import ObservedProgress
 from finetune_operator.kube import pod_client
 from finetune_operator.kube.progress import ProgressPoller
 
@@ -71,24 +74,68 @@ _FIELDS = (
 _ADDRESSES = ("10.0.0.1", "fd00::1", "fe80::1%eth0", "x", "127.0.0.1@evil/", "999.1.1.1")
 
 
-class _Answer:
-    def __init__(self, status: int, chunks: list[bytes], pause: float) -> None:
-        self.status = status
-        self.content = self
-        self._chunks = chunks
-        self._pause = pause
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a pod does when it is asked: it fails, or says something after a while, a chunk at a time."""
+
+    after: float
+    failure: type[Exception] | None
+    status: int
+    chunks: list[bytes]
+    pause: float
+
+    @property
+    def content(self) -> Self:
+        """As a response of aiohttp's."""
+        return self
 
     async def iter_any(self) -> AsyncIterator[bytes]:
-        for chunk in self._chunks:
-            await asyncio.sleep(self._pause)
+        """Yield what comes, as it comes."""
+        for chunk in self.chunks:
+            await asyncio.sleep(self.pause)
             yield chunk
+
+    def failed(self) -> Exception:
+        """Return what the connection raises."""
+        assert self.failure
+        if self.failure is UnicodeDecodeError:
+            return UnicodeDecodeError("utf-8", b"x", 0, 1, "junk")
+        return self.failure("junk")
+
+
+# What JSON can be, with what it cannot: hypothesis nests and shrinks it.
+_JSON = st.recursive(
+    st.sampled_from(_VALUES) | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=5,
+)
+_TOLD = st.dictionaries(st.sampled_from(_FIELDS), st.sampled_from(_VALUES), max_size=len(_FIELDS))
+_CHUNKS = st.one_of(
+    _TOLD.map(lambda told: [json.dumps(told).encode()]),
+    _TOLD.map(lambda told: [json.dumps(told).encode()]),
+    st.dictionaries(st.sampled_from(_FIELDS), _JSON, max_size=3).map(
+        lambda told: [json.dumps(told).encode()]
+    ),
+    _JSON.map(lambda told: [json.dumps(told).encode()]),
+    st.lists(st.binary(max_size=64), max_size=3),
+    st.sampled_from([[b"x" * 65536] * 1000, [b"[" * 60_000]]),
+)
+ANSWERS = st.builds(
+    Answer,
+    after=st.sampled_from((0, 0, 0, 0.5, 3, 3600)),
+    failure=st.sampled_from((None,) * (3 * len(_ERRORS)) + _ERRORS),
+    status=st.sampled_from((200, 200, 200, 200, 100, 204, 302, 404, 500)),
+    chunks=_CHUNKS,
+    pause=st.sampled_from((0, 0, 0, 0.1, 60)),
+)
 
 
 class StrangePods:
-    """A session with them, whatever is asked; `answers` counts."""
+    """A session with them, whatever is asked; they answer one after the other, and `answers` counts."""
 
-    def __init__(self, draw: Random) -> None:
-        self._draw = draw
+    def __init__(self, answers: Sequence[Answer]) -> None:
+        self._said = iter(answers)
+        self._all = len(answers)
         self.answers = 0
 
     async def __aenter__(self) -> Self:
@@ -97,35 +144,22 @@ class StrangePods:
     async def __aexit__(self, *_: object) -> None:
         pass
 
+    @property
+    def have_said_all(self) -> bool:
+        """Whether nothing is left to say."""
+        return self.answers >= self._all
+
     @asynccontextmanager
-    async def get(self, _: str, **__: Any) -> AsyncIterator[_Answer]:
+    async def get(self, _: str, **__: Any) -> AsyncIterator[Answer]:
         """Answer, or do not."""
+        answer = next(self._said, None)
+        if answer is None:
+            raise aiohttp.ClientConnectionError
         self.answers += 1
-        await asyncio.sleep(self._draw.choice((0, 0, 0, 0.5, 3, 3600)))
-        if self._draw.random() < 0.25:
-            raise self._failure()
-        status = self._draw.choice((200, 200, 200, 200, 100, 204, 302, 404, 500))
-        pause = self._draw.choice((0, 0, 0, 0.1, 60))
-        yield _Answer(status, self._chunks(), pause)
-
-    def _failure(self) -> Exception:
-        kind = self._draw.choice(_ERRORS)
-        return UnicodeDecodeError("utf-8", b"x", 0, 1, "junk") if kind is UnicodeDecodeError else kind("junk")
-
-    def _chunks(self) -> list[bytes]:
-        match self._draw.randrange(6):
-            case 0:
-                return [self._draw.randbytes(self._draw.randrange(64))]
-            case 1:
-                return [b"x" * 65536] * 1000
-            case 2:
-                return [b"[" * 60_000]
-            case 3:
-                return []
-            case _:
-                fields = self._draw.sample(_FIELDS, self._draw.randrange(len(_FIELDS) + 1))
-                said = json.dumps({field: self._draw.choice(_VALUES) for field in fields})
-                return [said.encode()]
+        await asyncio.sleep(answer.after)
+        if answer.failure:
+            raise answer.failed()
+        yield answer
 
 
 def put_speakers(cache: Cache, draw: Random, number: int, version: int) -> None:
@@ -166,34 +200,33 @@ def _job_and_pod(index: int, version: int, active: bool, address: str, pod: int)
     }
 
 
-async def poll_for_hours(seed: int, hours: float, pods: int) -> tuple[int, int]:
-    """Poll pods that come and go; return how many answers there were, and how many said something new.
+async def poll(answers: Sequence[Answer], draw: Random, pods: int) -> float:
+    """Poll pods that come and go until they have said it all; return how many seconds that took them.
 
     What the poller keeps meanwhile is as much as there are pods, and a status that the API server takes.
     """
-    draw = Random(seed)
-    cache, strangers, news = Cache(), StrangePods(draw), 0
-
-    def on_change(_: object) -> None:
-        nonlocal news
-        news += 1
-
-    poller = ProgressPoller(cache, on_change)
+    cache, strangers = Cache(), StrangePods(answers)
+    poller = ProgressPoller(cache, lambda _: None)
+    loop = asyncio.get_running_loop()
     with patch.object(pod_client, "_session", lambda: strangers):
         task = asyncio.create_task(poller.run())
-        loop = asyncio.get_running_loop()
         version = 0
-        while loop.time() < hours * 3600:
+        while not strangers.have_said_all:
             version += 1
             put_speakers(cache, draw, pods, version)
             await asyncio.sleep(draw.uniform(1, 300))
             assert not task.done()
             assert len(poller._answers) <= pods
             for answer in poller._answers.values():
-                samples = [{"prompt": prompt, "text": text} for prompt, text in answer.progress.samples]
-                told = {key: value for key, value in vars(answer.progress).items() if key != "tracking"}
-                status = ProgressStatus(**told | {"samples": samples}).to_dict()
-                status |= FineTuneJobStatus(tracking=dict(answer.progress.tracking) or None).to_dict()
-                assert json.dumps(status, allow_nan=False, ensure_ascii=False).encode()
+                check_status(answer.progress)
         task.cancel()
-    return strangers.answers, news
+    return loop.time()
+
+
+def check_status(progress: ObservedProgress) -> None:
+    """Fail unless the API server takes it."""
+    samples = [{"prompt": prompt, "text": text} for prompt, text in progress.samples]
+    told = {key: value for key, value in vars(progress).items() if key != "tracking"}
+    status = ProgressStatus(**told | {"samples": samples}).to_dict()
+    status |= FineTuneJobStatus(tracking=dict(progress.tracking) or None).to_dict()
+    assert json.dumps(status, allow_nan=False, ensure_ascii=False).encode()

@@ -169,7 +169,7 @@ def test_its_controllers_take_a_job_to_its_end_and_its_model_to_a_server(life: O
 
 
 def test_its_controllers_tell_a_drain_from_a_failure(life: OldestLife) -> None:
-    """Neither counts as a restart: a drained pod is none, and wrong data ends the job at once."""
+    """A drained pod does not count; wrong data does, and ends the job at once."""
     life.parents.create("FineTuneJob", "broken", job_spec())
     line = {"reason": "DatasetInvalid", "message": "faq.jsonl:3: no JSON", "remedy": "Correct the line"}
     ends = {"train-0": DRAINED, "train-1": Ended(code=3, message=json.dumps(line))}
@@ -179,7 +179,7 @@ def test_its_controllers_tell_a_drain_from_a_failure(life: OldestLife) -> None:
         "faq.jsonl:3: no JSON. Correct the line",
     )
     job = life.parents.get("FineTuneJob", "broken") or {}
-    assert job["status"]["restarts"] == 0
+    assert job["status"]["restarts"] == 1
     (drained,) = [j for j in life.parents.jobs() if j.metadata.name.endswith("train-0")]
     reasons = {each.type: each.reason for each in drained.status.conditions}
     assert reasons["Failed"] == "PodFailurePolicy"
@@ -188,7 +188,7 @@ def test_its_controllers_tell_a_drain_from_a_failure(life: OldestLife) -> None:
 def test_the_admission_policy_holds(kubectl: Run) -> None:
     overrides = {"hostNetwork": True}
     spec = {**JOB, "workers": {"device": "cpu", "podOverrides": overrides}}
-    metadata = {"name": "faq", "namespace": TEAM}
+    metadata = {"name": "forbidden", "namespace": TEAM}
     job = {"apiVersion": "finetune.dev/v1alpha1", "kind": "FineTuneJob", "metadata": metadata, "spec": spec}
     refused = kubectl("apply", *DRY, stdin=json.dumps(job), check=False)
     assert "podOverridesPolicy.hostNetwork" in refused.stderr
