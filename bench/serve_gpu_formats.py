@@ -27,6 +27,7 @@ FORMATS: dict[str, Format] = {
     ),
     "fastsafetensors": lambda files: weight_utils.fastsafetensors_weights_iterator(files, False),
     "instanttensor": lambda files: weight_utils.instanttensor_weights_iterator(files, False),
+    "runai_streamer": lambda files: weight_utils.runai_safetensors_weights_iterator(files, False),
 }
 
 

@@ -62,8 +62,8 @@ def serve_manifest(
     return _write(folder / f"serve-{file or name}.json", "ModelDeployment", name, spec)
 
 
-def adapters_manifest(folder: Path, adapters: dict[str, Path], arguments: list[str]) -> Path:
-    """The base with adapters beside it."""
+def adapters_manifest(folder: Path, adapters: dict[str, Path], arguments: list[str], **fields: Any) -> Path:
+    """The base with adapters beside it. fields: more of its spec."""
     spec: dict[str, Any] = {
         "model": {"uri": "models/base"},
         "storage": {"claimName": "models"},
@@ -72,6 +72,7 @@ def adapters_manifest(folder: Path, adapters: dict[str, Path], arguments: list[s
         "adapters": [{"name": name.replace("_", "-"), "uri": str(path)} for name, path in adapters.items()],
         "engineArgs": [*arguments, "--max-cpu-loras", "8"],
         **_cache(folder, VLLM_ALLOW_RUNTIME_LORA_UPDATING="True"),
+        **fields,
     }
     return _write(folder / "serve-adapters.json", "ModelDeployment", "adapted", spec)
 

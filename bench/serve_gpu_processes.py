@@ -1,6 +1,7 @@
 """The processes of `serve_gpu.py`: `finetune run`, plain `vllm serve`, and what is asked of servers."""
 
 import argparse
+import itertools
 import json
 import os
 import re
@@ -22,7 +23,7 @@ CLI = "import sys; from finetune_operator.cli import main; sys.argv[0] = 'finetu
 # A machine without a CUDA compiler, as images/server.
 NO_COMPILER = {"CUDA_HOME": "/nonexistent"}
 NEEDS_COMPILER = ("VLLM_USE_DEEP_GEMM", "VLLM_USE_FLASHINFER_SAMPLER", "VLLM_ALLREDUCE_USE_FLASHINFER")
-PLAIN_PORT = 8123
+PLAIN_PORT = 8123  # and those after it
 TELLING = re.compile(
     r"backend|took|takes|Selected|non-default args|GPU KV cache|Available KV|Building|JIT|warm|compil|captur|"
     r"startup complete|version|cache hit|Autotun|GiB|Error|error|WARNING"
@@ -40,6 +41,7 @@ class Place:
         self._out, self._envs, self._seconds = arguments.out, arguments.envs, arguments.seconds
         self._result: dict[str, Any] = {}
         self._lock = Lock()
+        self._ports = itertools.count(PLAIN_PORT)
         for folder in (self._out, self.scratch / "answers", self.scratch / "cache"):
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -144,16 +146,16 @@ class Place:
         """`vllm serve`, with what the same image needs to start."""
         cache = self.scratch / "cache"
         env = {"HOME": str(cache), "CUTE_DSL_CACHE_DIR": f"{cache}/.cache/cute_dsl", **NO_COMPILER}
-        env |= dict.fromkeys(NEEDS_COMPILER, "0") | {"HF_HUB_OFFLINE": "1"}
-        env |= _seen(cards)
+        env |= dict.fromkeys(NEEDS_COMPILER, "0") | {"HF_HUB_OFFLINE": "1"} | _seen(cards)
         cli = [
             self._envs / "server-cpu/bin/python",
             "-c",
             "from vllm.entrypoints.cli.main import main; main()",
         ]
-        words = ["serve", model, "--served-model-name", name, "--port", PLAIN_PORT, *arguments]
+        port = next(self._ports)
+        words = ["serve", model, "--served-model-name", name, "--port", port, *arguments]
         server = Asked(self, name, name, self.start(name, [*cli, *words], **env))
-        server.url = lambda: f"http://127.0.0.1:{PLAIN_PORT}"
+        server.url = lambda: f"http://127.0.0.1:{port}"
         server.place_words = ["--url", server.url()]
         server.is_ready = lambda: b"Application startup complete" in self.log(name).read_bytes()
         server.find_log = lambda: self.log(name)
@@ -194,6 +196,11 @@ class Asked:
                 raise RuntimeError(f"{self._name} was not ready after {seconds:.0f} s")
             time.sleep(0.3)
         self._ready_after = self.ready_at() - self._started
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its process has."""
+        return self._process.poll() is not None
 
     def figures(self) -> dict[str, Any]:
         lines = self.find_log().read_text(errors="replace").splitlines()

@@ -1,9 +1,9 @@
-"""Two GPUs, DeepSeek-V3's widths in FP8: the trained job's own server, tensor and expert parallelism, drafts.
+"""Two GPUs, DeepSeek-V3's widths in FP8: the trained job's own server, data and expert parallelism, drafts.
 
 `python bench/serve_gpus.py --scratch /dev/shm/serve --envs ENVS`: as serve_gpu.py, whose base it takes. One
 `finetune run` prepares, trains, merges to FP8, verifies and serves on the first card; beside it servers of an
-adapter merged by hand on one card, and on both with TP=2 or DP=2 and expert parallelism; then `vllm serve`
-by its own defaults. `finetune chat` and `finetune bench` ask. With one card what needs two is left out.
+adapter merged by hand on one card, and on both with DP=2 and expert parallelism. `finetune chat` and
+`finetune bench` ask. With one card what needs two is left out. TP=2: serve_gpus_tensor.py.
 """
 
 import json
@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -33,7 +33,7 @@ NO_ESTIMATE = {"VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS": "0"}
 MERGED = "by-hand/merged"
 
 
-def merge_by_hand(place: Place) -> None:
+def merge_by_hand(place: Place, copies: Sequence[str] = ("data",)) -> None:
     """An adapter of random numbers, merged, for each storage that serves it."""
     from deepseek_v3 import write_adapter
 
@@ -43,7 +43,7 @@ def merge_by_hand(place: Place) -> None:
     merge = place.start("merge", [place.program("converter", "finetune-convert"), "merge", *names])
     code = merge.wait(150)
     place.keep("merge", {"exitCode": code, "said": place.log("merge").read_text()[-1500:]})
-    for name in ("tensor", "data", "whole"):
+    for name in copies:
         (place.storage(name) / "by-hand").mkdir()
         subprocess.run(["cp", "-al", storage / MERGED, place.storage(name) / MERGED], check=True)
 
@@ -97,21 +97,15 @@ def load(place: Place, name: str, asked: Asked, loads: Sequence[Any]) -> None:
         place.keep(f"load {name} {many} {tokens[0]}/{tokens[1]}", figures)
 
 
-def side_by_side(place: Place, everything: ExitStack, two: bool) -> Asked | None:
-    """One card, and both with tensor or data parallelism; what asks for both stays, the others end."""
-    tensor = None
-    if two:
-        both = {"dataParallelSize": 2}
-        tensor = everything.enter_context(server(place, "tensor", "", EXPERTS, *BESIDE, tensorParallelSize=2))
-        with server(place, "one", "1", *BESIDE) as one:
-            with server(place, "data", "", EXPERTS, *BESIDE, **both) as data:
-                place.attempt("data", lambda: measure(place, "data", data, "full", 260))
-            place.attempt("tensor", lambda: measure(place, "tensor", tensor, "full", 60))
-            place.attempt("one", lambda: measure(place, "one", one, "full", 60))
-        return tensor
-    with server(place, "one", "0", *BESIDE) as one:
-        place.attempt("one", lambda: measure(place, "one", one, "full", 260))
-    return None
+def side_by_side(place: Place, two: bool) -> None:
+    """One card, and both with data parallelism."""
+    with server(place, "one", "1" if two else "0", *BESIDE) as one:
+        if not two:
+            place.attempt("one", lambda: measure(place, "one", one, "full", 260))
+            return
+        with server(place, "data", "", EXPERTS, *BESIDE, dataParallelSize=2) as data:
+            place.attempt("data", lambda: measure(place, "data", data, "full", 260))
+        place.attempt("one", lambda: measure(place, "one", one, "full", 60))
 
 
 def ask_trained(place: Place, tuned: Asked) -> None:
@@ -120,23 +114,6 @@ def ask_trained(place: Place, tuned: Asked) -> None:
     question = json.loads(place.tokens.read_text())["question"]
     place.keep("finetune chat", tuned.talk(question))
     measure(place, "tuned", tuned, "tuned", 1)
-
-
-def last(place: Place, tensor: Asked | None) -> None:
-    """`vllm serve` of the same folder as people start it by hand, alone so that it tells its memory; beside
-    it the operator's again, and tensor parallelism without expert parallelism."""
-    words = ["--max-model-len", str(manifests.LENGTH), "--gpu-memory-utilization", "0.5"]
-    words += ["--tensor-parallel-size", "2", EXPERTS] if tensor else []
-    with place.plain("plain", place.storage("one") / MERGED, words) as plain, ExitStack() as more:
-        if tensor is None:
-            place.attempt("plain", lambda: measure(place, "plain", plain, "", 150))
-            return
-        serve_gpu.wait_until(place, 120, lambda: b"GPU KV cache size" in place.log("plain").read_bytes())
-        whole = more.enter_context(server(place, "whole", "", *BESIDE, tensorParallelSize=2))
-        place.attempt("plain", lambda: measure(place, "plain", plain, "", 120))
-        place.attempt("tensor again", lambda: load(place, "tensor again", tensor, SHORT))
-        if place.left() > 15:
-            place.attempt("whole", lambda: measure(place, "whole", whole, "", 60, SHORT))
 
 
 def copy_to_disk(place: Place) -> None:
@@ -165,20 +142,19 @@ def load_formats(place: Place, card: str) -> None:
 
 ANSWERS = [
     ("one", "full", "merged"),
-    ("tensor", "full", "merged"),
     ("data", "full", "merged"),
     ("tuned", "tuned", "tuned"),
     ("drafted", "base", "base"),
 ]
 
 
-def reference(place: Place) -> None:
-    """What was served, against transformers in float32 on the dequantised weights."""
-    there = [a for a in ANSWERS if f"chats {a[1]}" in place.answers(a[0])]
+def reference(place: Place, answers: Sequence[tuple[str, str, str]], *more: object) -> None:
+    """What was served, against transformers in float32 on the dequantised weights. more: its arguments."""
+    there = [a for a in answers if f"chats {a[1]}" in place.answers(a[0])]
     words = [f"{place.answers_file(server)}={model}={variant}" for server, model, variant in there]
     one, out = place.storage("one"), place.scratch / "reference.json"
     options: list[object] = ["--base", one / "models/base", "--merged", one / MERGED]
-    options += ["--tokens", place.tokens, "--out", out]
+    options += ["--tokens", place.tokens, "--out", out, *more]
     tuned = next(place.storage("tuned").glob("runs/default/full/*/merged/config.json"), None)
     options += ["--tuned", tuned.parent] if tuned else []
     process = place.start("reference", [sys.executable, BENCH / "serve_gpu_reference.py", *options, *words])
@@ -195,12 +171,11 @@ def main() -> int:
     two = len(gpu_memories()) > 1
     place.prewarm()
     place.attempt("base", lambda: serve_gpu.write_base(place, ("one", "drafted")))
-    with ExitStack() as everything:
-        tuned = everything.enter_context(trained(place))
+    with trained(place) as tuned:
         place.attempt("by hand", lambda: merge_by_hand(place))
         copy = Thread(target=place.attempt, args=("copy to disk", lambda: copy_to_disk(place)))
         copy.start()
-        tensor = side_by_side(place, everything, two)
+        side_by_side(place, two)
         if two:
             with untuned(place, "1") as drafted:
                 place.attempt("tuned", lambda: ask_trained(place, tuned))
@@ -208,20 +183,15 @@ def main() -> int:
         else:
             place.attempt("tuned", lambda: ask_trained(place, tuned))
         place.attempt("job", lambda: tell_job(place))
-        tuned.stop()
-        serve_gpu.wait_until(place, 20, lambda: gpu_memories()[0] < 25_000)
-        copy.join()
-        formats = Thread(
-            target=place.attempt, args=("formats", lambda: load_formats(place, "1" if two else "0"))
-        )
-        if two:
-            formats.start()
-        place.attempt("reference", lambda: reference(place))
-        if not two:
-            formats.start()
-        formats.join()
-        if place.left() > 100:
-            place.attempt("last", lambda: last(place, tensor))
+    serve_gpu.wait_until(place, 20, lambda: gpu_memories()[0] < 25_000)
+    copy.join()
+    formats = Thread(target=place.attempt, args=("formats", lambda: load_formats(place, "1" if two else "0")))
+    if two:
+        formats.start()
+    place.attempt("reference", lambda: reference(place, ANSWERS))
+    if not two:
+        formats.start()
+    formats.join()
     return 0
 
 
