@@ -44,14 +44,14 @@ ModelDeployment default/support
 WHAT                               NEEDS        OF  WHERE
 Serving in float8                 673 GB  1,128 GB  8 GPUs
   weights in float8               673 GB
-Serving                           101 GB    130 GB  each GPU, 0.92 of its 141 GB
+Serving                            99 GB    130 GB  each GPU, 0.92 of its 141 GB
   weights in float8                85 GB
   KV cache of 32,768 tokens       2.3 GB
-  CUDA and NCCL                   3.3 GB
-  activations of 8,192 tokens     1.4 GB
-  graphs, as vLLM estimates them  8.2 GB
+  CUDA and NCCL                   3.6 GB
+  activations of 8,192 tokens     1.2 GB
+  graphs, as vLLM estimates them  6.0 GB
 It fits.
-KV cache: 445,728 tokens (what is left: 13.6 requests of 32,768 tokens at a time; maxModelLen is the longest)
+KV cache: 476,612 tokens (what is left: 14.5 requests of 32,768 tokens at a time; maxModelLen is the longest)
 parallelism: tensor 8 (the KV cache is whole on each GPU; dataParallelSize gives each GPU one of its own)
 draft: none (--speculative-config turns it on, for few requests at a time and tokens that are accepted)
 load format: auto (vLLM's own; instanttensor where the volume gives more than 5 GB/s)
