@@ -6,7 +6,6 @@ from finetune_operator.api.resources import FINE_TUNE_JOB
 from finetune_operator.core.objects import Ref
 from finetune_operator.core.observed.cache import Cache
 from finetune_operator.core.observed.object import ObservedObject
-from finetune_operator.core.observed.parent import ObservedParent
 from finetune_operator.core.observed.pod import ObservedPod
 from finetune_operator.kinds import KINDS
 
@@ -19,12 +18,7 @@ def parents_of(cache: Cache, obj: ObservedObject) -> Iterable[Ref]:
     if obj.ref.kind in KINDS:
         concerned.add(obj.ref)
     if obj.ref.kind == FINE_TUNE_JOB.kind:
-        parents = (parent for kind in KINDS for parent in cache.of_kind(kind, ObservedParent))
-        concerned |= {
-            parent.ref
-            for parent in parents
-            if obj.ref.name in parent.jobs and obj.ref.namespace == parent.ref.namespace
-        }
+        concerned |= cache.naming(obj.ref)
     return concerned
 
 

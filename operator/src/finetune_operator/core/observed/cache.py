@@ -12,6 +12,7 @@ from finetune_operator.core.objects import Ref
 from finetune_operator.core.observed.deployment import ObservedDeployment
 from finetune_operator.core.observed.job import ObservedJob
 from finetune_operator.core.observed.object import ObservedObject
+from finetune_operator.core.observed.parent import ObservedParent
 from finetune_operator.core.observed.pod import ObservedPod
 
 # Deletions of the last minutes at the API server's own pace; a request of ours takes half a minute at most.
@@ -23,11 +24,12 @@ _Observed = TypeVar("_Observed", bound=ObservedObject)
 
 
 class Cache:
-    """Objects by their reference, by their owner, and by the labels that pods share with what made them."""
+    """Objects by kind, by owner, by a job that they name, and by labels that pods share with their makers."""
 
     def __init__(self) -> None:
-        self._objects: dict[Ref, ObservedObject] = {}
+        self._objects: defaultdict[str, dict[Ref, ObservedObject]] = defaultdict(dict)
         self._owned: defaultdict[str, set[Ref]] = defaultdict(set)
+        self._naming: defaultdict[Ref, set[Ref]] = defaultdict(set)
         self._components: defaultdict[_Component, set[Ref]] = defaultdict(set)
         self._delayed: set[Ref] = set()
         self._gone: dict[str, None] = {}
@@ -37,14 +39,16 @@ class Cache:
 
         The answer to a request of ours may come after the word of the object's end: it is not taken then.
         """
-        before = self._objects.get(obj.ref)
+        before = self._objects[obj.ref.kind].get(obj.ref)
         if obj.uid in self._gone or (before is not None and before.version >= obj.version):
             return False
         if before is not None:
             self._forget(before)
-        self._objects[obj.ref] = obj
+        self._objects[obj.ref.kind][obj.ref] = obj
         for owner in obj.owners:
             self._owned[owner.uid].add(obj.ref)
+        for job in _named_by(obj):
+            self._naming[job].add(obj.ref)
         self._components[_component(obj)].add(obj.ref)
         if obj.delayed:
             self._delayed.add(obj.ref)
@@ -56,25 +60,29 @@ class Cache:
             self._gone[obj.uid] = None
             if len(self._gone) > _GONE_KEPT:
                 del self._gone[next(iter(self._gone))]
-        before = self._objects.get(obj.ref)
+        before = self._objects[obj.ref.kind].get(obj.ref)
         if before is not None and before.uid == obj.uid:
             self._forget(before)
-            del self._objects[obj.ref]
+            del self._objects[obj.ref.kind][obj.ref]
 
     def get(self, ref: Ref, type_: type[_Observed]) -> _Observed | None:
         """Return an object, or None."""
-        found = self._objects.get(ref)
+        found = self._objects[ref.kind].get(ref)
         return found if isinstance(found, type_) else None
 
     def of_kind(self, kind: str, type_: type[_Observed]) -> Iterator[_Observed]:
         """Yield the objects of a kind."""
-        for ref, obj in list(self._objects.items()):
-            if ref.kind == kind and isinstance(obj, type_):
+        for obj in list(self._objects[kind].values()):
+            if isinstance(obj, type_):
                 yield obj
 
     def delayed(self) -> list[ObservedObject]:
         """Return the objects that go through what is worth a word once it takes long."""
-        return [self._objects[ref] for ref in self._delayed]
+        return [self._known(ref) for ref in self._delayed]
+
+    def naming(self, job: Ref) -> frozenset[Ref]:
+        """Return the parents that need a FineTuneJob, which may not be there yet."""
+        return frozenset(self._naming.get(job, ()))
 
     def owned_by(self, owner: ObservedObject, type_: type[_Observed]) -> list[_Observed]:
         """Return what an object has, in the order of names.
@@ -85,19 +93,28 @@ class Cache:
         refs = set(self._owned.get(owner.uid, ()))
         if isinstance(owner, ObservedDeployment):
             refs |= {ref for ref in self._components.get(_component(owner), ()) if ref.kind == "Pod"}
-        objects = (self._objects[ref] for ref in sorted(refs))
+        objects = map(self._known, sorted(refs))
         return [obj for obj in objects if isinstance(obj, type_)]
 
     def makers_of(self, pod: ObservedPod) -> list[ObservedJob | ObservedDeployment]:
         """Return the Jobs and the Deployments that a pod may be of, by its labels."""
-        objects = (self._objects[ref] for ref in sorted(self._components.get(_component(pod), ())))
+        objects = map(self._known, sorted(self._components.get(_component(pod), ())))
         return [obj for obj in objects if isinstance(obj, ObservedJob | ObservedDeployment)]
+
+    def _known(self, ref: Ref) -> ObservedObject:
+        return self._objects[ref.kind][ref]
 
     def _forget(self, obj: ObservedObject) -> None:
         for owner in obj.owners:
             _discard(self._owned, owner.uid, obj.ref)
+        for job in _named_by(obj):
+            _discard(self._naming, job, obj.ref)
         _discard(self._components, _component(obj), obj.ref)
         self._delayed.discard(obj.ref)
+
+
+def _named_by(obj: ObservedObject) -> set[Ref]:
+    return obj.named_jobs if isinstance(obj, ObservedParent) else set()
 
 
 def _component(obj: ObservedObject) -> _Component:

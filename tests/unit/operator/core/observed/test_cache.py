@@ -54,6 +54,19 @@ def test_an_owner_finds_what_it_owns_until_that_is_gone(objects: Any) -> None:
     assert cache.owned_by(owner, ObservedObject) == []
 
 
+def test_a_job_finds_what_names_it_as_long_as_that_does(objects: Any) -> None:
+    cache, job = Cache(), {"model": {"fineTuneJobRef": {"name": "faq"}}}
+    faq = Ref(api_version="finetune.dev/v1alpha1", kind="FineTuneJob", namespace="ml", name="faq")
+    server = objects.make("ModelDeployment", "chat", spec=job, version=1)
+    cache.put(observe(server))
+    assert {each.name for each in cache.naming(faq)} == {"chat"}
+    cache.put(observe(objects.make("ModelDeployment", "chat", spec={"model": {"uri": "m"}}, version=2)))
+    assert not cache.naming(faq)
+    cache.put(observe(objects.make("ModelDeployment", "chat", spec=job, version=3)))
+    cache.drop(observe(objects.make("ModelDeployment", "chat", version=4)))
+    assert not cache.naming(faq)
+
+
 def test_the_end_of_an_object_does_not_drop_its_successor(objects: Any) -> None:
     cache = Cache()
     cache.put(observe(objects.make("Job", "train", version=5, uid="second")))
