@@ -54,6 +54,7 @@ _LOG = logging.getLogger(__name__)
 _WORKERS = 32
 _RESYNC_SECONDS = 600.0
 _AWAY_RETRY_SECONDS = 1.0
+_IDLE_WORKER_SECONDS = 0.1
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -186,6 +187,8 @@ def operator_settings(watched: Sequence[Resource]) -> kopf.OperatorSettings:
     settings.networking.error_backoffs = repeat(_AWAY_RETRY_SECONDS)
     # Without it kopf watches CRDs and namespaces, which a namespaced operator may not.
     settings.scanning.disabled = True
+    # A worker of its own waits so long for more of each object, five seconds by default: of a list all would.
+    settings.queueing.idle_timeout = _IDLE_WORKER_SECONDS
     # A list in one piece would be the most that the process ever holds.
     settings.watching.chunk_size = PAGE
     for resource in watched:
