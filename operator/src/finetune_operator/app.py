@@ -21,6 +21,7 @@ import click
 import kopf
 from prometheus_client import REGISTRY, start_http_server
 
+from finetune_operator.api.resources import MODEL_DEPLOYMENT
 from finetune_operator.core.observed.cache import Cache
 from finetune_operator.core.observed.kinds import observe
 from finetune_operator.core.observed.object import ObservedObject
@@ -129,7 +130,9 @@ async def _lead(
         delays.run(),
         adapters.run(),
         resync_for_ever(cache, server, settings.namespaces, watched, wake, _RESYNC_SECONDS),
-        until_more_are_served(server, served),
+        until_more_are_served(
+            server, served, lambda: any(cache.of_kind(MODEL_DEPLOYMENT.kind, ObservedObject))
+        ),
         *(reconcile_for_ever(queue, controller) for _ in range(_WORKERS)),
     )
 

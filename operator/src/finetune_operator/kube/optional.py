@@ -5,7 +5,7 @@ kopf begins no watch while it runs: when an API comes, this process ends, and it
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from kubernetes.aio.client.exceptions import ApiException
 
@@ -27,11 +27,15 @@ async def served_of(server: ApiServer) -> tuple[Resource, ...]:
             await asyncio.sleep(_RETRY_SECONDS)
 
 
-async def until_more_are_served(server: ApiServer, served: Sequence[Resource]) -> None:
-    """Return when the cluster has one that it had not."""
+async def until_more_are_served(
+    server: ApiServer, served: Sequence[Resource], is_wanted: Callable[[], bool]
+) -> None:
+    """Return when the cluster has one that it had not; nobody is asked while none is wanted."""
     missing = [each for each in OPTIONAL if each not in served]
     while True:
         await asyncio.sleep(_PERIOD_SECONDS)
+        if not is_wanted():
+            continue
         try:
             for each in missing:
                 if await server.serves(each):
