@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 CHAT_TOKENS = 2
-STREAM_TOKENS = 3000
 
 
 @dataclass(kw_only=True)
@@ -20,6 +19,7 @@ class Clients:
 
     url: str
     model: str
+    stream_tokens: int
     answered: int = 0
     streams: list[float] = field(default_factory=list)
     """Seconds of each that came whole."""
@@ -54,14 +54,14 @@ class Clients:
 
     def _stream(self) -> None:
         """Whole when every token came, and then the end."""
-        begin = time.monotonic()
-        wanted = {"max_tokens": STREAM_TOKENS, "ignore_eos": True, "stream": True}
+        begin, tokens = time.monotonic(), self.stream_tokens
+        wanted = {"max_tokens": tokens, "ignore_eos": True, "stream": True}
         with self._ask(wanted | {"stream_options": {"include_usage": True}}) as answer:
             events = [line.removeprefix(b"data: ") for line in map(bytes.strip, answer) if line]
         if events[-1] != b"[DONE]":
             raise ValueError(f"a stream ended with {events[-1].decode()}")
-        if (came := json.loads(events[-2])["usage"]["completion_tokens"]) != STREAM_TOKENS:
-            raise ValueError(f"a stream of {STREAM_TOKENS} tokens ended after {came}")
+        if (came := json.loads(events[-2])["usage"]["completion_tokens"]) != tokens:
+            raise ValueError(f"a stream of {tokens} tokens ended after {came}")
         self.streams.append(time.monotonic() - begin)
 
     def _ask(self, how: dict[str, Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
 import pytest
 from cluster import binaries
@@ -11,6 +12,16 @@ from cluster.real.cluster import RealCluster
 from figures import Figures
 from in_cluster import ROOT, SYSTEM, InCluster
 from our_images import REPOSITORY, push, tag
+
+HERE = Path(__file__).parent
+ORDER = ["test_node", "test_operator", "test_serving", "test_faults_to_the_end", "test_chain"]
+"""Of modules: what is soon seen first. Others follow."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    ours = [each for each in items if each.path.parent == HERE]
+    ours.sort(key=lambda each: ORDER.index(each.path.stem) if each.path.stem in ORDER else len(ORDER))
+    items[:] = [*(each for each in items if each.path.parent != HERE), *ours]
 
 
 @pytest.fixture(scope="session")
