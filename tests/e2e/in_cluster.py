@@ -13,7 +13,7 @@ import yaml
 from cluster.commands import Run
 from cluster.real.node import REGISTRY
 from demo_base import built_tiny_base
-from waiting import until
+from waiting import HANG_SECONDS, until
 
 ROOT = Path(__file__).parents[2]
 POD_USER = 65532
@@ -83,7 +83,7 @@ class InCluster:
             assert failed.get("status") != "True", failed
             return self.condition("finetunejob", name, "Complete").get("status") == "True"
 
-        until(f"{name} complete", ended)
+        until(f"{name} complete", ended, timeout=3 * HANG_SECONDS)  # all its stages
 
     def registry(self, path: str) -> Any:
         """What the cluster's registry answers."""
