@@ -58,8 +58,8 @@ def operator(helm: Run, kubectl: Run) -> None:
     images = {"operator": "operator", "trainer": "trainer", "converter": "converter", "server": "server-cpu"}
     settings = [f"images.{name}.repository={REPOSITORY}/{image}" for name, image in images.items()]
     settings += [f"images.{name}.tag={tag(image)}" for name, image in images.items()]
-    # The node has as many CPUs as the example's processes ask for; pods trust the registry that they push to.
-    settings += ["resources.requests.cpu=0", "egress.caBundle.configMap=kube-root-ca.crt"]
+    # Pods trust the registry that they push to.
+    settings += ["egress.caBundle.configMap=kube-root-ca.crt"]
     sets = [word for setting in settings for word in ("--set", setting)]
     chart = str(ROOT / "helm/finetune-operator")
     helm("upgrade", "--install", "finetune-operator", chart, "--namespace", SYSTEM, *sets, "--wait", WAIT)

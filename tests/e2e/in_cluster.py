@@ -18,6 +18,10 @@ from waiting import HANG_SECONDS, until
 ROOT = Path(__file__).parents[2]
 POD_USER = 65532
 SYSTEM = "finetune-system"
+TWO_ON_TWO_CPUS = {"resources": {"requests": {"cpu": "800m"}}}
+"""Overrides by which two pods find room beside the operator's on a node of two CPUs."""
+TOGETHER = TWO_ON_TWO_CPUS | {"affinity": {"podAntiAffinity": {}}}
+"""The same for pods of one job, which are otherwise kept apart: there is one node."""
 
 
 @dataclass(frozen=True, kw_only=True)

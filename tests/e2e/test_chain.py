@@ -9,7 +9,7 @@ import yaml
 from cluster.commands import WAIT
 from cluster.real.node import PUSH_REGISTRY
 from figures import Figures
-from in_cluster import ROOT, InCluster, quickstart
+from in_cluster import ROOT, TOGETHER, InCluster, quickstart
 
 QUESTION = "How do I resume a stopped run?"
 
@@ -18,9 +18,7 @@ pytestmark = [pytest.mark.usefixtures("operator", "images"), pytest.mark.timeout
 
 def test_from_manifests_to_an_answer_that_is_the_data_s(place: InCluster, figures: Figures) -> None:
     job, deployment = quickstart()
-    job["spec"]["workers"] |= {"nodes": 2, "processesPerNode": 1}
-    # Two pods of a job are otherwise kept apart, and there is one node.
-    job["spec"]["workers"]["podOverrides"] = {"affinity": {"podAntiAffinity": {}}}
+    job["spec"]["workers"] |= {"nodes": 2, "processesPerNode": 1, "podOverrides": TOGETHER}
     repository = f"models/{place.namespace}"
     job["spec"]["export"] = {"shards": 2, "push": {"uri": f"oci://{PUSH_REGISTRY}/{repository}:v1"}}
     with figures.timed("apply to answer"):

@@ -8,7 +8,7 @@ from clients import Clients
 from cluster.commands import WAIT
 from cluster.real.cluster import RealCluster
 from figures import Figures
-from in_cluster import ROOT, InCluster
+from in_cluster import ROOT, TWO_ON_TWO_CPUS, InCluster
 from waiting import until
 
 pytestmark = [pytest.mark.usefixtures("operator", "server_image"), pytest.mark.timeout(3600)]
@@ -21,7 +21,8 @@ FIRST_TOKENS, MOST_TOKENS = 100, 3900
 
 def deployment(**spec: Any) -> str:
     manifest = yaml.safe_load((ROOT / "examples/serve-base.yaml").read_text())
-    manifest["spec"] |= {"maxModelLen": 4096, "rollout": {"maxSurge": 1, "maxUnavailable": 0}} | spec
+    rollout = {"maxSurge": 1, "maxUnavailable": 0}
+    manifest["spec"] |= {"maxModelLen": 4096, "rollout": rollout, "podOverrides": TWO_ON_TWO_CPUS} | spec
     return yaml.safe_dump(manifest)
 
 

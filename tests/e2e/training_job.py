@@ -3,7 +3,7 @@
 from typing import Any
 
 import yaml
-from in_cluster import InCluster, quickstart
+from in_cluster import TOGETHER, InCluster, quickstart
 from waiting import until
 
 TRAINS = "app.kubernetes.io/component=train"
@@ -19,9 +19,7 @@ def start(place: InCluster, *, nodes: int = 1, steps: int, restarts: int = 20) -
     for field in ("samples", "validation", "select"):
         del spec["training"][field]
     spec["training"] |= {"steps": steps, "checkpoint": {"interval": CHECKPOINT_INTERVAL}}
-    # Two pods of a job are otherwise kept apart, and there is one node.
-    together = {"affinity": {"podAntiAffinity": {}}}
-    spec["workers"] |= {"nodes": nodes, "processesPerNode": 2 // nodes, "podOverrides": together}
+    spec["workers"] |= {"nodes": nodes, "processesPerNode": 2 // nodes, "podOverrides": TOGETHER}
     spec["failurePolicy"] = {"maxRestarts": restarts, "backoffSeconds": 0}
     spec["export"] = {"adapterOnly": True}
     place.apply(yaml.safe_dump(job))
