@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 CHAT_TOKENS = 2
+REST_SECONDS = 0.1
+"""Between chats of one client: the server that starts needs the same CPUs as the one that answers."""
 
 
 @dataclass(kw_only=True)
@@ -51,6 +53,7 @@ class Clients:
         with self._ask({"max_tokens": CHAT_TOKENS}) as answer:
             json.load(answer)["choices"][0]["message"]["content"]
         self.answered += 1
+        time.sleep(REST_SECONDS)
 
     def _stream(self) -> None:
         """Whole when every token came, and then the end."""
