@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-CHAT_TOKENS = 2
+CHAT_TOKENS, FIRST_TOKENS, MOST_TOKENS = 2, 100, 15_000
 REST_SECONDS = 0.1
 """Between chats of one client: the server that starts needs the same CPUs as the one that answers."""
 
@@ -21,10 +21,13 @@ class Clients:
 
     url: str
     model: str
-    stream_tokens: int
+    stream_seconds: float
+    """How long a stream is to take, by what a token took in the one before it."""
     answered: int = 0
     streams: list[float] = field(default_factory=list)
     """Seconds of each that came whole."""
+    tokens_per_second: float | None = None
+    """Of the newest stream."""
     problems: Counter[str] = field(default_factory=Counter)
 
     @contextmanager
@@ -57,7 +60,8 @@ class Clients:
 
     def _stream(self) -> None:
         """Whole when every token came, and then the end."""
-        begin, tokens = time.monotonic(), self.stream_tokens
+        begin, rate = time.monotonic(), self.tokens_per_second
+        tokens = min(int(rate * self.stream_seconds), MOST_TOKENS) if rate else FIRST_TOKENS
         wanted = {"max_tokens": tokens, "ignore_eos": True, "stream": True}
         with self._ask(wanted | {"stream_options": {"include_usage": True}}) as answer:
             events = [line.removeprefix(b"data: ") for line in map(bytes.strip, answer) if line]
@@ -66,6 +70,7 @@ class Clients:
         if (came := json.loads(events[-2])["usage"]["completion_tokens"]) != tokens:
             raise ValueError(f"a stream of {tokens} tokens ended after {came}")
         self.streams.append(time.monotonic() - begin)
+        self.tokens_per_second = tokens / self.streams[-1]
 
     def _ask(self, how: dict[str, Any]) -> Any:
         messages = [{"role": "user", "content": "What does a FineTuneJob do?"}]
