@@ -8,6 +8,7 @@ class WaitReason(StrEnum):
     """What is waited for. Of several waits the one that comes first here is said."""
 
     NOT_ADMITTED = "NotAdmitted"
+    PAUSED = "RolloutPaused"
     NAMESPACE_ENDS = "NamespaceTerminating"
     QUOTA = "QuotaExceeded"
     QUOTA_WANTS_REQUESTS = "QuotaWantsRequests"
@@ -84,7 +85,12 @@ _AS_ADMINISTRATORS = "it is the node's matter, not this object's: show it to who
 MESSAGES = {
     WaitReason.NOT_ADMITTED: Advice(
         what="the queue has not admitted its Job",
-        remedy="`kubectl get workloads` and `kubectl describe workload` say what the queue waits for",
+        remedy="`kubectl get workloads` and `kubectl describe workload` say what the queue waits for; "
+        "where there is no queue, somebody has suspended the Job: set its spec.suspend to false",
+    ),
+    WaitReason.PAUSED: Advice(
+        what="somebody has paused its Deployment, and nothing of it is rolled out",
+        remedy="`kubectl rollout resume deployment`",
     ),
     WaitReason.NAMESPACE_ENDS: Advice(
         what=_REFUSED,

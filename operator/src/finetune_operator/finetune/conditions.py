@@ -1,6 +1,6 @@
 """The conditions of a FineTuneJob, from its course alone; and the phase, a column that nothing reads back."""
 
-from finetune_operator.core.conditions import Condition, Status
+from finetune_operator.core.conditions import Condition, Status, timestamp
 from finetune_operator.finetune.course import Course
 from finetune_operator.finetune.reasons import (
     CHANGED_BEFORE_IT_ENDED,
@@ -171,8 +171,8 @@ def _message_of(step: Step) -> str:
         case Running(stage=stage, attempt=attempt, changed=field):
             number = f", attempt {attempt + 1}" if attempt else ""
             return f"The {stage} stage runs{number}{_changed_while(stage, field)}"
-        case BackingOff(stage=stage):
-            return f"The {stage} stage failed and is tried again soon"
+        case BackingOff(stage=stage, until=until):
+            return f"The {stage} stage failed and is tried again at {timestamp(until)}"
         case Suspended(waiting=waiting) if waiting:
             return MESSAGES[JobReason.SUSPENDING].format(why=waiting.sentence)
         case Suspended():

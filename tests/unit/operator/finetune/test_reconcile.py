@@ -116,7 +116,7 @@ def test_no_two_conditions_repeat_a_message(job: JobBuilder) -> None:
     }
     cluster.end(1)
     assert said() == {
-        "Complete": ("BackingOff", "The prepare stage failed and is tried again soon"),
+        "Complete": ("BackingOff", "The prepare stage failed and is tried again at 2026-01-01T00:00:10Z"),
         "Failed": ("BackingOff", "Restarts taken: 1 of 3: It broke"),
         "Reconciling": ("BackingOff", "Stages left: prepare, train, merge, verify"),
         "Stalled": ("BackingOff", "Nobody has to step in"),

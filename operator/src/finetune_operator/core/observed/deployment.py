@@ -11,6 +11,7 @@ from finetune_operator.core.objects import Manifest
 from finetune_operator.core.observed.child import ObservedChild, child_fields
 from finetune_operator.core.observed.pod import ObservedPod
 from finetune_operator.core.termination import Termination
+from finetune_operator.core.wait_reason import WaitReason
 from finetune_operator.core.waiting import Wait, first_of, refused_pods
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -70,10 +71,18 @@ def observe_deployment(obj: Manifest) -> ObservedDeployment:
         and progressing.get("reason") == "NewReplicaSetAvailable"
         and updated == replicas > 0,
         overdue_since=progressing["lastTransitionTime"] if overdue else None,
-        refused=_refused(failure) if failure.get("status") == "True" else None,
+        refused=_paused(progressing) or _refused(failure),
         rollout=metadata.get("annotations", {}).get(ROLLOUT, ""),
     )
 
 
-def _refused(failure: Mapping[str, Any]) -> Wait:
+def _paused(progressing: Mapping[str, Any]) -> Wait | None:
+    if progressing.get("reason") != "DeploymentPaused":
+        return None
+    return Wait(reason=WaitReason.PAUSED, since=time_of(progressing.get("lastTransitionTime")))
+
+
+def _refused(failure: Mapping[str, Any]) -> Wait | None:
+    if failure.get("status") != "True":
+        return None
     return refused_pods(failure.get("message", ""), time_of(failure.get("lastTransitionTime")))

@@ -37,6 +37,18 @@ def failure(status: str) -> list[dict[str, Any]]:
             id="refused",
         ),
         pytest.param(failure("False"), None, id="no longer"),
+        pytest.param(
+            [
+                {
+                    "type": "Progressing",
+                    "status": "Unknown",
+                    "reason": "DeploymentPaused",
+                    "lastTransitionTime": "2026-01-01T00:00:00Z",
+                }
+            ],
+            Wait(reason=WaitReason.PAUSED, since=parse_timestamp("2026-01-01T00:00:00Z")),
+            id="kubectl rollout pause",
+        ),
     ],
 )
 def test_pods_that_are_refused(objects: Any, conditions: list[dict[str, Any]], said: Wait | None) -> None:
