@@ -27,7 +27,7 @@ def main() -> int:
     (storage / "datasets").mkdir(exist_ok=True)
     shutil.copy(DATASET, storage / "datasets")
     asking = ["--", sys.executable, __file__, "--ask", "--finetune", arguments.finetune, "--storage", storage]
-    manifests = ["-f", EXAMPLES / "quickstart.yaml", "-f", EXAMPLES / "serve-base.yaml"]
+    manifests = ["-f", arguments.job, "-f", EXAMPLES / "serve-base.yaml"]
     return _run(arguments.finetune, "run", *manifests, "--storage", storage, *asking)
 
 
@@ -58,7 +58,7 @@ def _evaluation(storage: Path) -> str:
     """What base and tuned model reached on the whole data, of the newest run."""
     files = (storage / "runs" / "default" / "faq").glob("*/evaluation.json")
     newest = max(files, key=lambda file: file.stat().st_mtime)
-    (score,) = json.loads(newest.read_text(encoding="utf-8"))["tasks"]
+    score, *_ = json.loads(newest.read_text(encoding="utf-8"))["tasks"]
     figures = f"base {score['base']:.0%}, tuned {score['tuned']:.0%}"
     return f"{score['metric']} of {score['rows']} questions: {figures}"
 
@@ -85,6 +85,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--finetune", default="finetune")
     parser.add_argument("--python", default=sys.executable)
     parser.add_argument("--storage", type=Path, default=Path(".demo"))
+    parser.add_argument(
+        "--job", type=Path, default=EXAMPLES / "quickstart.yaml", help="the job, served as faq"
+    )
     parser.add_argument("--ask", action="store_true", help="only ask; the deployments are up")
     return parser.parse_args()
 

@@ -25,7 +25,7 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self):
-        self.answer(200, {{}})
+        self.answer(200, {{"data": [{{"max_model_len": 512}}]}})
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

@@ -1,12 +1,13 @@
 """A task's questions, put to one model: what it answers, and how that is scored."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from finetune_converter.evaluate.harness import ask_harness
 from finetune_converter.evaluate.scoring import answer_of, is_right
 from finetune_converter.evaluate.server import RefusedError, Server
-from finetune_converter.evaluate.task import PERPLEXITY, TOOL_CALL, Question, Task
+from finetune_converter.evaluate.task import LM_EVAL, PERPLEXITY, TOOL_CALL, Question, Task
 from finetune_converter.failure import Failure, Reason
 
 AT_ONCE = 32
@@ -20,7 +21,7 @@ def ask_all(
     pool: ThreadPoolExecutor, server: Server, task: Task, done: Callable[[], None]
 ) -> Iterator[Record]:
     """Yield a record a question, in their order. Raises Failure naming the question that is not taken."""
-    ask = _perplexity if task.metric == PERPLEXITY else _answer
+    ask = _ASK.get(task.metric, _answer)
     futures = [pool.submit(ask, server, task, question) for question in task.questions]
     for question, future in zip(task.questions, futures, strict=True):
         try:
@@ -76,3 +77,10 @@ def _tokens(server: Server, question: Question) -> tuple[list[int], int]:
     if whole[: len(prompt)] != prompt or len(whole) == len(prompt):
         raise RefusedError("the chat template writes the answer elsewhere than after the prompt")
     return whole, len(prompt)
+
+
+_ASK: Mapping[str, Callable[[Server, Task, Question], Record]] = {
+    PERPLEXITY: _perplexity,
+    LM_EVAL: ask_harness,
+}
+"""What differs from a greedy answer."""

@@ -8,7 +8,7 @@ from finetune_converter.evaluate.answers import BASE, TUNED, Answers
 from finetune_converter.evaluate.asking import Record
 from finetune_converter.evaluate.requirement import is_met
 from finetune_converter.evaluate.scoring import perplexity
-from finetune_converter.evaluate.task import PERPLEXITY, Task
+from finetune_converter.evaluate.task import LM_EVAL, PERPLEXITY, Task
 from finetune_converter.failure import Failure, Reason
 
 
@@ -22,11 +22,12 @@ class Score:
     tuned: float
     rows: int
     required: str | None
+    lower_is_better: bool = False
 
     @property
     def falls_short(self) -> bool:
         return self.required is not None and not is_met(
-            self.required, base=self.base, tuned=self.tuned, lower_is_better=self.metric == PERPLEXITY
+            self.required, base=self.base, tuned=self.tuned, lower_is_better=self.lower_is_better
         )
 
     @property
@@ -48,16 +49,20 @@ class Score:
 
 def scores_of(tasks: Sequence[Task], answers: Answers) -> tuple[Score, ...]:
     """A score a task."""
-    return tuple(
-        Score(
-            task=task.name,
-            metric=task.metric,
-            base=_figure(task, answers[BASE, task.name]),
-            tuned=_figure(task, answers[TUNED, task.name]),
-            rows=len(task.questions),
-            required=task.required,
-        )
-        for task in tasks
+    return tuple(_score(task, answers[BASE, task.name], answers[TUNED, task.name]) for task in tasks)
+
+
+def _score(task: Task, base: Sequence[Record], tuned: Sequence[Record]) -> Score:
+    # lm-eval says itself what it has measured.
+    told = tuned[0] if task.metric == LM_EVAL else {}
+    return Score(
+        task=task.name,
+        metric=told.get("metric", task.metric).removesuffix(",none"),
+        base=_figure(task, base),
+        tuned=_figure(task, tuned),
+        rows=told.get("rows", len(task.questions)),
+        required=task.required,
+        lower_is_better=told.get("lowerIsBetter", task.metric == PERPLEXITY),
     )
 
 
@@ -74,6 +79,8 @@ def require(scores: Sequence[Score], folder: str) -> None:
 
 
 def _figure(task: Task, records: Sequence[Record]) -> float:
+    if task.metric == LM_EVAL:
+        return round(float(records[0]["figure"]), 6)
     if task.metric == PERPLEXITY:
         return round(perplexity([(record["logprob"], record["tokens"]) for record in records]), 6)
     return round(sum(record["right"] is True for record in records) / len(records), 6)

@@ -66,6 +66,22 @@ class Server:
         except (OSError, http.client.HTTPException) as error:
             raise self._ended(f"{type(error).__name__}: {error}") from error
 
+    @property
+    def model(self) -> Path:
+        """The folder of what it serves."""
+        return self._model
+
+    @property
+    def address(self) -> str:
+        """Its API's base URL."""
+        return f"http://{_HOST}:{self._port}/v1"
+
+    @property
+    def longest(self) -> int:
+        """Tokens of question and answer together, at most."""
+        (card,) = self._request("GET", "/v1/models", None)["data"]
+        return int(card["max_model_len"])
+
     def stop(self) -> None:
         """End it, and what it has started."""
         self._process.terminate()

@@ -34,7 +34,7 @@ def evaluate_run(run_file: Path, root: Path, arguments: Sequence[str]) -> None:
         raise Failure(f"{run_file}: evaluation is null", Reason.RUN_FILE_INVALID, "Set evaluation.tasks")
     model, folder = _model(run), run.folder / "evaluation"
     require_marker(run.base)
-    tasks = load_tasks(run.evaluation, folder)
+    tasks = load_tasks(run.evaluation, folder, root.absolute())
     _require_parser(tasks, arguments)
     # Before the work: a key that cannot be read is known at once.
     key = key_of_the_run() if run.sign and model == run.merging else None

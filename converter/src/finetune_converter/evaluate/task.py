@@ -10,6 +10,7 @@ from finetune_converter.failure import Failure, Reason
 
 PERPLEXITY = "perplexity"
 TOOL_CALL = "tool_call"
+LM_EVAL = "lm_eval"
 Question = dict[str, Any]
 
 
@@ -22,16 +23,20 @@ class Task:
     max_tokens: int
     required: str | None
     questions: tuple[Question, ...]
+    """Of LM_EVAL one, which names the task, its data and its settings."""
+    root: Path
+    """Of the volume, below which a task of lm-eval has its data."""
     digest: str
     """sha256 of all that decides an answer and its score, but for the model and its server."""
 
 
-def load_tasks(evaluation: dict[str, Any], folder: Path) -> tuple[Task, ...]:
+def load_tasks(evaluation: dict[str, Any], folder: Path, root: Path) -> tuple[Task, ...]:
     """The tasks of a run whose questions are in `folder`. Raises Failure(EvaluationInvalid)."""
-    return tuple(_task(each, evaluation["require"].get(each["name"]), folder) for each in evaluation["tasks"])
+    required = evaluation["require"]
+    return tuple(_task(each, required.get(each["name"]), folder, root) for each in evaluation["tasks"])
 
 
-def _task(said: dict[str, Any], required: str | None, folder: Path) -> Task:
+def _task(said: dict[str, Any], required: str | None, folder: Path, root: Path) -> Task:
     file = folder / f"{said['name']}.jsonl"
     if not file.is_file():
         raise Failure(
@@ -40,12 +45,21 @@ def _task(said: dict[str, Any], required: str | None, folder: Path) -> Task:
             "Run the prepare stage, or apply the FineTuneJob under a new name",
         )
     content = file.read_bytes()
-    settings = json.dumps([said["metric"], said["maxTokens"]]).encode()
+    # Of the other tasks prepare has written as many questions as are asked.
+    harness = {**_settings(said["lmEval"]), "limit": said["limit"]} if said.get("lmEval") else {}
+    questions = tuple(json.loads(line) | harness for line in content.splitlines())
+    settings = json.dumps([said["metric"], said["maxTokens"], *([harness] if harness else [])]).encode()
     return Task(
         name=said["name"],
         metric=said["metric"],
         max_tokens=said["maxTokens"],
         required=required,
-        questions=tuple(json.loads(line) for line in content.splitlines()),
+        questions=questions,
+        root=root,
         digest=hashlib.sha256(settings + content).hexdigest(),
     )
+
+
+def _settings(lm_eval: dict[str, Any]) -> dict[str, Any]:
+    """All but the name: prepare has looked whose task it is."""
+    return {key: value for key, value in lm_eval.items() if key != "task"}

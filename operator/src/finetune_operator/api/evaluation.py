@@ -15,7 +15,7 @@ from finetune_operator.api.formats import (
 from finetune_operator.api.rules import Rule
 from finetune_operator.api.uri import NOT_READ_YET, DataUri, only_the_hub_has_revisions
 
-Metric = Literal["exact_match", "contains", "regex", "json_schema", "tool_call", "perplexity"]
+Metric = Literal["exact_match", "contains", "regex", "json_schema", "tool_call", "perplexity", "lm_eval"]
 
 TaskFormat = Literal["auto", "chat", "sharegpt", "alpaca", "prompt-completion", "text"]
 TaskName = Annotated[str, StringConstraints(pattern=TASK_NAME_PATTERN, max_length=63)]
@@ -26,6 +26,26 @@ _SHARE = r"(0(\.[0-9]{1,9})?|1(\.0{1,9})?)"
 _BASE = r"(no worse|better) than base"
 _OF_A_SHARE = rf"^(>= *{_SHARE}|{_BASE}( by {_SHARE})?)$"
 _OF_A_PERPLEXITY = rf"^(<= *{_NUMBER}|{_BASE}( by {_NUMBER})?)$"
+
+
+class LmEvalSpec(ApiModel):
+    """A task of lm-eval, EleutherAI's lm-evaluation-harness, run by it on data in the volume."""
+
+    task: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:+-]*$", max_length=128)]
+    """Its name: of a YAML below the task's uri, or else of one of lm-eval's own tasks and groups, whose data
+    are then read from uri."""
+
+    metric: Annotated[
+        str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*(,[A-Za-z0-9_-]+)?$", max_length=128)
+    ] = "acc"
+    """Which of its metrics counts, as lm-eval names it; with a filter of the task's:
+    exact_match,strict-match."""
+
+    num_fewshot: Annotated[int, Field(ge=0, le=100)] | None = None
+    """Examples before each question. Default: the task's own."""
+
+    apply_chat_template: bool = False
+    """Whether questions go through the model's chat template."""
 
 
 class EvaluationTask(ApiModel):
@@ -43,7 +63,10 @@ class EvaluationTask(ApiModel):
     """exact_match: the answer is what is expected, or one of a list. contains: it has the text in it, or
     every text of a list. regex: Python's re finds the pattern in it. json_schema: it is JSON that obeys the
     schema. tool_call: it calls the same functions with the same arguments. Each of these is the share of rows
-    that do. perplexity: of the last turn, the lower the better."""
+    that do. perplexity: of the last turn, the lower the better. lm_eval: what lmEval says."""
+
+    lm_eval: LmEvalSpec | None = None
+    """The task of lm-eval, for metric lm_eval: uri is then the folder, or the hf:// dataset, of its data."""
 
     revision: Revision | None = None
     """Branch, tag or commit of an hf:// dataset. Default: main."""
@@ -71,6 +94,12 @@ class EvaluationTask(ApiModel):
             problem="text asks nothing that an answer could be compared with",
             remedy="set metric to perplexity, or correct format",
             field="format",
+        ),
+        Rule(
+            rule="(self.metric == 'lm_eval') == has(self.lmEval)",
+            problem="lmEval goes with metric lm_eval, and with no other",
+            remedy="give both, or neither",
+            field="lmEval",
         ),
     )
 
@@ -103,7 +132,7 @@ class EvaluationSpec(ApiModel):
             field="require",
         ),
         Rule(
-            rule="self.tasks.all(t, t.metric == 'perplexity' || !(t.name in self.require)"
+            rule="self.tasks.all(t, t.metric in ['perplexity', 'lm_eval'] || !(t.name in self.require)"
             f" || self.require[t.name].matches(r'{_OF_A_SHARE}'))",
             problem="a share of right answers is at most 1, and the higher the better",
             remedy='write ">= 0.9", or "no worse than base by 0.01"',

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from finetune_operator.api.base import ApiModel
 from finetune_operator.api.dataset import Rows, Share
-from finetune_operator.api.evaluation import Metric, Requirement, TaskName
+from finetune_operator.api.evaluation import LmEvalSpec, Metric, Requirement, TaskName
 from finetune_operator.api.run_training import Count
 
 
@@ -42,6 +42,9 @@ class RunTask(ApiModel):
 
     metric: Metric
     """How an answer is scored."""
+
+    lm_eval: LmEvalSpec | None = None
+    """The task of lm-eval, for metric lm_eval."""
 
     source: RunSource
     """Where its rows are, and how they are read."""

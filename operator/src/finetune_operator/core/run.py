@@ -179,7 +179,12 @@ def _task(task: EvaluationTask) -> RunTask:
         **{name: getattr(task, name) for name in sorted(shared)},
     )
     return RunTask(
-        name=task.name, metric=task.metric, source=source, limit=task.limit, max_tokens=task.max_tokens
+        name=task.name,
+        metric=task.metric,
+        lm_eval=task.lm_eval,
+        source=source,
+        limit=task.limit,
+        max_tokens=task.max_tokens,
     )
 
 

@@ -185,6 +185,25 @@ def test_what_goes_wrong_is_named(
     assert not (evaluated.run / "merged").exists()
 
 
+def test_an_image_without_lm_eval_says_so(evaluated: Evaluated) -> None:
+    """lm-eval itself is in the server's image; the chain of tests/chain/quickstart asks it."""
+    evaluated.play(base=GOOD, tuned=GOOD)
+    document = load_json(evaluated.file)
+    settings = {"task": "quiz", "metric": "acc", "numFewshot": None, "applyChatTemplate": False}
+    task = {"name": "numbers", "metric": "lm_eval", "maxTokens": 8, "limit": None, "lmEval": settings}
+    document["evaluation"]["tasks"] = [task]
+    evaluated.file.write_text(json.dumps(document))
+    question = {"at": "quiz/quiz.yaml", "task": {"task": "quiz"}, "data": "quiz", "files": {}}
+    (evaluated.run / "evaluation/numbers.jsonl").write_text(json.dumps(question) + "\n")
+    with pytest.raises(Failure) as failure:
+        evaluated.evaluate()
+    assert failure.value.reason is Reason.EVALUATION_INVALID
+    assert failure.value.message == (
+        "evaluation.tasks numbers: quiz/quiz.yaml: lm-eval ended with exit code 1: "
+        "ModuleNotFoundError: No module named 'lm_eval'"
+    )
+
+
 def test_nothing_is_asked_before_the_gate(evaluated: Evaluated) -> None:
     (evaluated.run / "verification.json").unlink()
     with pytest.raises(Failure, match=r"verification\.json: no such file"):

@@ -1,10 +1,16 @@
 """Trackers that are told a run's metrics: read back as their own tools read them, away, slow and absent."""
 
 import logging
-from collections.abc import Mapping
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
+from urllib.request import urlopen
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -71,18 +77,47 @@ def test_wandb_writes_a_run_that_may_be_synced(folders: RunFolders) -> None:
     assert file.read_bytes().count(b"train/loss") >= 3
 
 
-def test_mlflow_goes_on_with_the_run(
-    folders: RunFolders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """MLflow's own store of files stands for a server: the client is the same."""
-    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
-    uri = (tmp_path / "mlruns").as_uri()
-    run = asking(mlflow=Mlflow(uri=uri, experiment="finetune"))
+@pytest.fixture(scope="module")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """MLflow's own tracking server, over HTTP; its address."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    store = ["--backend-store-uri", (folder / "runs").as_uri(), "--workers", "1"]
+    where = ["--host", "127.0.0.1", "--port", str(port)]
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "server", *store, *where],
+            env={**os.environ, "MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true"},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    address = f"http://127.0.0.1:{port}"
+
+    def answers() -> bool:
+        assert server.poll() is None, (folder / "log").read_text()
+        try:
+            return bool(urlopen(f"{address}/health").status == 200)
+        except OSError:
+            return False
+
+    try:
+        until("MLflow's server answers", answers)
+        yield address
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def test_mlflow_goes_on_with_the_run(folders: RunFolders, mlflow_server: str) -> None:
+    run = asking(mlflow=Mlflow(uri=mlflow_server, experiment="finetune"))
     first = tell(run, folders, range(1, 4))
     assert tell(run, folders, range(4, 6), resumed=3) == first
     from mlflow import MlflowClient
 
-    client = MlflowClient(tracking_uri=uri)
+    client = MlflowClient(tracking_uri=mlflow_server)
     identifier = first["mlflow"].rpartition("/")[2]
     found = client.get_run(identifier)
     assert (found.info.run_name, found.info.status) == (f"faq-{run.run}", "FINISHED")

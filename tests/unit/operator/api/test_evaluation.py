@@ -12,6 +12,7 @@ Build = Callable[..., dict[str, Any]]
 
 FAQ = {"name": "faq", "uri": "evaluations/faq.jsonl", "metric": "exact_match"}
 CHATS = {"name": "chats", "uri": "evaluations/chats.jsonl", "metric": "perplexity"}
+MMLU = {"name": "mmlu", "uri": "hf://cais/mmlu", "metric": "lm_eval", "lmEval": {"task": "mmlu"}}
 FIELD = "spec.evaluation"
 
 
@@ -65,6 +66,17 @@ OF_FAQ, OF_REQUIRE = [f"{FIELD}.require.faq"], [f"{FIELD}.require"]
         pytest.param(asked({**FAQ, "format": "text"}), [f"{FIELD}.tasks[0].format"], id="text is not asked"),
         pytest.param(asked({**FAQ, "revision": "x"}), [f"{FIELD}.tasks[0].revision"], id="a file's revision"),
         pytest.param(asked({**FAQ, "limit": 0}), [f"{FIELD}.tasks[0].limit"], id="no rows"),
+        pytest.param(asked(MMLU, require={"mmlu": "no worse than base by 0.01"}), [], id="lm-eval's"),
+        pytest.param(asked(MMLU, require={"mmlu": "<= 12"}), [], id="a perplexity of lm-eval's"),
+        pytest.param(asked({**MMLU, "metric": "regex"}), [f"{FIELD}.tasks[0].lmEval"], id="another metric"),
+        pytest.param(
+            asked({**FAQ, "metric": "lm_eval"}), [f"{FIELD}.tasks[0].lmEval"], id="no task of lm-eval's"
+        ),
+        pytest.param(
+            asked({**MMLU, "lmEval": {"task": "mmlu --trust"}}),
+            [f"{FIELD}.tasks[0].lmEval.task"],
+            id="a task's name with spaces",
+        ),
         pytest.param(asked(FAQ, gpus=8), [f"{FIELD}.gpus"], id="GPUs where there are none"),
         pytest.param(
             asked(FAQ) | {"export": {"adapterOnly": True}}, [FIELD], id="nothing merged"

@@ -43,15 +43,27 @@ class Dataset:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LmEval:
+    """A task of lm-eval."""
+
+    task: str
+    metric: str
+    """As lm-eval names it, with a filter after a comma."""
+    num_fewshot: int | None
+    apply_chat_template: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """Questions with known answers."""
 
     name: str
-    metric: Literal["exact_match", "contains", "regex", "json_schema", "tool_call", "perplexity"]
+    metric: Literal["exact_match", "contains", "regex", "json_schema", "tool_call", "perplexity", "lm_eval"]
     source: DataSource
     limit: int | None
     """The first so many rows. None: all."""
     max_tokens: int
+    lm_eval: LmEval | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

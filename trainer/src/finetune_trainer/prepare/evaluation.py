@@ -22,6 +22,7 @@ from finetune_trainer.data.formats import PAIRS, TEXT, Reading, read_messages, r
 from finetune_trainer.data.messages import read_turns
 from finetune_trainer.data.row import Line
 from finetune_trainer.data.tokenize import read_rows_of
+from finetune_trainer.prepare.lm_eval import lm_eval_question
 from finetune_trainer.prepare.sources import fetch_source
 
 logger = logging.getLogger(__name__)
@@ -44,6 +45,9 @@ def prepare_evaluation(run: RunFile, folders: RunFolders) -> None:
 
 
 def _questions(task: Task, root: Path) -> Iterator[Question]:
+    if task.lm_eval:
+        yield lm_eval_question(task.lm_eval, task.source, root, f"evaluation.tasks {task.name}")
+        return
     files = fetch_source(task.source, root, f"evaluation.tasks {task.name}").files
     reading = Reading(format=task.source.format, ignored=task.source.ignore_columns)
     rows = read_rows_of(files, reading)
