@@ -5,7 +5,7 @@ for one: DeepGEMM's (vLLM's utils/deep_gemm.py), by which an FP8 model ended at 
 FlashInfer's sampler (v1/sample/ops/topk_topp_sampler.py), which with a compiler was not built within 90 s;
 and FlashInfer's all-reduce (distributed/device_communicators/cuda_communicator.py), by which a server with
 TP=2 ended at its first batch. Without them linear layers are CUTLASS', experts Triton's, and all-reduces
-vLLM's own: bench/results/2026-11-28-serve-gpu.json and 2026-11-28-serve-gpus.json.
+vLLM's own: bench/results/2026-11-28-serve-gpu.json and 2026-11-28-serve-gpus-tensor.json.
 """
 
 from finetune_operator.core.objects import Manifest
