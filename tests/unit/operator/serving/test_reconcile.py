@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import observing
 import pytest
@@ -268,3 +269,17 @@ def test_scaled_to_zero(deployment: Builder) -> None:
     scaled = plan(deployment(replicas=0), model=READY)
     assert scaled.status["phase"] == "ScaledToZero"
     assert scaled.apply[-1]["spec"]["replicas"] == 0
+
+
+@pytest.mark.parametrize(
+    "pushing",
+    [
+        pytest.param({"complete": False, "standing": "The push stage runs"}, id="it is pushed elsewhere"),
+        pytest.param({"complete": False, "failure": "PushForbidden"}, id="and that fails"),
+    ],
+)
+def test_a_model_that_was_released_is_served_whatever_becomes_of_a_later_push(
+    deployment: Builder, pushing: dict[str, Any]
+) -> None:
+    made = plan(deployment(), model=Outcome(**{**vars(READY), **pushing}))
+    assert "Deployment" in kinds(made)
