@@ -180,7 +180,8 @@ def test_its_controllers_tell_a_drain_from_a_failure(life: OldestLife) -> None:
     )
     job = life.parents.get("FineTuneJob", "broken") or {}
     assert job["status"]["restarts"] == 1
-    (drained,) = [j for j in life.parents.jobs() if j.metadata.name.endswith("train-0")]
+    name = f"broken-{job['status']['run']}-train-0"
+    (drained,) = [each for each in life.parents.jobs() if each.metadata.name == name]
     reasons = {each.type: each.reason for each in drained.status.conditions}
     assert reasons["Failed"] == "PodFailurePolicy"
 
