@@ -6,10 +6,10 @@ from finetune_trainer.checkpoint.tensors import (
     Part,
     TrainedParameter,
     check_finite,
-    copy_shards,
+    held_parts,
     trained_parameters,
 )
-from finetune_trainer.checkpoint.transfers import planned_transfers
+from finetune_trainer.checkpoint.transfers import Transfer, planned_transfers, rounds
 from finetune_trainer.contract.failure import CheckpointError
 
 
@@ -30,17 +30,33 @@ def test_ranks_take_turns_in_writing_and_each_part_travels_once() -> None:
         ("layer-1", 2, 1, 1),
         ("layer-1", 0, 0, 1),
     ]
-    assert [each.number for each in planned] == [0, 1, 2, 3]
 
 
-def test_a_copy_does_not_change_with_the_training() -> None:
+def _transfer(writer: int, source: int, rows: int) -> Transfer:
+    return Transfer(file="layer-0", part=_rows(0, rows), source=source, writer=writer)
+
+
+def test_a_round_sends_each_writer_no_more_than_the_limit() -> None:
+    row = 3 * 4
+    transfers = [_transfer(0, 1, 1), _transfer(0, 2, 1), _transfer(0, 0, 4), _transfer(0, 1, 1)]
+    transfers += [_transfer(1, 0, 4), _transfer(1, 2, 1)]
+    sizes = [
+        [(each.writer, each.source, each.bytes // row) for each in made]
+        for made in rounds(transfers, 2 * row)
+    ]
+    assert sizes == [[(0, 1, 1), (0, 2, 1), (0, 0, 0), (1, 0, 4)], [(0, 1, 1), (1, 2, 1)]]
+
+
+def test_what_a_rank_holds_is_the_storage_that_trains() -> None:
     parameter = torch.nn.Parameter(torch.ones(2))
-    copies = copy_shards([TrainedParameter("a", parameter, {"exp_avg": torch.zeros(2)})])
+    held = held_parts([TrainedParameter("a", parameter, {"exp_avg": torch.zeros(2)})])
     with torch.no_grad():
         parameter.fill_(5.0)
-    assert [copied.part.name for copied in copies] == ["a", "a/exp_avg"]
-    assert copies[0].values.tolist() == [1.0, 1.0]
-    assert copies[0].part.slices == (slice(0, 2),)
+    assert [(part.name, part.slices) for part in held] == [
+        ("a", (slice(0, 2),)),
+        ("a/exp_avg", (slice(0, 2),)),
+    ]
+    assert [values.tolist() for values in held.values()] == [[5.0, 5.0], [0.0, 0.0]]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

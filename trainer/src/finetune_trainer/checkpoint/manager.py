@@ -32,7 +32,8 @@ from finetune_trainer.checkpoint.selection import (
     selection,
 )
 from finetune_trainer.checkpoint.space import check_checkpoint_space
-from finetune_trainer.checkpoint.tensors import copy_shards, layer_bytes, read_tensors, trained_parameters
+from finetune_trainer.checkpoint.tensors import held_parts, layer_bytes, read_tensors, trained_parameters
+from finetune_trainer.checkpoint.transfers import Exchange, planned_transfers
 from finetune_trainer.checkpoint.writer import CheckpointWriter, Snapshot
 from finetune_trainer.contract.failure import CheckpointError
 from finetune_trainer.distributed.agreement import from_rank_zero, gather_objects
@@ -89,6 +90,7 @@ class LoRACheckpointManager(BaseCheckpointManager):
         self.last_saved: int | None = None
         """The newest step that is durable."""
         self._last_snapshot: int | None = None
+        self._exchange: Exchange | None = None
         self.validation_losses: dict[int, float] = {}
         """By step, 0 before training; the same on all ranks."""
         self.losses_file = LossesFile(self.folder)
@@ -171,8 +173,12 @@ class LoRACheckpointManager(BaseCheckpointManager):
         return step % self.config.interval == 0 or (validated is not None and step % validated == 0)
 
     def _snapshot(self, step: int) -> Snapshot:
-        """What this rank adds; the ranks do not talk, so the step stands for the copies alone."""
-        layers = trained_parameters(self.optimizers)
+        """What this rank writes; the ranks put layers together meanwhile, and the next step waits for it."""
+        held = {name: held_parts(own) for name, own in trained_parameters(self.optimizers).items()}
+        if self._exchange is None:  # which parts there are does not change in a run
+            layout = gather_objects({name: list(own) for name, own in held.items()})
+            device = next(self.model_parts[0].parameters()).device
+            self._exchange = Exchange(planned_transfers(layout), device)
         state = {
             "step": step,
             "tokensSeen": self.train_state.state_dict()["ntokens_seen"],
@@ -181,7 +187,7 @@ class LoRACheckpointManager(BaseCheckpointManager):
         }
         return Snapshot(
             step=step,
-            layers={name: copy_shards(parameters) for name, parameters in layers.items()},
+            layers=self._exchange.whole_tensors(held),
             random_state=random_states(),
             data_position=copy.deepcopy(_data_position(self.dataloader)),
             state=copy.deepcopy(state),

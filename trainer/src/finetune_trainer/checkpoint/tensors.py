@@ -5,6 +5,7 @@ bounds the memory of gathering them (experts' adapters of 671B are 26 GB in all)
 share a layer take turns in writing.
 """
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -93,23 +94,20 @@ class Part:
     def slices(self) -> tuple[slice, ...]:
         return tuple(slice(start, end) for start, end in zip(self.start, self.end, strict=True))
 
-
-@dataclass(frozen=True)
-class ShardCopy:
-    """A copy on the host of what this rank holds of a tensor, which itself goes on changing."""
-
-    part: Part
-    values: torch.Tensor
+    @property
+    def bytes(self) -> int:
+        sizes = (end - start for start, end in zip(self.start, self.end, strict=True))
+        return math.prod(sizes) * self.dtype.itemsize
 
 
-def copy_shards(parameters: Iterable[TrainedParameter]) -> list[ShardCopy]:
-    """Copy what this rank holds; no other rank is asked, as the training stands still meanwhile."""
-    return [
-        ShardCopy(_part(name, tensor), values)
+def held_parts(parameters: Iterable[TrainedParameter]) -> dict[Part, torch.Tensor]:
+    """What this rank holds, by its place in the whole tensors: the storage itself, not a copy."""
+    return {
+        _part(name, tensor): values
         for parameter in parameters
         for name, tensor in parameter.tensors()
-        if (values := local_tensor(tensor).detach().to("cpu", copy=True)).numel()
-    ]
+        if (values := local_tensor(tensor).detach()).numel()
+    }
 
 
 def _part(name: str, tensor: torch.Tensor) -> Part:

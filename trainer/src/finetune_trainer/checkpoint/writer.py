@@ -3,7 +3,7 @@
 import json
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,7 @@ from safetensors.torch import save_file
 
 from finetune_trainer.checkpoint import files
 from finetune_trainer.checkpoint.randomness import by_rank
-from finetune_trainer.checkpoint.tensors import ShardCopy, check_finite, write_tensors
-from finetune_trainer.checkpoint.transfers import Exchange, planned_transfers
+from finetune_trainer.checkpoint.tensors import check_finite, write_tensors
 from finetune_trainer.contract import whole_file
 from finetune_trainer.distributed.agreement import (
     gather_objects,
@@ -29,11 +28,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """What this rank adds to a checkpoint: copies on the host, which the training no longer touches."""
+    """What this rank writes of a checkpoint: copies on the host, which the training no longer touches."""
 
     step: int
-    layers: Mapping[str, Sequence[ShardCopy]]
-    """By file."""
+    layers: Mapping[str, Mapping[str, torch.Tensor]]
+    """The whole tensors of each file that this rank writes, by name."""
     random_state: Mapping[str, torch.Tensor]
     data_position: Any
     state: Mapping[str, Any]
@@ -97,7 +96,7 @@ class CheckpointWriter:
         staging = files.staging_folder(self.folder, snapshot.step)
         first = dist.get_rank() == 0
         write_together(lambda: _make_empty(staging) if first else None, staging, self._group)
-        written = write_together(lambda: self._write_layers(snapshot, staging), staging, self._group)
+        written = write_together(lambda: _write_layers(snapshot, staging), staging, self._group)
         random_states = gather_objects(snapshot.random_state, self._group)
         positions = gather_objects(snapshot.data_position, self._group)
 
@@ -113,33 +112,27 @@ class CheckpointWriter:
         write_together(lambda: publish() if first else None, staging, self._group)
         self._unreadable = ()
 
-    def _write_layers(self, snapshot: Snapshot, staging: Path) -> dict[str, str]:
-        """Put the layers together, each on one of the ranks that hold it, and write them; their checksums."""
-        own = {file: [copied.part for copied in copies] for file, copies in snapshot.layers.items()}
-        transfers = planned_transfers(gather_objects(own, self._group))
-        exchange = Exchange(transfers, snapshot.layers, self._group)
-        checksums: dict[str, str] = {}
-        failure: Exception | None = None
-        for name in exchange.files():
-            tensors = exchange.whole(name)  # after a failure too: the others still want to send their parts
-            try:
-                if failure is None:
-                    write_tensors(tensors, staging / name)
-                    tensors.clear()  # before the file is read back
-                    checksums[name] = _finish(staging / name)
-            except Exception as error:
-                failure = error
-            tensors.clear()
-        exchange.wait()
-        if failure is not None:
-            raise failure
-        return checksums
-
 
 def _make_empty(folder: Path) -> None:
     """A process that was killed may have left something."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+
+
+def _write_layers(snapshot: Snapshot, staging: Path) -> dict[str, str]:
+    """Their checksums, by file."""
+    return {name: _write_layer(tensors, staging / name) for name, tensors in snapshot.layers.items()}
+
+
+def _write_layer(tensors: Mapping[str, torch.Tensor], file: Path) -> str:
+    """Have it on the disk, read it back and see that it is finite; its checksum.
+
+    The rank that wrote it does all that: it may be on another node than rank 0.
+    """
+    write_tensors(tensors, file)
+    whole_file.sync(file)
+    check_finite(file)
+    return files.sha256(file)
 
 
 def _write_states(
@@ -150,13 +143,3 @@ def _write_states(
     for name in (files.STATE, files.RANDOM_STATE):
         whole_file.sync(staging / name)
     return {name: files.sha256(staging / name) for name in (files.STATE, files.RANDOM_STATE)}
-
-
-def _finish(file: Path) -> str:
-    """Have the file on the disk, read it back and see that it is finite; its checksum.
-
-    The rank that wrote it does all that: it may be on another node than rank 0.
-    """
-    whole_file.sync(file)
-    check_finite(file)
-    return files.sha256(file)
