@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from finetune_operator.core.capacity.activations import (
     LOGIT_BYTES,
@@ -17,9 +17,10 @@ from finetune_operator.core.capacity.weights import (
     BYTES,
     Layers,
     Matrix,
+    Stage,
     embedding,
     layer,
-    layers_of_stage,
+    training_stages,
 )
 
 # float32: the weight, its gradient, and AdamW's two moments.
@@ -86,6 +87,8 @@ class Training:
     float8_products: bool = False
     logits_tokens: int = LOGITS_TOKENS
     logit_bytes: int = LOGIT_BYTES
+    number: int = 0
+    """Of a pipeline's stage; `training_memory` takes the one that holds most."""
 
     @property
     def whole_tokens(self) -> int:
@@ -98,13 +101,23 @@ class Training:
         return math.ceil(self.whole_tokens / self.layout.tensor)
 
     @property
+    def stage(self) -> Stage:
+        """The pipeline's stage, the whole model without a pipeline."""
+        return training_stages(self.model, self.layout.pipeline)[self.number]
+
+    @property
     def layers(self) -> Layers:
-        """Layers of the fullest stage."""
-        return layers_of_stage(self.model, self.layout.pipeline)
+        """Layers of the stage."""
+        return self.stage.layers
 
 
 def training_memory(training: Training) -> dict[str, int]:
     """Return the bytes of one process, by what takes them."""
+    stages = (replace(training, number=number) for number in range(training.layout.pipeline))
+    return max((_memory_of_stage(stage) for stage in stages), key=lambda parts: sum(parts.values()))
+
+
+def _memory_of_stage(training: Training) -> dict[str, int]:
     return {
         f"frozen base in {training.frozen}": _frozen(training),
         "layers gathered by FSDP": _gathered(training),
@@ -119,11 +132,10 @@ def training_memory(training: Training) -> dict[str, int]:
 
 
 def _frozen(training: Training) -> int:
-    ends = [embedding(training.model, "embedding"), embedding(training.model, "head")]
-    if training.layout.pipeline > 1:
-        ends.pop()
-    stage = [(count, m) for experts, count in training.layers for m in layer(training.model, experts=experts)]
-    matrices = [*stage, *((1, end) for end in ends)]
+    model, stage = training.model, training.stage
+    matrices = [(count, m) for experts, count in stage.layers for m in layer(model, experts=experts)]
+    matrices += [(1, embedding(model, "embedding"))] if stage.embedding else []
+    matrices += [(1, embedding(model, "head"))] if stage.head else []
     shares = (count * m.size(training.frozen) / _divisor(m, training.layout) for count, m in matrices)
     return math.ceil(sum(shares))
 
@@ -185,13 +197,13 @@ def _trained(training: Training) -> int:
 
 
 def _activations(training: Training) -> int:
-    """Return what the layers keep. A pipeline's first stage has as many micro-batches in flight as it has
-    stages (1F1B)."""
-    in_flight = min(training.layout.pipeline, training.micro_batches)
+    """Return what the layers keep, of all micro-batches that a stage has in flight, and the last norm."""
+    in_flight = min(1 + training.stage.following, training.micro_batches)
     layers = sum(
         count * _kept(training, training.recompute, experts=experts) for experts, count in training.layers
     )
-    return _bytes(training, in_flight * layers + kept_at_the_end(training.model))
+    end = kept_at_the_end(training.model) if training.stage.head else 0
+    return _bytes(training, in_flight * layers + end)
 
 
 def _at_work(training: Training) -> int:
@@ -202,6 +214,7 @@ def _at_work(training: Training) -> int:
     """
     piece = min(training.whole_tokens, training.logits_tokens)
     logits = piece * training.model.vocab_size * training.logit_bytes // training.layout.tensor
+    logits = logits if training.stage.head else 0
     if training.recompute == "none":
         return logits
     model, copies = training.model, 3 if training.layout.expert > 1 else 1

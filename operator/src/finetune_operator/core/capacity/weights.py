@@ -91,6 +91,37 @@ def layers_of_stage(model: Architecture, pipeline: int) -> Layers:
     return ((False, dense), (True, stage - dense))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """What of a model a stage of a training's pipeline has."""
+
+    layers: Layers
+    embedding: bool
+    head: bool
+    following: int
+    """Stages behind it: so many micro-batches more than one it has in work at once (1F1B)."""
+
+
+def training_stages(model: Architecture, pipeline: int) -> list[Stage]:
+    """Return the stages, as torchtitan divides a model: embeddings and head count as a layer each."""
+    least, more = divmod(model.num_hidden_layers + 2, pipeline)
+    stages, start = [], 0
+    for number in range(pipeline):
+        first, last = number == 0, number == pipeline - 1
+        count = max(0, least + (number < more) - first - last)
+        dense = max(0, min(model.first_k_dense_replace - start, count))
+        stages.append(
+            Stage(
+                layers=((False, dense), (True, count - dense)),
+                embedding=first,
+                head=last,
+                following=pipeline - 1 - number,
+            )
+        )
+        start += count
+    return stages
+
+
 def embedding(model: Architecture, group: Literal["embedding", "head"]) -> Matrix:
     """Return the embeddings or the output head; they are not tied."""
     return Matrix(name=group, group=group, rows=model.vocab_size, columns=model.hidden_size)
