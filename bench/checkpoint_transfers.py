@@ -1,8 +1,8 @@
 """How a layer's parts of experts' adapters get to the rank that writes them.
 
 `python bench/checkpoint_transfers.py`, on four processes over gloo: as tensors, sent to the writer alone, as
-checkpoint/transfers.py does; and as pickles of which every rank gets all. `--device cuda`: a process a GPU, over
-NCCL, copies to the host included.
+checkpoint/transfers.py does; and as pickles of which every rank gets all. `--device cuda`: a process a GPU,
+over NCCL, copies to the host included.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import socket
 import time
 from typing import Any
 
-os.environ["OMP_NUM_THREADS"] = "1"  # ranks are forks
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import torch
 import torch.distributed as dist
@@ -38,7 +38,7 @@ def main() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")  # CUDA may be in use here already
     told: Any = context.Queue()
     for rank in range(arguments.ranks):
         context.Process(target=_measure, args=(rank, port, arguments, told), daemon=True).start()

@@ -8,6 +8,7 @@ from finetune_operator.api.base import ApiModel
 from finetune_operator.api.formats import FreeObject
 from finetune_operator.api.parallelism import FrozenWeights
 from finetune_operator.api.training import (
+    Arithmetic,
     DpoLoss,
     Frozen,
     Method,
@@ -136,7 +137,7 @@ class RunTraining(ApiModel):
     frozen_dtype: Frozen
     """How the frozen base is kept in memory."""
 
-    frozen_arithmetic: Frozen
+    frozen_arithmetic: Arithmetic
     """What products with a base frozen in FP8 are computed in."""
 
     recompute: Recompute | None = None

@@ -15,6 +15,7 @@ Flavor = Literal["auto", NamedFlavor]
 Schedule = Literal["constant", "linear", "cosine"]
 Precision = Literal["float32", "bfloat16"]
 Frozen = Literal["precision", "float8"]
+Arithmetic = Literal["precision", "float8", "float8WithHead"]
 Select = Literal["best", "last"]
 Prompt = Annotated[str, StringConstraints(min_length=1, max_length=4000)]
 Method = Literal["sft", "dpo"]
@@ -145,10 +146,11 @@ class TrainingSpec(ApiModel):
     scale each, at half the memory of bfloat16. A base in FP8 then stays as it is, another is rounded to
     it."""
 
-    frozen_arithmetic: Frozen = "precision"
+    frozen_arithmetic: Arithmetic = "precision"
     """What products with a base frozen in FP8 are computed in: as precision says, each weight dequantised for
-    each use, or float8, the activations quantised in groups of 128 values as DeepSeek-V3 was trained. Faster;
-    on GPUs of the Hopper generation (H100, H200)."""
+    each use, or float8, the activations quantised in groups of 128 values as DeepSeek-V3 was trained; or
+    float8WithHead, the output head too, which DeepSeek keeps in bfloat16. Faster; on GPUs of the Hopper
+    generation (H100, H200)."""
 
     recompute: Recompute | None = None
     """What the backward pass computes again, so that the forward pass need not keep it: none, selective

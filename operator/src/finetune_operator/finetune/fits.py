@@ -113,7 +113,8 @@ def _trained(spec: FineTuneJobSpec, model: Architecture) -> Training:
         sequence_length=training.sequence_length,
         micro_batch_size=training.micro_batch_size,
         micro_batches=math.ceil((training.global_batch_size or together) / together),
-        float8_products=training.frozen_arithmetic == "float8",
+        float8_products=training.frozen_arithmetic != "precision",
+        float8_head=training.frozen_arithmetic == "float8WithHead",
         recompute=training.recompute or ("selective" if workers.gpus else "none"),
     )
 

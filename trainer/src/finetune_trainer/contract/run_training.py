@@ -71,7 +71,7 @@ class Training:
     seed: int
     precision: str
     frozen_dtype: Literal["precision", "float8"]
-    frozen_arithmetic: Literal["precision", "float8"]
+    frozen_arithmetic: Literal["precision", "float8", "float8WithHead"]
     """How the frozen base is kept: as `precision` says, or in FP8."""
     recompute: Literal["none", "selective", "full"] | None
     """None: the trainer's own choice."""

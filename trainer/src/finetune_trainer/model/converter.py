@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from torchtitan.models.common.linear import Linear
-from torchtitan.models.common.moe import GroupedExperts, TokenChoiceTopKRouter
+from torchtitan.models.common.moe import GroupedExperts, RoutedExperts, TokenChoiceTopKRouter
 from torchtitan.models.deepseek_v3 import DeepSeekV3Model
 from torchtitan.protocols.model import ModelConfigConverter
 
@@ -12,7 +12,7 @@ from finetune_trainer.contract.failure import ConfigurationError, Reason
 from finetune_trainer.model.frozen.linear import FrozenLinear
 from finetune_trainer.model.frozen.settings import AS_PRECISION, FrozenSettings
 from finetune_trainer.model.frozen_base import FrozenBaseModel
-from finetune_trainer.model.lora.experts import LoRAGroupedExperts
+from finetune_trainer.model.lora.experts import LoRAGroupedExperts, ScoredExperts
 from finetune_trainer.model.lora.linear import LoRALinear
 from finetune_trainer.model.lora.settings import LoRASettings
 from finetune_trainer.model.lora.targets import Adaptable, adaptable_weights, select_weights
@@ -39,7 +39,8 @@ class LoRAConverter(ModelConfigConverter):
     def convert(self, model_config: DeepSeekV3Model.Config) -> FrozenBaseModel.Config:
         """`model_config`, changed in place below its root, as torchtitan's converters do it.
 
-        In FP8 is kept what DeepSeek-V3 has so: the layers' linear weights but the router's.
+        In FP8 is kept what DeepSeek-V3 has so: the layers' linear weights but the router's; and the head
+        where it is asked for.
 
         Raises ConfigurationError when a target matches nothing.
         """
@@ -54,6 +55,8 @@ class LoRAConverter(ModelConfigConverter):
             weight.fqn: tuple(sorted(w.name for w in selected if w.fqn == weight.fqn)) for weight in selected
         }
         linear = {weight.fqn for weight in adaptable_weights(model_config)} if frozen.in_float8 else set()
+        if frozen.head_in_float8:
+            linear.add("lm_head")
         for fqn, config, parent, attribute in list(model_config.traverse(Linear.Config)):
             if fqn in adapted:
                 own = lora.of(names[fqn])
@@ -64,6 +67,8 @@ class LoRAConverter(ModelConfigConverter):
             targets = adapted.get(fqn, ())
             experts = _extend(config, LoRAGroupedExperts.Config, lora=lora, targets=targets, frozen=frozen)
             _replace(parent, attribute, experts)
+        for _, config, parent, attribute in list(model_config.traverse(RoutedExperts.Config)):
+            _replace(parent, attribute, _extend(config, ScoredExperts.Config))
         for _, router, _, _ in model_config.traverse(TokenChoiceTopKRouter.Config):
             router.gate = _extend(router.gate, Float32Gate.Config)
         return _extend(

@@ -53,13 +53,46 @@ class GatheringTokenDispatcher(AllToAllTokenDispatcher):
         choices_ND = x_TD.repeat_interleave(self.top_k, dim=0)
         return permuted(choices_ND, order_N, inverse(order_N)), order_N, topk_scores_TK
 
+    def scores_of_rows(self, topk_scores_TK: torch.Tensor, metadata: Any) -> torch.Tensor:
+        """The scores [R] of the rows that this rank's experts get, as `dispatch` has ordered these."""
+        order_N = metadata.token_indices_experts_sorted_N
+        scores_N1 = permuted(topk_scores_TK.reshape(-1, 1), order_N, inverse(order_N))
+        if self.ep_mesh is None:
+            return scores_N1.squeeze(1)
+        with maybe_set_sparse_mesh():
+            mesh = current_spmd_mesh() or self.ep_mesh
+            assert mesh is not None
+            received_R1 = self._dispatch_token_exchange(
+                scores_N1, mesh.get_group("ep"), metadata.output_splits, metadata.input_splits
+            )
+        order_R = metadata.permuted_indices
+        # The view: compiled, the sum of what each rank sent is an unknown.
+        return permuted(received_R1.view(len(order_R), 1), order_R, inverse(order_R)).squeeze(1)
+
+    def _permute(
+        self, routed_input_RD: torch.Tensor, num_global_tokens_per_local_expert_E: torch.Tensor
+    ) -> tuple[Any, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """torchtitan's order; its gradient adds rows up in a scatter."""
+        nothing_R0 = routed_input_RD.detach()[:, :0]
+        _, _, order_R, counts_E = super()._permute(nothing_R0, num_global_tokens_per_local_expert_E)
+        rows_RD = routed_input_RD.view(len(order_R), -1)
+        return routed_input_RD.shape, permuted(rows_RD, order_R, inverse(order_R)), order_R, counts_E
+
+    def _unpermute(
+        self, routed_output_RD: torch.Tensor, _input_shape: Any, permuted_indices: torch.Tensor
+    ) -> torch.Tensor:
+        return permuted(routed_output_RD, inverse(permuted_indices), permuted_indices)
+
     def combine(self, routed_output_RD: torch.Tensor, metadata: Any, x_TD: torch.Tensor) -> torch.Tensor:
+        """Sum what each token's experts made of it, by its scores where the experts have not used these."""
         order_N, rows_ND = metadata.token_indices_experts_sorted_N, routed_output_RD
         if self.ep_mesh is not None:  # the view: compiled, the sum of what each rank returned is an unknown
             rows_ND = self._returned(routed_output_RD, metadata).view(len(order_N), x_TD.shape[-1])
         choices_ND = permuted(rows_ND, inverse(order_N), order_N)
         choices_TKD = choices_ND.view(len(x_TD), self.top_k, -1).float()
-        return (choices_TKD * metadata.topk_scores_experts_sorted_N.unsqueeze(-1)).sum(dim=1).to(x_TD.dtype)
+        if (scores_TK := metadata.topk_scores_experts_sorted_N) is not None:
+            choices_TKD = choices_TKD * scores_TK.unsqueeze(-1)
+        return choices_TKD.sum(dim=1).to(x_TD.dtype)
 
     def _returned(self, routed_output_RD: torch.Tensor, metadata: Any) -> torch.Tensor:
         """What the ranks' experts made of this rank's rows, in the order of `_local_reorder`."""

@@ -1,9 +1,11 @@
 """What routers do otherwise than torchtitan's: the gate in float32, and DeepSeek-V2's choice of groups."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch.distributed.tensor import DTensor
 from torchtitan.models.common.linear import Linear
 from torchtitan.models.common.moe import TokenChoiceTopKRouter
 
@@ -22,7 +24,59 @@ class Float32Gate(Linear):
         pass
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 (the name in the sharding config)
+        factors = (input, self.weight)
+        plain = not any(isinstance(factor, DTensor) for factor in factors)
+        if plain and all(factor.dtype is torch.bfloat16 for factor in factors):
+            scores: torch.Tensor = _scores(input, self.weight)
+            return scores
         return F.linear(input.float(), self.weight.float())
+
+
+@torch.library.custom_op("finetune_trainer::router_scores", mutates_args=(), device_types="cuda")
+def _scores(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """x (.., D) by weight [E, D], bfloat16, to float32 (.., E).
+
+    On GPUs by their units for bfloat16, which add up in float32, where a product of two is exact.
+    """
+    result = torch.mm(x.flatten(0, -2), weight.t(), out_dtype=torch.float32)
+    return result.view(*x.shape[:-1], -1)
+
+
+@_scores.register_kernel("cpu")
+def _(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    return F.linear(x.float(), weight.float())
+
+
+@_scores.register_fake
+def _(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    return x.new_empty(*x.shape[:-1], len(weight), dtype=torch.float32)
+
+
+@torch.library.custom_op("finetune_trainer::router_scores_backward", mutates_args=())
+def _scores_backward(gradient: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """That of x, bfloat16; `gradient` as the sum of two bfloat16 numbers, which have 16 of its bits."""
+    high = gradient.bfloat16()
+    low = (gradient - high.float()).bfloat16()
+    parts = torch.cat([high, low], dim=-1)
+    return (parts.flatten(0, -2) @ torch.cat([weight, weight])).view(*gradient.shape[:-1], -1)
+
+
+@_scores_backward.register_fake
+def _(gradient: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    return weight.new_empty(*gradient.shape[:-1], weight.shape[1])
+
+
+def _keep_weight(ctx: Any, inputs: tuple[torch.Tensor, torch.Tensor], output: torch.Tensor) -> None:
+    del output
+    ctx.save_for_backward(inputs[1])
+
+
+def _gradients(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+    (weight,) = ctx.saved_tensors
+    return _scores_backward(gradient, weight), None
+
+
+_scores.register_autograd(_gradients, setup_context=_keep_weight)
 
 
 class BestExpertRouter(TokenChoiceTopKRouter):

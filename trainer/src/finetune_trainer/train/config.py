@@ -170,7 +170,7 @@ def _configure(run: RunFile, folders: RunFolders, spec: ModelSpec, data: Data) -
             nodes=run.workers.nodes,
             processes_per_node=run.workers.processes_per_node,
             device=run.workers.device,
-            float8_products=run.training.frozen_arithmetic == "float8",
+            float8_products=run.training.frozen_arithmetic != "precision",
             rdma=os.environ.get("FINETUNE_RDMA", ""),
         ),
         model_spec=spec,

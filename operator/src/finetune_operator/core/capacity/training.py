@@ -85,6 +85,7 @@ class Training:
     """Micro-batches of a step that each replica works on."""
     recompute: Recompute = "selective"
     float8_products: bool = False
+    float8_head: bool = False
     logits_tokens: int = LOGITS_TOKENS
     logit_bytes: int = LOGIT_BYTES
     number: int = 0
@@ -135,9 +136,15 @@ def _frozen(training: Training) -> int:
     model, stage = training.model, training.stage
     matrices = [(count, m) for experts, count in stage.layers for m in layer(model, experts=experts)]
     matrices += [(1, embedding(model, "embedding"))] if stage.embedding else []
-    matrices += [(1, embedding(model, "head"))] if stage.head else []
+    matrices += [(1, _head(training))] if stage.head else []
     shares = (count * m.size(training.frozen) / _divisor(m, training.layout) for count, m in matrices)
     return math.ceil(sum(shares))
+
+
+def _head(training: Training) -> Matrix:
+    """Return the head; in FP8 it is as a layer's linear weights are."""
+    head = embedding(training.model, "head")
+    return replace(head, group="mlp") if training.float8_head else head
 
 
 def _divisor(matrix: Matrix, layout: Layout) -> int:

@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from finetune_trainer.base.float8 import quantize
+from finetune_trainer.model.converter import LoRAConverter
+from finetune_trainer.model.flavors import build_model_config
 from finetune_trainer.model.frozen import float8_products, weight_only
 from finetune_trainer.model.frozen.settings import FrozenSettings
 from finetune_trainer.model.lora.experts import LoRAGroupedExperts
@@ -72,6 +74,18 @@ def test_each_row_of_each_group_has_its_scale() -> None:
     assert scales.shape == (2, 4)
     again = values.float() * scales.t().repeat_interleave(128, dim=1)
     assert ((again - x).norm(dim=1) < ROUNDING * x.norm(dim=1)).all()
+
+
+@pytest.mark.parametrize(("arithmetic", "in_float8"), [("float8", False), ("float8WithHead", True)])
+def test_the_head_is_in_fp8_where_it_is_asked_for(arithmetic: str, in_float8: bool) -> None:
+    frozen = FrozenSettings(dtype="float8", arithmetic=arithmetic)
+    converter = LoRAConverter.Config(
+        lora=LoRASettings(rank=8, alpha=16.0), targets=("attention",), base_dtype="float32", frozen=frozen
+    )
+    config = converter.build().convert(build_model_config("tiny_lora", device="cpu"))
+    with torch.device("meta"):
+        head = config.build().lm_head
+    assert (head.weight.dtype == torch.float8_e4m3fn) == in_float8
 
 
 def test_layers_compile_as_one_graph() -> None:

@@ -10,8 +10,9 @@ class FrozenSettings:
     """`precision` is training.precision; FP8 is in blocks of 128x128 with a scale each."""
 
     dtype: Literal["precision", "float8"] = "precision"
-    arithmetic: Literal["precision", "float8"] = "precision"
-    """Of products with weights in FP8: each dequantised for each use, or the activations quantised too."""
+    arithmetic: Literal["precision", "float8", "float8WithHead"] = "precision"
+    """Of products with weights in FP8: each dequantised for each use, or the activations quantised too; and
+    whether the output head, which DeepSeek-V3 has in bfloat16, is one of these weights."""
     resident: bool = False
     """Whether FSDP leaves all of the base where it is, and divides only what is trained."""
 
@@ -23,7 +24,12 @@ class FrozenSettings:
     @property
     def computed_in_float8(self) -> bool:
         """Whether products with them are in FP8, too."""
-        return self.arithmetic == "float8"
+        return self.arithmetic != "precision"
+
+    @property
+    def head_in_float8(self) -> bool:
+        """Whether the output head is kept and multiplied so."""
+        return self.arithmetic == "float8WithHead"
 
 
 AS_PRECISION = FrozenSettings()

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.distributed.tensor import DTensor, Partial, Placement, Replicate
-from torchtitan.models.common.moe import GroupedExperts
+from torchtitan.distributed.spmd_types import maybe_set_sparse_mesh
+from torchtitan.models.common.moe import GroupedExperts, RoutedExperts
 from torchtitan.protocols.sharding import ShardingConfig
 
 from finetune_trainer.base.float8 import SCALE_SUFFIX
@@ -90,10 +91,17 @@ class LoRAGroupedExperts(GroupedExperts):
                 )
         super().parallelize(parallel_dims)
 
-    def forward(self, x_RD: torch.Tensor, num_tokens_per_expert_E: torch.Tensor) -> torch.Tensor:
-        """Feed tokens, sorted by expert, through their experts, to [R, D]."""
+    def forward(
+        self,
+        x_RD: torch.Tensor,
+        num_tokens_per_expert_E: torch.Tensor,
+        scores_R: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Feed tokens, sorted by expert, through their experts, to [R, D]; times `scores_R`, if given."""
         ends_E = torch.cumsum(num_tokens_per_expert_E, dim=0, dtype=torch.int32)
         hidden_RF = F.silu(self._project("w1", x_RD, ends_E)) * self._project("w3", x_RD, ends_E)
+        if scores_R is not None:
+            hidden_RF = (hidden_RF.float() * scores_R.unsqueeze(1)).to(hidden_RF.dtype)
         return self._project("w2", hidden_RF, ends_E)
 
     def _project(self, weight: str, x_RI: torch.Tensor, ends_E: torch.Tensor) -> torch.Tensor:
@@ -109,6 +117,40 @@ class LoRAGroupedExperts(GroupedExperts):
             return _grouped_linear(x_RI, getattr(self, name), ends_E)
         products = float8_products if self.frozen.computed_in_float8 else weight_only
         return products.grouped_linear(x_RI, *float8_parts(self, name), ends_E)
+
+
+class ScoredExperts(RoutedExperts):
+    """Routed experts that weigh what they compute before their last product, which is linear.
+
+    So its output is not needed for the scores' gradient: it is neither kept nor, where layers are computed
+    again, made and sent back a second time.
+    """
+
+    @dataclass(kw_only=True, slots=True)
+    class Config(RoutedExperts.Config):
+        pass
+
+    def forward(
+        self,
+        x_BLD: torch.Tensor,
+        topk_scores_BLK: torch.Tensor,
+        topk_expert_ids_BLK: torch.Tensor,
+        num_local_tokens_per_expert_E: torch.Tensor,
+    ) -> torch.Tensor:
+        """As torchtitan's, to [B, L, D]; `local_map` (its sharding config) is around it."""
+        x_TD, scores_TK, ids_TK = (
+            part.flatten(0, 1) for part in (x_BLD, topk_scores_BLK, topk_expert_ids_BLK)
+        )
+        dispatcher = self.token_dispatcher
+        rows_RD, counts_e, metadata = dispatcher.dispatch(
+            x_TD, scores_TK, ids_TK, num_local_tokens_per_expert_E
+        )
+        scores_R = dispatcher.scores_of_rows(scores_TK, metadata)
+        with maybe_set_sparse_mesh():
+            outputs_RD = self.inner_experts(rows_RD, counts_e, scores_R)
+        unscored = dataclasses.replace(metadata, topk_scores_experts_sorted_N=None)
+        out_TD = dispatcher.combine(outputs_RD, unscored, x_TD)
+        return out_TD.view(len(x_BLD), -1, x_TD.shape[-1])
 
 
 def _grouped_linear(x_RI: torch.Tensor, weight_EOI: torch.Tensor, ends_E: torch.Tensor) -> torch.Tensor:
