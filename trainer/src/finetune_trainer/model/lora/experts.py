@@ -122,8 +122,8 @@ class LoRAGroupedExperts(GroupedExperts):
 class ScoredExperts(RoutedExperts):
     """Routed experts that weigh what they compute before their last product, which is linear.
 
-    So its output is not needed for the scores' gradient: it is neither kept nor, where layers are computed
-    again, made and sent back a second time.
+    So its output is not needed for the scores' gradient: it need not be kept nor, where compiled layers are
+    computed again, made and sent back a second time.
     """
 
     @dataclass(kw_only=True, slots=True)
