@@ -18,7 +18,7 @@ def start(place: InCluster, *, nodes: int = 1, steps: int, restarts: int = 20) -
     del spec["evaluation"]
     for field in ("samples", "validation", "select"):
         del spec["training"][field]
-    spec["training"] |= {"steps": steps, "checkpoint": {"interval": CHECKPOINT_INTERVAL}}
+    spec["training"] |= {"steps": steps, "warmupSteps": 1, "checkpoint": {"interval": CHECKPOINT_INTERVAL}}
     spec["workers"] |= {"nodes": nodes, "processesPerNode": 2 // nodes, "podOverrides": TOGETHER}
     spec["failurePolicy"] = {"maxRestarts": restarts, "backoffSeconds": 0}
     spec["export"] = {"adapterOnly": True}
