@@ -41,6 +41,10 @@ Server-side apply is a patch, and a create where there is nothing yet.
 - apiGroups: [leaderworkerset.x-k8s.io]
   resources: [leaderworkersets]
   verbs: [get, list, watch, create, patch, delete]
+# A canary's share of the requests, where Gateway API is installed.
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes]
+  verbs: [get, list, watch, create, patch, delete]
 # Never deleted by the operator: a claim goes with its owner.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]

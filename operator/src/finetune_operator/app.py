@@ -40,7 +40,8 @@ from finetune_operator.kube.metrics import OperatorCollector
 from finetune_operator.kube.no_diffs import NoDiffs
 from finetune_operator.kube.optional import served_of, until_more_are_served
 from finetune_operator.kube.progress import ProgressPoller
-from finetune_operator.kube.resources import LEADER_WORKER_SETS, PARENTS, WATCHED, Resource
+from finetune_operator.kube.requests import RequestsPoller
+from finetune_operator.kube.resources import HTTP_ROUTES, LEADER_WORKER_SETS, PARENTS, WATCHED, Resource
 from finetune_operator.kube.resync import resync_for_ever
 from finetune_operator.kube.settings import InvalidSettingsError, Settings, load_settings
 from finetune_operator.kube.tasks import until_one_ends
@@ -111,6 +112,7 @@ async def _lead(
 
     poller = ProgressPoller(cache, wake)
     adapters = AdaptersPoller(cache, wake)
+    requests = RequestsPoller(cache, wake)
     delays = Delays(cache, server, wake)
     REGISTRY.register(OperatorCollector(cache, queue, poller))
     surroundings = Surroundings(
@@ -119,8 +121,13 @@ async def _lead(
         endpoint_of=endpoint_of,
         delay_of=delays.delay_of,
         adapters_of=adapters.adapters_of,
+        requests_of=requests.requests_of,
     )
-    config = replace(settings.config, has_leader_worker_sets=LEADER_WORKER_SETS in served)
+    config = replace(
+        settings.config,
+        has_leader_worker_sets=LEADER_WORKER_SETS in served,
+        has_http_routes=HTTP_ROUTES in served,
+    )
     controller = Controller(surroundings, server, config, queue.wake)
     for obj in (obj for parent in PARENTS for obj in cache.of_kind(parent.kind, ObservedObject)):
         queue.wake(obj.ref)
@@ -129,6 +136,7 @@ async def _lead(
         poller.run(),
         delays.run(),
         adapters.run(),
+        requests.run(),
         resync_for_ever(cache, server, settings.namespaces, watched, wake, _RESYNC_SECONDS),
         until_more_are_served(
             server, served, lambda: any(cache.of_kind(MODEL_DEPLOYMENT.kind, ObservedObject))

@@ -18,7 +18,7 @@ from finetune_operator.core.plan import Plan
 from finetune_operator.core.refusal import is_refused
 from finetune_operator.finetune.observed import ObservedProgress, observe_fine_tune_job
 from finetune_operator.finetune.reconcile import reconcile as reconcile_fine_tune_job
-from finetune_operator.serving.observed import AdaptersOf, EndpointOf, observe_model_deployment
+from finetune_operator.serving.observed import AdaptersOf, EndpointOf, RequestsOf, observe_model_deployment
 from finetune_operator.serving.reconcile import reconcile as reconcile_model_deployment
 
 
@@ -31,6 +31,7 @@ class Surroundings:
     endpoint_of: EndpointOf
     delay_of: DelayOf
     adapters_of: AdaptersOf
+    requests_of: RequestsOf
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,12 @@ def _reconcile_model_deployment(
 ) -> Plan:
     deployment = ModelDeployment.model_validate(parent.manifest, context=context_of(parent))
     observed = observe_model_deployment(
-        parent, around.objects, around.endpoint_of, around.delay_of, around.adapters_of
+        parent,
+        around.objects,
+        around.endpoint_of,
+        around.delay_of,
+        around.adapters_of,
+        around.requests_of,
     )
     return reconcile_model_deployment(deployment, observed, now, config)
 

@@ -6,6 +6,7 @@ from pydantic import Field, StringConstraints
 
 from finetune_operator.api.autoscaling import AutoscalingSpec
 from finetune_operator.api.base import ApiModel
+from finetune_operator.api.deployment_status import ModelDeploymentStatus
 from finetune_operator.api.device import Device, only_with_gpus
 from finetune_operator.api.engine_args import ENGINE_ARG_RULES
 from finetune_operator.api.formats import (
@@ -21,7 +22,6 @@ from finetune_operator.api.pod_overrides import PodOverrides
 from finetune_operator.api.rollout import RolloutSpec
 from finetune_operator.api.rules import Rule
 from finetune_operator.api.secrets import ConfigMapKeyRef, SecretKeyRef
-from finetune_operator.api.status import ModelDeploymentStatus
 from finetune_operator.api.storage import StorageSpec
 from finetune_operator.api.uri import NOT_SERVED_YET, Uri
 from finetune_operator.api.volume import SERVER_VOLUMES, mounts_name_volumes
@@ -189,6 +189,12 @@ class ServingSpec(ApiModel):
             problem="dataParallelSize and nodes do not divide each other: a copy would end amid a node",
             remedy="set it to a multiple of dataParallelSize, or to what divides that",
             field="nodes",
+        ),
+        Rule(
+            rule="self.nodes == 1 || !has(self.rollout.canary)",
+            problem="servers on several nodes have no canary",
+            remedy="remove it, or set nodes to 1",
+            field="rollout.canary",
         ),
         *ENGINE_ARG_RULES,
         Rule(

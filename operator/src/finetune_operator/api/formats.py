@@ -29,6 +29,7 @@ URI_PATTERN = rf"^({_HUB}|{_BUCKET_OR_REGISTRY}|{_SEGMENT}(/{_SEGMENT})*)$"
 DATA_URI_PATTERN = rf"^({_HUB}(/{_GLOB})*|{_BUCKET_OR_REGISTRY}|{_GLOB}(/{_GLOB})*)$"
 OBJECT_NAME_PATTERN = rf"^{_DNS_LABEL}(\.{_DNS_LABEL})*$"
 NAMESPACE_PATTERN = rf"^{_DNS_LABEL}$"
+HOSTNAME_PATTERN = rf"^(\*\.)?{_DNS_LABEL}(\.{_DNS_LABEL})*$"
 MOUNT_PATH_PATTERN = r"^(/[^:/]+)+$"
 LABEL_PATTERN = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 SECRET_KEY_PATTERN = r"^[-._A-Za-z0-9]+$"
@@ -71,6 +72,7 @@ EXPLANATIONS = {
     DATA_URI_PATTERN: "hf://ORG/NAME, s3://BUCKET/KEY, or a path relative to the volume's root;"
     " a file, a folder, or a glob of them",
     OBJECT_NAME_PATTERN: "a Kubernetes object name: lower-case letters, digits, '-' and '.'",
+    HOSTNAME_PATTERN: "a host name such as models.example.com, or *.example.com",
     NAMESPACE_PATTERN: "a name of lower-case letters, digits and '-'",
     MOUNT_PATH_PATTERN: "an absolute path without ':'",
     LABEL_PATTERN: "lower-case letters, digits and '-', starting with a letter and not ending with '-'",

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from finetune_operator.api.base import ApiModel
+from finetune_operator.api.canary import CanarySpec
 from finetune_operator.api.formats import IntOrPercentage
 from finetune_operator.api.rules import Rule
 
@@ -25,7 +26,16 @@ class RolloutSpec(ApiModel):
     """Seconds a rollout may stand still before it counts as failed. Default: 600 more than loading
     may take."""
 
+    canary: CanarySpec | None = None
+    """Give a new version a share of the requests first. Default: its pods replace the old ones at once."""
+
     rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            rule="!has(self.canary) || self.rollback",
+            problem="a canary that fails gives way to the version before",
+            remedy="leave it out, or remove canary",
+            field="rollback",
+        ),
         Rule(
             rule="!(string(self.maxSurge) in ['0', '0%'] && string(self.maxUnavailable) in ['0', '0%'])",
             problem="maxSurge and maxUnavailable are both 0, and so no pod can be replaced",

@@ -1,4 +1,4 @@
-"""The status of both kinds: written by the operator, read by people and by other controllers."""
+"""The status of a FineTuneJob, and conditions: written by the operator, read by people and controllers."""
 
 from typing import Annotated, Literal
 
@@ -223,50 +223,3 @@ class FineTuneJobStatus(ApiModel):
     conditions: Conditions = []
     """Fits, Prepared, Trained, Converted, Verified, Evaluated and Pushed where asked for, Complete, Failed,
     Reconciling and Stalled."""
-
-
-class AdapterStatus(ApiModel):
-    """An adapter, and which servers have it."""
-
-    name: str
-    """The name by which requests ask for it."""
-
-    path: str | None = None
-    """The folder in the volume."""
-
-    pods: list[str] = []
-    """The servers that have it, by their own word."""
-
-    message: str | None = None
-    """Why one has it not; nothing where all have."""
-
-
-class ModelDeploymentStatus(ApiModel):
-    """What a deployment is doing."""
-
-    observed_generation: int | None = None
-    """The generation of the spec that this status is about."""
-
-    phase: str | None = None
-    """One word for people, computed from the conditions."""
-
-    model_path: str | None = None
-    """The folder in the volume that is served."""
-
-    endpoint: str | None = None
-    """Base URL of the OpenAI-compatible API."""
-
-    replicas: int | None = None
-    """Replicas there are, ready or not."""
-
-    selector: str | None = None
-    """The labels of the replicas' pods, for autoscalers."""
-
-    ready_replicas: int | None = None
-    """Replicas that have generated a token and answer."""
-
-    adapters: list[AdapterStatus] = []
-    """The adapters that are wanted."""
-
-    conditions: Conditions = []
-    """Fits, AdaptersReady, Available, Progressing, Reconciling and Stalled."""

@@ -9,7 +9,7 @@ from finetune_operator.core.objects import Manifest
 from finetune_operator.core.verdict import State, verdict_of
 from finetune_operator.finetune.stages import Stage
 from finetune_operator.local.errors import LocalError
-from finetune_operator.serving.children.names import COMPONENT as SERVE
+from finetune_operator.serving.children.names import SERVE
 
 STAGES = (*map(str, Stage), SERVE)
 _PERIOD_SECONDS = 1.0

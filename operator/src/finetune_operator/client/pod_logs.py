@@ -11,7 +11,7 @@ from finetune_operator.api.resources import MODEL_DEPLOYMENT
 from finetune_operator.client.place import ContainerLog
 from finetune_operator.core.labels import COMPONENT
 from finetune_operator.local.errors import LocalError
-from finetune_operator.serving.children.names import COMPONENT as SERVE
+from finetune_operator.serving.children.names import SERVE
 
 _TIMEOUT_SECONDS = 30
 

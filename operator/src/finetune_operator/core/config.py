@@ -33,5 +33,7 @@ class Config:
     """The way out of the cluster."""
     has_leader_worker_sets: bool = False
     """Whether the cluster serves the API of LeaderWorkerSets, for servers on several nodes."""
+    has_http_routes: bool = False
+    """Whether the cluster serves Gateway API's HTTPRoutes, for canaries."""
     progress_from: tuple[Manifest, ...] = ()
     """Who may ask a stage for its progress, as peers of a NetworkPolicy: the operator. Empty: everybody."""

@@ -26,6 +26,8 @@ class Outcome:
     """Folder of the adapter in the volume, once the job is Trained."""
     spec: FineTuneJobSpec | None = None
     """What the job wants; None where its CRD of today would refuse it."""
+    evaluated: bool = False
+    """Whether the model has reached what evaluation.require asks for; not where nothing was asked."""
     rank: int | None = None
     """Of the adapter."""
     unserved_targets: tuple[str, ...] = ()
@@ -60,6 +62,7 @@ def outcome_of(manifest: Manifest) -> Outcome:
         model_path=status.get("modelPath") if is_current else None,
         adapter_path=status.get("adapterPath") if is_current else None,
         spec=job.spec,
+        evaluated=conditions.get("Evaluated", {}).get("status") == "True",
         rank=job.spec.lora.greatest_rank,
         unserved_targets=job.spec.lora.unserved_targets,
         failure=failed["message"] if failed["status"] == "True" else "",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from finetune_operator.api import API_VERSION
 from finetune_operator.api.resources import RESOURCES
 from finetune_operator.core.labels import MANAGED_BY, MANAGER, NAME
+from finetune_operator.core.observed.http_route import HTTP_ROUTE, HTTP_ROUTE_VERSION
 from finetune_operator.core.observed.leader_worker_set import LEADER_WORKER_SET, LEADER_WORKER_SET_VERSION
 
 
@@ -74,12 +75,15 @@ LEADER_WORKER_SETS = Resource(
     plural="leaderworkersets",
     label_selector=_OURS,
 )
+HTTP_ROUTES = Resource(
+    api_version=HTTP_ROUTE_VERSION, kind=HTTP_ROUTE, plural="httproutes", label_selector=_OURS
+)
 PODS = Resource(api_version="v1", kind="Pod", plural="pods", label_selector=_OUR_PODS)
 EVENTS = Resource(api_version="v1", kind="Event", plural="events")
 LEASES = Resource(api_version="coordination.k8s.io/v1", kind="Lease", plural="leases")
 
 WATCHED = (*PARENTS, *CHILDREN, PODS)
-OPTIONAL = (LEADER_WORKER_SETS,)
+OPTIONAL = (LEADER_WORKER_SETS, HTTP_ROUTES)
 """Of APIs that a cluster may lack: watched where they are served."""
 
 BY_KIND = {resource.kind: resource for resource in (*WATCHED, *OPTIONAL, EVENTS, LEASES)}

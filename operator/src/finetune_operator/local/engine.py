@@ -57,6 +57,7 @@ class Engine:
             endpoint_of=self._endpoint_of,
             delay_of=nothing_is_late,
             adapters_of=AdaptersPoller(self.kubelet, clock).adapters_of,
+            requests_of=lambda _: None,
         )
         self._stopping = False
         self._forget_what_ran()

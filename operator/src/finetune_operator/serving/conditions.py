@@ -11,6 +11,7 @@ from finetune_operator.serving.step import (
     ScaledToZero,
     Serving,
     Step,
+    Trying,
 )
 
 
@@ -73,8 +74,10 @@ def _reason_of(step: Step) -> str:
             return ServingReason.CRASHING
         case NotReadyInTime():
             return ServingReason.NOT_READY_IN_TIME
-        case RolledBack():
-            return ServingReason.ROLLED_BACK
+        case RolledBack(why=why):
+            return ServingReason.CANARY_FAILED if why else ServingReason.ROLLED_BACK
+        case Trying():
+            return ServingReason.CANARY
 
 
 def _message_of(step: Step, replicas: int) -> str:
@@ -95,9 +98,12 @@ def _message_of(step: Step, replicas: int) -> str:
             return MESSAGES[ServingReason.NOT_READY_IN_TIME].format(
                 why=why.sentence if why else "see the pod's log"
             )
-        case RolledBack(path=path, before=before, ready=ready):
-            message = MESSAGES[ServingReason.ROLLED_BACK]
-            return message.format(path=path, before=before, ready=ready, replicas=replicas)
+        case RolledBack(path=path, before=before, ready=ready, why=given_up):
+            message = MESSAGES[ServingReason.CANARY_FAILED if given_up else ServingReason.ROLLED_BACK]
+            return message.format(path=path, before=before, ready=ready, replicas=replicas, why=given_up)
+        case Trying(path=path, before=before, weight=weight, why=awaited):
+            message = MESSAGES[ServingReason.CANARY]
+            return message.format(path=path, weight=weight, before=before, why=awaited)
 
 
 def _is_stalled(step: Step) -> bool:

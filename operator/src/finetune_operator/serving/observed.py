@@ -8,11 +8,14 @@ from finetune_operator.core.observed.cache import Cache
 from finetune_operator.core.observed.child import ObservedChild
 from finetune_operator.core.observed.delay import DelayOf, pods_of
 from finetune_operator.core.observed.deployment import ObservedDeployment
+from finetune_operator.core.observed.http_route import ObservedRoute
 from finetune_operator.core.observed.leader_worker_set import LEADER_WORKER_SET
 from finetune_operator.core.observed.parent import ObservedParent
 from finetune_operator.core.observed.pod import ObservedPod
 from finetune_operator.core.outcome import Outcome, outcome_of
+from finetune_operator.serving.children.names import CANARY
 from finetune_operator.serving.server_adapters import ServerAdapters
+from finetune_operator.serving.server_requests import ServerRequests
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,12 +29,20 @@ class Observed:
     """The Deployment, or the LeaderWorkerSet of servers on several nodes."""
     adapters: Mapping[str, ServerAdapters] = field(default_factory=dict)
     """What servers told of their adapters, by the names of their pods; those that answered."""
+    canary: ObservedDeployment | None = None
+    """The Deployment of a version that is tried beside it."""
+    route: ObservedRoute | None = None
+    """By which it has its share of the requests."""
+    requests: Mapping[str, ServerRequests] = field(default_factory=dict)
+    """What the canary's servers count, by the names of their pods; those that told."""
     endpoint: str | None = None
     """Base URL of the API, where it is reached from: the Service's name, or a port of this machine."""
 
 
 AdaptersOf = Callable[[ObservedPod], ServerAdapters | None]
 """What a server told of its adapters; None where it has not answered."""
+RequestsOf = Callable[[ObservedPod], ServerRequests | None]
+"""What a server counts of its requests; None where nobody asks, or it has not told."""
 EndpointOf = Callable[[Sequence[ObservedChild], Sequence[ObservedPod]], str | None]
 """Where a server is reached, by its children and its pods; None where it is not yet."""
 
@@ -42,21 +53,32 @@ def observe_model_deployment(
     endpoint_of: EndpointOf,
     delay_of: DelayOf,
     adapters_of: AdaptersOf,
+    requests_of: RequestsOf,
 ) -> Observed:
     """Return what is seen of a ModelDeployment's children, and of the jobs that it names."""
     children = objects.owned_by(parent, ObservedChild)
     kind = LEADER_WORKER_SET if (parent.spec or {}).get("nodes", 1) > 1 else "Deployment"
-    servers = (
-        child for child in children if isinstance(child, ObservedDeployment) and child.ref.kind == kind
-    )
-    server = next((replace(each, pods=pods_of(each, objects, delay_of)) for each in servers), None)
+    servers = [
+        replace(child, pods=pods_of(child, objects, delay_of))
+        for child in children
+        if isinstance(child, ObservedDeployment) and child.ref.kind == kind
+    ]
+    server = next((each for each in servers if each.component != CANARY), None)
+    canary = next((each for each in servers if each.component == CANARY), None)
     jobs = {ref.name: objects.get(ref, ObservedParent) for ref in parent.named_jobs}
-    pods = [pod for pod in server.pods if pod.runs and not pod.deleting] if server else []
-    told = {pod.name: adapters_of(pod) for pod in pods}
+    told = {pod.name: adapters_of(pod) for pod in _answering(server)}
+    counted = {pod.name: requests_of(pod) for pod in _answering(canary)}
     return Observed(
         children={child.ref: child for child in children},
         jobs={name: outcome_of(job.manifest) for name, job in jobs.items() if job},
         deployment=server,
         adapters={name: adapters for name, adapters in told.items() if adapters},
+        canary=canary,
+        route=next((child for child in children if isinstance(child, ObservedRoute)), None),
+        requests={name: requests for name, requests in counted.items() if requests},
         endpoint=endpoint_of(children, server.pods if server else ()),
     )
+
+
+def _answering(server: ObservedDeployment | None) -> list[ObservedPod]:
+    return [pod for pod in server.pods if pod.runs and not pod.deleting] if server else []

@@ -14,6 +14,8 @@ class ServingReason(StrEnum):
     ADAPTER_ELSEWHERE = "AdapterInAnotherVolume"
     ADAPTER_NOT_SERVED = "AdapterNotAppliedByVLLM"
     NO_LEADER_WORKER_SETS = "LeaderWorkerSetNotInstalled"
+    NO_HTTP_ROUTES = "HTTPRouteNotInstalled"
+    NOT_EVALUATED = "FineTuneJobNotEvaluated"
     ADAPTERS_READY = "AdaptersReady"
     ADAPTERS_LOADING = "AdaptersLoading"
     ADAPTER_REFUSED = "AdapterRefused"
@@ -23,6 +25,8 @@ class ServingReason(StrEnum):
     CRASHING = "Crashing"
     NOT_READY_IN_TIME = "NotReadyInTime"
     ROLLED_BACK = "RolledBack"
+    CANARY = "Canary"
+    CANARY_FAILED = "CanaryFailed"
     SCALED_TO_ZERO = "ScaledToZero"
 
 
@@ -38,6 +42,11 @@ MESSAGES = {
     ServingReason.ADAPTER_NOT_SERVED: "The adapter of FineTuneJob {job} cannot be served: {message}",
     ServingReason.NO_LEADER_WORKER_SETS: "A server on {nodes} nodes is a LeaderWorkerSet, and this cluster "
     "has no leaderworkerset.x-k8s.io/v1: install it (https://lws.sigs.k8s.io), or set nodes to 1",
+    ServingReason.NO_HTTP_ROUTES: "A canary has its requests by an HTTPRoute, and this cluster has no "
+    "gateway.networking.k8s.io/v1: install Gateway API (https://gateway-api.sigs.k8s.io) and a Gateway, "
+    "or remove rollout.canary",
+    ServingReason.NOT_EVALUATED: "FineTuneJob {job} has no evaluation, and "
+    "rollout.canary.analysis.requireEvaluation asks for one: set the job's evaluation, or turn it off",
     ServingReason.ADAPTERS_READY: "Every replica has every adapter",
     ServingReason.ADAPTERS_LOADING: "{having} of {replicas} replicas have the adapter {name}",
     ServingReason.ADAPTER_REFUSED: "{pod} refuses the adapter {name}: {message}",
@@ -47,6 +56,9 @@ MESSAGES = {
     ServingReason.CRASHING: "The server ends with exit code {code}: {message}",
     ServingReason.NOT_READY_IN_TIME: "The server was not ready in time; {why}",
     ServingReason.ROLLED_BACK: "The server of {path} was not ready in time; {before} is served again, "
+    "and {ready} of {replicas} replicas answer. The next change of spec or model is tried",
+    ServingReason.CANARY: "The canary of {path} has {weight} of 100 requests, and {before} the others: {why}",
+    ServingReason.CANARY_FAILED: "The canary of {path} was given up: {why}. {before} is served, "
     "and {ready} of {replicas} replicas answer. The next change of spec or model is tried",
     ServingReason.SCALED_TO_ZERO: "replicas is 0",
 }

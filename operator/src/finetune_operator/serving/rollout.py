@@ -12,6 +12,7 @@ from finetune_operator.core.digest import digest
 from finetune_operator.core.labels import ROLLOUT
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.observed.deployment import ObservedDeployment
+from finetune_operator.serving.trial import Trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +35,14 @@ class Rollout:
     rolled_back: bool = False
     overdue_before: str | None = None
     """When the version before this one was given up: the Deployment repeats that for a moment."""
+    trial: Trial | None = None
+    """Of the newest version beside the last one; None where it takes its place at once, or has."""
 
     @property
     def current(self) -> Version:
         """The version that the Deployment has."""
-        return self.fallback if self.rolled_back and self.fallback else self.newest
+        keeps = self.rolled_back or (self.trial and not self.trial.replaces)
+        return self.fallback if keeps and self.fallback else self.newest
 
     @classmethod
     def parse(cls, annotation: str) -> Self | None:
@@ -46,17 +50,29 @@ class Rollout:
         try:
             fields = json.loads(annotation)
             newest, fallback = Version(**fields.pop("newest")), fields.pop("fallback")
-            return cls(newest=newest, fallback=Version(**fallback) if fallback else None, **fields)
+            trial = fields.pop("trial", None)
+            return cls(
+                newest=newest,
+                fallback=Version(**fallback) if fallback else None,
+                trial=Trial(**trial) if trial else None,
+                **fields,
+            )
         except (ValueError, TypeError, KeyError, AttributeError):
             return None
 
 
 def next_rollout(
-    desired: Manifest, model: str, seen: ObservedDeployment | None, *, may_roll_back: bool
+    desired: Manifest,
+    model: str,
+    seen: ObservedDeployment | None,
+    *,
+    may_roll_back: bool,
+    trial: Trial | None = None,
 ) -> Rollout:
     """Return the rollout of a wanted Deployment, from what its predecessor came to.
 
     A version that was rolled back is not tried again before the template or its time changes.
+    trial: of a version that is new, where it is tried beside the last one first.
     """
     spec = desired["spec"]
     newest = Version(model=model, template=spec["template"])
@@ -65,8 +81,15 @@ def next_rollout(
     if seen is None or before is None:
         return Rollout(attempt=attempt, newest=newest)
     if before.attempt != attempt:
-        fallback = before.newest if seen.complete and not before.rolled_back else before.fallback
-        return Rollout(attempt=attempt, newest=newest, fallback=fallback, overdue_before=seen.overdue_since)
+        fallback = before.current if seen.complete else before.fallback
+        is_new = fallback is not None and digest(fallback.template) != digest(newest.template)
+        return Rollout(
+            attempt=attempt,
+            newest=newest,
+            fallback=fallback,
+            overdue_before=seen.overdue_since,
+            trial=trial if is_new else None,
+        )
     overdue = seen.overdue_since not in (None, before.overdue_before)
     return Rollout(
         attempt=attempt,
@@ -74,13 +97,17 @@ def next_rollout(
         fallback=before.fallback,
         rolled_back=may_roll_back and before.fallback is not None and (before.rolled_back or overdue),
         overdue_before=before.overdue_before,
+        trial=before.trial if trial else None,
     )
 
 
 def with_rollout(desired: Manifest, rollout: Rollout) -> Manifest:
     """Return the Deployment with the template that it is to run, and with the memory of the others."""
     given = desired["metadata"].get("annotations", {})
-    annotations = {**given, ROLLOUT: json.dumps(asdict(rollout), sort_keys=True)}
+    memory = asdict(rollout)
+    if rollout.trial is None:
+        del memory["trial"]
+    annotations = {**given, ROLLOUT: json.dumps(memory, sort_keys=True)}
     return {
         **desired,
         "metadata": {**desired["metadata"], "annotations": annotations},

@@ -26,6 +26,7 @@ def build_status(
     rollout: Rollout | None,
     conditions: Sequence[Condition],
     observed: Observed,
+    canary: Manifest | None,
     now: datetime,
 ) -> Manifest:
     """Return the whole status."""
@@ -40,6 +41,7 @@ def build_status(
         "readyReplicas": observed.deployment.ready if observed.deployment else 0,
         "selector": ",".join(f"{label}={value}" for label, value in answering(deployment).items()),
         "adapters": adapters_status(deployment, model, observed),
+        "canary": canary,
         "conditions": set_conditions(before, conditions, generation=generation, now=now),
     }
     return without_empty(status)

@@ -61,13 +61,31 @@ class RolledBack:
     path: str
     before: str
     ready: int
+    why: str = ""
+    """What spoke against it while it was tried; empty where it was not ready in time."""
 
 
-Step = NoModel | ScaledToZero | Loading | Serving | Crashing | NotReadyInTime | RolledBack
+@dataclass(frozen=True, kw_only=True)
+class Trying:
+    """A new version is tried beside the one that serves."""
+
+    path: str
+    before: str
+    weight: int
+    """Of a hundred requests those that it is given."""
+    why: str
+    """What it waits for."""
+
+
+Step = NoModel | ScaledToZero | Loading | Serving | Crashing | NotReadyInTime | RolledBack | Trying
 
 
 def step_of(
-    replicas: int, model: ServedModel | NoModel, rollout: Rollout | None, seen: ObservedDeployment | None
+    replicas: int,
+    model: ServedModel | NoModel,
+    rollout: Rollout | None,
+    seen: ObservedDeployment | None,
+    trying: Trying | None = None,
 ) -> Step:
     """Return what a deployment is doing, or has come to."""
     if isinstance(model, NoModel):
@@ -76,7 +94,10 @@ def step_of(
         return ScaledToZero()
     ready = seen.ready if seen else 0
     if rollout and rollout.rolled_back:
-        return RolledBack(path=model.path, before=rollout.current.model, ready=ready)
+        why = rollout.trial.failed if rollout.trial else ""
+        return RolledBack(path=model.path, before=rollout.current.model, ready=ready, why=why)
+    if trying:
+        return trying
     if seen is None:
         return Loading(path=model.path, ready=0)
     if seen.up_to_date and seen.updated >= replicas and ready >= replicas:

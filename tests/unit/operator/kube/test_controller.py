@@ -90,6 +90,7 @@ class Job:
         cache.put(observe(fine_tune_job()))
         around = Surroundings(
             adapters_of=lambda _: None,
+            requests_of=lambda _: None,
             objects=cache,
             progress_of=lambda _: None,
             endpoint_of=endpoint_of,

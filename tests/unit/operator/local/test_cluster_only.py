@@ -44,6 +44,15 @@ def test_one_machine_is_one_node() -> None:
     assert without_what_only_clusters_have(server)[1] == ["spec.nodes"]
 
 
+def test_one_machine_has_no_gateway() -> None:
+    canary = {"parentRefs": [{"name": "public"}]}
+    server = {"kind": "ModelDeployment", "spec": {"rollout": {"canary": canary, "maxSurge": 1}}}
+    assert without_what_only_clusters_have(server) == (
+        {"kind": "ModelDeployment", "spec": {"rollout": {"maxSurge": 1}}},
+        ["spec.rollout.canary"],
+    )
+
+
 def test_a_server_of_its_own() -> None:
     manifest = {"kind": "ModelDeployment", "spec": {"podOverrides": dict(ADDED)}}
     assert without_what_only_clusters_have(manifest)[1] == [f"spec.podOverrides.{field}" for field in ADDED]

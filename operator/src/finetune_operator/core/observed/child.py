@@ -15,6 +15,7 @@ from finetune_operator.core.waiting import Wait
 _COMPARED_WITH_WHAT_WE_WANT = frozenset(
     {
         "Deployment",
+        "HTTPRoute",
         "HorizontalPodAutoscaler",
         "LeaderWorkerSet",
         "NetworkPolicy",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from finetune_operator.core.conditions import condition_of, time_of
+from finetune_operator.core.conditions import condition_of, time_of, true_condition_of
 from finetune_operator.core.labels import ROLLOUT
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.observed.child import ObservedChild, child_fields
@@ -26,6 +26,8 @@ class ObservedDeployment(ObservedChild):
     replicas: int = 0
     updated: int = 0
     ready: int = 0
+    available_since: datetime | None = None
+    """Since when all of them are ready, but for those that may be missing; None while they are not."""
     complete: bool = False
     """Its newest template was rolled out to the end: every replica was ready."""
     overdue_since: str | None = None
@@ -67,6 +69,7 @@ def observe_deployment(obj: Manifest) -> ObservedDeployment:
         replicas=replicas,
         updated=updated,
         ready=status.get("readyReplicas", 0),
+        available_since=time_of(true_condition_of(status, "Available").get("lastTransitionTime")),
         complete=up_to_date
         and progressing.get("reason") == "NewReplicaSetAvailable"
         and updated == replicas > 0,

@@ -6,6 +6,7 @@ from finetune_operator.api.resources import RESOURCES
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.observed.child import observe_child
 from finetune_operator.core.observed.deployment import observe_deployment
+from finetune_operator.core.observed.http_route import observe_http_route
 from finetune_operator.core.observed.job import observe_job
 from finetune_operator.core.observed.leader_worker_set import observe_leader_worker_set
 from finetune_operator.core.observed.object import ObservedObject
@@ -15,6 +16,7 @@ from finetune_operator.core.observed.pod import observe_pod
 _OBSERVE: dict[str, Callable[[Manifest], ObservedObject]] = {
     **{resource.kind: observe_parent for resource in RESOURCES},
     "Deployment": observe_deployment,
+    "HTTPRoute": observe_http_route,
     "Job": observe_job,
     "LeaderWorkerSet": observe_leader_worker_set,
     "Pod": observe_pod,

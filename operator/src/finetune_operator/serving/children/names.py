@@ -5,17 +5,20 @@ from finetune_operator.core.labels import WORKER_INDEX, child_labels, selector_l
 from finetune_operator.core.naming import child_name
 from finetune_operator.core.objects import Manifest, Owner
 
-COMPONENT = "serve"
+SERVE = "serve"
+CANARY = "canary"
+"""The component of a new version that is tried: its pods are behind a Service of their own."""
 
 
-def server_name(deployment: ModelDeployment) -> str:
-    """Return the name of every child."""
-    return child_name(deployment.metadata.name)
+def server_name(deployment: ModelDeployment, component: str = SERVE) -> str:
+    """Return the name of every child of a component."""
+    parts = () if component == SERVE else (component,)
+    return child_name(deployment.metadata.name, *parts)
 
 
-def selector(deployment: ModelDeployment) -> dict[str, str]:
+def selector(deployment: ModelDeployment, component: str = SERVE) -> dict[str, str]:
     """Return the labels that select the server's pods."""
-    return selector_labels(deployment.metadata.name, COMPONENT)
+    return selector_labels(deployment.metadata.name, component)
 
 
 def answering(deployment: ModelDeployment) -> dict[str, str]:
@@ -24,7 +27,7 @@ def answering(deployment: ModelDeployment) -> dict[str, str]:
     return {**selector(deployment), **leader}
 
 
-def child_metadata(deployment: ModelDeployment) -> Manifest:
+def child_metadata(deployment: ModelDeployment, component: str = SERVE) -> Manifest:
     """Return the metadata of a child."""
     owner = Owner(
         api_version=deployment.api_version,
@@ -34,8 +37,8 @@ def child_metadata(deployment: ModelDeployment) -> Manifest:
         uid=deployment.metadata.uid,
     )
     return {
-        "name": server_name(deployment),
+        "name": server_name(deployment, component),
         "namespace": deployment.metadata.namespace,
-        "labels": child_labels(deployment.metadata.name, COMPONENT),
+        "labels": child_labels(deployment.metadata.name, component),
         "ownerReferences": [owner.reference],
     }

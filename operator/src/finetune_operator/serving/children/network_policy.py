@@ -3,10 +3,10 @@
 from finetune_operator.api.deployment import ModelDeployment
 from finetune_operator.core.network import TO_DNS, policy_spec, tcp
 from finetune_operator.core.objects import Manifest
-from finetune_operator.serving.children.names import child_metadata, selector
+from finetune_operator.serving.children.names import SERVE, child_metadata, selector
 
 
-def desired_network_policy(deployment: ModelDeployment) -> Manifest:
+def desired_network_policy(deployment: ModelDeployment, component: str = SERVE) -> Manifest:
     """Return the policy of the server's pods.
 
     The model comes from the volume, and processes meet inside their pod, which no policy can part; those of
@@ -18,9 +18,9 @@ def desired_network_policy(deployment: ModelDeployment) -> Manifest:
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
-        "metadata": child_metadata(deployment),
+        "metadata": child_metadata(deployment, component),
         "spec": policy_spec(
-            selector(deployment),
+            selector(deployment, component),
             ingress=[{"ports": tcp(deployment.spec.port)}, *among[0]],
             egress=[TO_DNS, *among[1]],
         ),
