@@ -5,9 +5,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from cluster import binaries, lws
+from cluster import binaries
 from cluster.commands import WAIT, Run, runner
 from cluster.controlplane import ControlPlane, running
+from cluster.optional_apis import install_optional_apis
 from cluster.pods import Pods
 from kubernetes import client
 from waiting import until
@@ -51,9 +52,9 @@ def crds(kubectl: Run) -> None:
 
 
 @pytest.fixture(scope="session")
-def groups_api(kubectl: Run) -> None:
-    """LeaderWorkerSets are served, as where their controller is installed."""
-    lws.install_api(kubectl)
+def optional_apis(kubectl: Run) -> None:
+    """LeaderWorkerSets and HTTPRoutes are served, as where their controllers are installed."""
+    install_optional_apis(kubectl)
 
 
 @pytest.fixture

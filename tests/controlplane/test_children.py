@@ -8,7 +8,7 @@ from cluster.commands import Run
 from golden_children import golden_children
 
 
-@pytest.mark.usefixtures("crds", "groups_api")
+@pytest.mark.usefixtures("crds", "optional_apis")
 @pytest.mark.parametrize("child", golden_children())
 def test_a_child_is_accepted_without_a_warning(kubectl: Run, namespace: str, child: dict[str, Any]) -> None:
     here = child | {"metadata": child["metadata"] | {"namespace": namespace}}

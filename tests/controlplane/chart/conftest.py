@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
-from cluster import binaries, lws
+from cluster import binaries
 from cluster.commands import Run, runner
 from cluster.controlplane import ControlPlane, running
+from cluster.optional_apis import install_optional_apis
 from rendered import NAMESPACE
 
 
@@ -32,6 +33,6 @@ def helm(chart_plane: ControlPlane, kubectl: Run) -> Run:
 
 
 @pytest.fixture(scope="session")
-def groups_api(kubectl: Run) -> None:
-    """LeaderWorkerSets are served here, too."""
-    lws.install_api(kubectl)
+def optional_apis(kubectl: Run) -> None:
+    """LeaderWorkerSets and HTTPRoutes are served here, too."""
+    install_optional_apis(kubectl)

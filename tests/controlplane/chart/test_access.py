@@ -27,6 +27,7 @@ ALLOWED = {
     "jobs.batch": CHILD,
     "deployments.apps": CHILD,
     "leaderworkersets.leaderworkerset.x-k8s.io": CHILD,
+    "httproutes.gateway.networking.k8s.io": CHILD,
     "configmaps": CHILD,
     "services": CHILD,
     "poddisruptionbudgets.policy": CHILD,
@@ -124,7 +125,7 @@ CHILDREN = [
 ]
 
 
-@pytest.mark.usefixtures("groups_api")
+@pytest.mark.usefixtures("optional_apis")
 @pytest.mark.parametrize("child", CHILDREN)
 def test_it_may_apply_every_child(kubectl: Run, cluster_wide: tuple[str, str], child: dict[str, Any]) -> None:
     here = child | {"metadata": child["metadata"] | {"namespace": cluster_wide[0]}}

@@ -61,7 +61,7 @@ class AddOn:
     def start(self, plane: ControlPlane, kubectl: Run) -> Process:
         """The controller, ready, with its CRDs and webhooks; its namespace must be there."""
         source = self.source()
-        _apply_crds(kubectl, source / self.crds)
+        apply_crds(kubectl, *(source / self.crds).glob("*_*.yaml"))
         folder = plane.folder / self.name
         authority = write_certificate(_certificates(folder))
         webhook_port, health_port = free_ports(2)
@@ -106,8 +106,9 @@ def _certificates(folder: Path) -> Path:
     return folder / "k8s-webhook-server/serving-certs"
 
 
-def _apply_crds(kubectl: Run, folder: Path) -> None:
-    crds = [f"--filename={file}" for file in folder.glob("*_*.yaml")]
+def apply_crds(kubectl: Run, *files: Path) -> None:
+    """Have the kinds of these files served."""
+    crds = [f"--filename={file}" for file in files]
     kubectl("apply", "--server-side", *crds)
     established = ("wait", "--for=condition=Established", *crds)
     # For a moment kubectl finds no list of conditions, and gives up.

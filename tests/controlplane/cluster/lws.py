@@ -2,10 +2,7 @@
 
 from pathlib import Path
 
-from cluster import binaries
 from cluster.add_on import AddOn
-from cluster.commands import Run
-from waiting import until
 
 LWS = AddOn(
     name="lws",
@@ -18,13 +15,3 @@ LWS = AddOn(
     webhooks="config/webhook",
     changes={"internalCertManagement": {"enable": False}},
 )
-
-
-def install_api(kubectl: Run) -> None:
-    """Have its API served: its file is of one module that is downloaded for it."""
-    crds = binaries.module_folder(LWS.module, LWS.folder) / LWS.crds
-    (crd,) = crds.glob("*_leaderworkersets.yaml")
-    kubectl("apply", "--server-side", f"--filename={crd}")
-    established = ("wait", "--for=condition=Established", f"--filename={crd}")
-    # For a moment kubectl finds no list of conditions, and gives up.
-    until("the API of LeaderWorkerSets", lambda: kubectl(*established, check=False).returncode == 0)

@@ -18,11 +18,11 @@ STAGES = ("prepare", "train", "merge", "verify")
 
 @pytest.fixture(scope="session")
 def operator(
-    control_plane: ControlPlane, kubectl: Run, helm: Run, crds: None, groups_api: None
+    control_plane: ControlPlane, kubectl: Run, helm: Run, crds: None, optional_apis: None
 ) -> Iterator[OperatorPod]:
     """Installed as the README says, but for the CRDs, which other tests of this control plane apply."""
     assert crds is None
-    assert groups_api is None  # their API is looked for at the start
+    assert optional_apis is None  # they are looked for at the start
     program = Path(sys.executable).parent / "finetune-operator"
     pod = OperatorPod(
         folder=control_plane.folder,

@@ -44,6 +44,7 @@ DEPLOYMENT = {"model": {"uri": "models/tiny"}, "storage": {"claimName": "models"
 BASES = {"FineTuneJob": JOB, "ModelDeployment": DEPLOYMENT}
 OURS_ALONE = {rule.problem for rule in ResourceRequirements.rules if not rule.in_schema}
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+CONFIG = Config(has_http_routes=True)
 # The schema names it by its path, the admission policy after what it has denied.
 NAMES_A_FIELD = re.compile(r"(spec|metadata|unknownField)[.\[\":]?|denied request: \w+")
 
@@ -136,7 +137,7 @@ def children_of(answer: Manifest) -> Iterator[Manifest]:
     jobs = {ref.name: model for ref in observing.parent(answer).named_jobs}
     if answer["kind"] == "ModelDeployment":
         deployment = ModelDeployment.model_validate(answer)
-        yield from reconcile_deployment(deployment, ServingObserved(jobs=jobs), NOW, Config()).apply
+        yield from reconcile_deployment(deployment, ServingObserved(jobs=jobs), NOW, CONFIG).apply
         return
     job = FineTuneJob.model_validate(answer)
     names = names_of(job, run_of(job.spec))

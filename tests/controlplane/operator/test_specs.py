@@ -10,7 +10,7 @@ from spec_trials import Server, outcomes
 
 SPECS = 10_000
 
-pytestmark = pytest.mark.usefixtures("crds")
+pytestmark = pytest.mark.usefixtures("crds", "optional_apis")
 
 
 @pytest.fixture

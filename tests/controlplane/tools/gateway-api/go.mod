@@ -1,0 +1,6 @@
+// Gateway API's CRDs alone: nothing of it is built.
+module finetune.dev/tests/controlplane/tools/gateway-api
+
+go 1.26.0
+
+require sigs.k8s.io/gateway-api v1.6.3
