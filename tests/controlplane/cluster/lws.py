@@ -14,4 +14,5 @@ LWS = AddOn(
     configuration="config/manager/controller_manager_config.yaml",
     webhooks="config/webhook",
     changes={"internalCertManagement": {"enable": False}},
+    says_where_certificates_are=True,
 )
