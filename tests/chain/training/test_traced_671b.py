@@ -140,7 +140,7 @@ def _check_collectives(collectives: dict[str, Any], processes: int, frozen: str,
     else:
         assert gathered < 2 * own_experts
     assert collectives["reduce_scatter_base"]["calls"] == layers
-    # There, with the scores, and back: forward, again, and backward; and, forward and again, who gets how many.
+    # There, with the scores, and back: forward, again, backward; and, forward and again, who gets how many.
     assert collectives["alltoall"]["calls"] == moe_layers * (9 + 2)
     sent = TOP_K * LENGTH * HIDDEN * 2
     assert collectives["alltoall"]["bytes"] == pytest.approx(moe_layers * 6 * sent, rel=0.01)
