@@ -33,7 +33,7 @@ def _experts(kind: type[RoutedExperts], rank: int, ranks: int) -> Any:
     )
     generator = torch.Generator().manual_seed(5)
     for name, shape in SHAPES.items():
-        weight = torch.randn(EXPERTS, *shape, generator=generator)[rank * own : (rank + 1) * own]
+        weight = 0.3 * torch.randn(EXPERTS, *shape, generator=generator)[rank * own : (rank + 1) * own]
         setattr(experts.inner_experts, name, torch.nn.Parameter(weight, requires_grad=False))
     return experts
 
