@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from evaluated_quickstart import CALL, ROWS, write_evaluated_quickstart
 
 ROOT = Path(__file__).parents[3]
 ENVIRONMENTS = ROOT / ".envs"
@@ -20,6 +21,7 @@ def test_from_manifests_to_an_answer_that_is_the_data_s(tiny_base: Path, tmp_pat
         *(sys.executable, ROOT / "examples" / "demo.py", "--storage", tmp_path),
         *("--finetune", ENVIRONMENTS / "operator" / "bin" / "finetune"),
         *("--python", ENVIRONMENTS / "converter" / "bin" / "python"),
+        *("--job", write_evaluated_quickstart(tmp_path)),
     ]
     assert subprocess.run(demo, cwd=ROOT).returncode == 0, "the demo failed: see its output above"
     (run,) = (tmp_path / "runs" / "default" / "faq").iterdir()
@@ -47,10 +49,18 @@ def _check_samples(run: Path) -> None:
 
 
 def _check_evaluation(run: Path, manifest: Any) -> None:
-    """vLLM asked both models all of the data, and the tuned one knows it."""
-    (score,) = json.loads((run / "evaluation.json").read_text())["tasks"]
-    assert (score["rows"], score["required"]) == (120, "better than base by 0.5")
-    assert score["tuned"] >= score["base"] + 0.5
-    assert manifest["lineage"]["evaluation"] == [score]
+    """vLLM asked both models all of the data, for tool calls and lm-eval's quiz; the tuned one knows it."""
+    scores = json.loads((run / "evaluation.json").read_text())["tasks"]
+    faq, calls, quiz = scores
+    assert (faq["rows"], faq["required"]) == (120, "better than base by 0.5")
+    assert faq["tuned"] >= faq["base"] + 0.5
+    answers = (run / "evaluation/calls.tuned.jsonl").read_text().splitlines()[1:]
+    assert [json.loads(answer).get("calls") for answer in answers] == [[CALL], None]
+    assert (calls["base"], calls["tuned"]) == (0.5, 1.0)
+    assert (quiz["metric"], quiz["rows"]) == ("acc", ROWS)
+    assert quiz["tuned"] > 0.9 > 0.7 > quiz["base"]
+    assert manifest["lineage"]["evaluation"] == scores
     assert manifest["lineage"]["selection"]["step"] in (75, 150)
-    assert "| evaluation faq | exact_match" in (run / "merged" / "README.md").read_text()
+    card = (run / "merged" / "README.md").read_text()
+    assert "| evaluation faq | exact_match" in card
+    assert "| evaluation quiz | acc" in card
