@@ -58,7 +58,7 @@ def _check_evaluation(run: Path, manifest: Any) -> None:
     assert [json.loads(answer).get("calls") for answer in answers] == [[CALL], None]
     assert (calls["base"], calls["tuned"]) == (0.5, 1.0)
     assert (quiz["metric"], quiz["rows"]) == ("acc", ROWS)
-    assert quiz["tuned"] > 0.9 > 0.7 > quiz["base"]
+    assert quiz["tuned"] >= max(0.8, quiz["base"] + 0.2)
     assert manifest["lineage"]["evaluation"] == scores
     assert manifest["lineage"]["selection"]["step"] in (75, 150)
     card = (run / "merged" / "README.md").read_text()
