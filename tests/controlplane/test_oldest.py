@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 import yaml
-from cluster import binaries, lws, oldest
+from cluster import binaries, oldest
 from cluster.commands import WAIT, Run, runner
 from cluster.controlplane import ControlPlane
 from cluster.oldest import OldestControlPlane
 from cluster.operator_pod import OperatorPod
+from cluster.optional_apis import install_optional_apis
 from cluster.owned_tls import owned_tls
 from golden_children import golden_children
 from oldest_life import COMPONENT, DRAINED, Ended, OldestLife
@@ -58,7 +59,7 @@ def kubectl(plane: ControlPlane) -> Run:
     done = helm("install", "finetune-operator", str(CHART), "--namespace", SYSTEM)
     assert "Warning" not in done.stderr
     run("wait", "--for=condition=Established", WAIT, "--filename", str(ROOT / "crds"))
-    lws.install_api(run)
+    install_optional_apis(run)
     return run
 
 

@@ -57,8 +57,8 @@ def mount(path: str) -> dict[str, Any]:
 
 
 CODE = (
-    *("PYTHONPATH", "PYTHONSTARTUP", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONBREAKPOINT", "PYTHONWARNINGS"),
-    *("LD_LIBRARY_PATH", "LD_PRELOAD", "LD_AUDIT", "GCONV_PATH", "PATH", "HOME", "BASH_ENV", "OPENSSL_CONF"),
+    *("PYTHONPATH", "PYTHONSTARTUP", "PYTHONUSERBASE", "PYTHONBREAKPOINT", "PYTHONWARNINGS"),
+    *("LD_LIBRARY_PATH", "LD_PRELOAD", "LD_AUDIT", "GCONV_PATH", "HOME", "BASH_ENV", "OPENSSL_CONF"),
     *(
         "VLLM_PLUGINS",
         "VLLM_SERVER_DEV_MODE",
@@ -66,8 +66,9 @@ CODE = (
         "NCCL_TUNER_PLUGIN",
         "CUDA_INJECTION64_PATH",
     ),
-    *("TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "FI_PROVIDER_PATH", "CC", "PET_RDZV_BACKEND"),
+    *("TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "FI_PROVIDER_PATH", "CC"),
 )
+NOBODYS = ("PATH", "PYTHONHOME", "PET_RDZV_BACKEND")
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +188,12 @@ def test_who_may_only_make_jobs_gets_nothing_else_by_them(
     apply: Apply, manifest: dict[str, Any], value: str
 ) -> None:
     assert f"podOverridesPolicy.{value}" in apply(NEWCOMER, manifest)
+
+
+@pytest.mark.parametrize("user", [NEWCOMER, EDITOR])
+@pytest.mark.parametrize("name", NOBODYS)
+def test_what_pods_need_is_set_by_nobody(apply: Apply, user: str, name: str) -> None:
+    assert "podOverrides.env" in apply(user, job({"env": [{"name": name, "value": "/volume/mine"}]}))
 
 
 @pytest.mark.parametrize(
