@@ -26,7 +26,7 @@ from finetune_operator.core.observed.cache import Cache
 from finetune_operator.core.observed.kinds import observe
 from finetune_operator.core.observed.object import ObservedObject
 from finetune_operator.kinds import Surroundings
-from finetune_operator.kube.adapters import AdaptersPoller
+from finetune_operator.kube.adapters import ADAPTERS
 from finetune_operator.kube.api_server import PAGE, ApiServer
 from finetune_operator.kube.connection import Connection, connected
 from finetune_operator.kube.controller import Controller
@@ -40,9 +40,10 @@ from finetune_operator.kube.metrics import OperatorCollector
 from finetune_operator.kube.no_diffs import NoDiffs
 from finetune_operator.kube.optional import served_of, until_more_are_served
 from finetune_operator.kube.progress import ProgressPoller
-from finetune_operator.kube.requests import RequestsPoller
+from finetune_operator.kube.requests import REQUESTS
 from finetune_operator.kube.resources import HTTP_ROUTES, LEADER_WORKER_SETS, PARENTS, WATCHED, Resource
 from finetune_operator.kube.resync import resync_for_ever
+from finetune_operator.kube.server_poller import ServerPoller
 from finetune_operator.kube.settings import InvalidSettingsError, Settings, load_settings
 from finetune_operator.kube.tasks import until_one_ends
 from finetune_operator.kube.wake import parents_of
@@ -111,8 +112,8 @@ async def _lead(
             queue.wake(ref)
 
     poller = ProgressPoller(cache, wake)
-    adapters = AdaptersPoller(cache, wake)
-    requests = RequestsPoller(cache, wake)
+    adapters = ServerPoller(ADAPTERS, cache, wake)
+    requests = ServerPoller(REQUESTS, cache, wake)
     delays = Delays(cache, server, wake)
     REGISTRY.register(OperatorCollector(cache, queue, poller))
     surroundings = Surroundings(
@@ -120,8 +121,8 @@ async def _lead(
         progress_of=poller.progress_of,
         endpoint_of=endpoint_of,
         delay_of=delays.delay_of,
-        adapters_of=adapters.adapters_of,
-        requests_of=requests.requests_of,
+        adapters_of=adapters.answer_of,
+        requests_of=requests.answer_of,
     )
     config = replace(
         settings.config,

@@ -10,7 +10,8 @@ from finetune_operator.core.objects import Manifest
 from finetune_operator.core.observed.cache import Cache
 from finetune_operator.core.observed.kinds import observe
 from finetune_operator.core.observed.pod import ObservedPod
-from finetune_operator.kube.adapters import AdaptersPoller
+from finetune_operator.kube.adapters import ADAPTERS
+from finetune_operator.kube.server_poller import ServerPoller
 from finetune_operator.serving.server_adapters import ServerAdapters
 
 LABELS = {"app.kubernetes.io/instance": "faq", "app.kubernetes.io/component": "serve"}
@@ -52,7 +53,7 @@ def test_a_server_is_asked_at_its_own_port(
     async def life() -> None:
         changed: list[str] = []
         cache = Cache()
-        poller = AdaptersPoller(cache, lambda server: changed.append(server.name))
+        poller = ServerPoller(ADAPTERS, cache, lambda server: changed.append(server.name))
         async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
             spec = {"adapters": adapters, "port": server.sockets[0].getsockname()[1]}
             put(cache, "finetune.dev/v1alpha1", "ModelDeployment", spec=spec)
@@ -60,9 +61,9 @@ def test_a_server_is_asked_at_its_own_port(
             put(cache, "v1", "Pod", status={"phase": "Running", "podIP": "127.0.0.1"})
             for _ in range(2):  # the same again is no news
                 await poller.poll()
-            assert poller.adapters_of(pod_of(cache)) == told
+            assert poller.answer_of(pod_of(cache)) == told
         await poller.poll()
-        assert poller.adapters_of(pod_of(cache)) is None
+        assert poller.answer_of(pod_of(cache)) is None
         assert changed == (["faq", "faq"] if told else [])
 
     asyncio.run(life())

@@ -9,7 +9,8 @@ from finetune_operator.core.objects import Manifest
 from finetune_operator.core.observed.cache import Cache
 from finetune_operator.core.observed.kinds import observe
 from finetune_operator.core.observed.pod import ObservedPod
-from finetune_operator.kube.requests import RequestsPoller
+from finetune_operator.kube.requests import REQUESTS
+from finetune_operator.kube.server_poller import ServerPoller
 
 METRICS = b'http_requests_total{handler="/v1/completions",method="POST",status="5xx"} 2.0\n'
 CANARY = {"parentRefs": [{"name": "public"}]}
@@ -46,7 +47,7 @@ def test_canaries_are_asked_what_they_count(
     async def life() -> None:
         changed: list[str] = []
         cache = Cache()
-        poller = RequestsPoller(cache, lambda server: changed.append(server.name))
+        poller = ServerPoller(REQUESTS, cache, lambda server: changed.append(server.name))
         async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
             spec = {"port": server.sockets[0].getsockname()[1], "rollout": {"canary": canary}}
             put(cache, "finetune.dev/v1alpha1", "ModelDeployment", "", spec=spec)
@@ -55,10 +56,10 @@ def test_canaries_are_asked_what_they_count(
             for _ in range(2):  # the same again is no news
                 await poller.poll()
             (pod,) = cache.of_kind("Pod", ObservedPod)
-            told = poller.requests_of(pod)
+            told = poller.answer_of(pod)
             assert (told.count if told else None) == count
         await poller.poll()
-        assert poller.requests_of(pod) is None
+        assert poller.answer_of(pod) is None
         assert changed == (["faq", "faq"] if count else [])
 
     asyncio.run(life())
