@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from finetune_trainer.contract.failure import DataError
+from finetune_trainer.contract.failure import ConfigurationError, DataError
 from finetune_trainer.contract.run_data import DataSource, LmEval
 from finetune_trainer.prepare.lm_eval import lm_eval_question
 
@@ -78,6 +78,11 @@ def test_the_hub_s_data_are_fetched_with_what_says_which_are_which(ask, hub, tmp
     fetched = {str(file.relative_to(tmp_path / path)) for file in (tmp_path / path).rglob("*.*")}
     assert {"README.md", "a/test.jsonl"} <= fetched
     assert not {"mmlu.py", "data.pkl"} & fetched
+
+
+def test_a_part_of_a_repository_is_refused_and_not_taken_for_all_of_it(ask):
+    with pytest.raises(ConfigurationError, match="hf://acme/mmlu/test names a file; give the repository"):
+        ask({}, task="mmlu", uri="hf://acme/mmlu/test", path="datasets/acme--mmlu@main")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ lm-eval itself, which is in the server's image alone, gets a plain dictionary. I
 (`!function`), builders of datasets that read pickles, and files anywhere: none of these are taken.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,10 @@ import yaml
 from finetune_trainer.contract.failure import DataError
 from finetune_trainer.contract.run_data import DataSource, LmEval
 from finetune_trainer.data.fields import described
-from finetune_trainer.prepare.bucket import BucketSource
+from finetune_trainer.prepare.checksum import sha256
 from finetune_trainer.prepare.fetch import fetch
-from finetune_trainer.prepare.hub import HubSource
 from finetune_trainer.prepare.lock import exclusive
-from finetune_trainer.prepare.source import parse_location
+from finetune_trainer.prepare.remote import remote_folder
 
 Config = dict[str, Any]
 
@@ -63,19 +61,14 @@ def lm_eval_question(asked: LmEval, source: DataSource, root: Path, field: str) 
         "at": str(file.relative_to(root)),
         "task": asked.task if own is None else own,
         "data": str(folder.relative_to(root)),
-        "files": {str(path.relative_to(folder)): _digest(path) for path in data},
+        "files": {str(path.relative_to(folder)): sha256(path) for path in data},
     }
 
 
 def _folder(source: DataSource, root: Path, field: str) -> Path:
     """The folder in the volume; of a remote source all of its data are fetched: lm-eval chooses the split."""
-    location, folder = parse_location(source.uri, f"{field}.uri"), root / source.path
-    if location.scheme:
-        remote = (
-            HubSource(location.container, source.revision, "dataset")
-            if location.scheme == "hf"
-            else BucketSource(location.container, location.path)
-        )
+    folder = root / source.path
+    if remote := remote_folder(source.uri, source.revision, f"{field}.uri", "dataset"):
         listing = remote.list_files()
         with exclusive(folder):
             fetch(remote, listing, [f for f in listing.files if Path(f.name).suffix in _DESCRIBED], folder)
@@ -192,8 +185,3 @@ def _metrics(file: Path, config: Config) -> tuple[str, ...]:
 
 def _listed(value: Any) -> Iterator[Any]:
     yield from value if isinstance(value, list) else [value]
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
