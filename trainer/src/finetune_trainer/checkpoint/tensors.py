@@ -95,9 +95,12 @@ class Part:
         return tuple(slice(start, end) for start, end in zip(self.start, self.end, strict=True))
 
     @property
+    def sizes(self) -> tuple[int, ...]:
+        return tuple(end - start for start, end in zip(self.start, self.end, strict=True))
+
+    @property
     def bytes(self) -> int:
-        sizes = (end - start for start, end in zip(self.start, self.end, strict=True))
-        return math.prod(sizes) * self.dtype.itemsize
+        return math.prod(self.sizes) * self.dtype.itemsize
 
 
 def held_parts(parameters: Iterable[TrainedParameter]) -> dict[Part, torch.Tensor]:

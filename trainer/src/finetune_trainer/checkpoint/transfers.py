@@ -97,8 +97,7 @@ class Exchange:
                 operations.append(dist.P2POp(dist.isend, values, transfer.writer, tag=number))
             elif transfer.writer == self._rank:
                 part = transfer.part
-                sizes = [piece.stop - piece.start for piece in part.slices]
-                received[number] = torch.empty(sizes, dtype=part.dtype, device=self._device)
+                received[number] = torch.empty(part.sizes, dtype=part.dtype, device=self._device)
                 operations.append(dist.P2POp(dist.irecv, received[number], transfer.source, tag=number))
         if operations:
             for work in dist.batch_isend_irecv(operations):
