@@ -2,7 +2,7 @@
 
 `python bench/checkpoint_transfers.py`, on four processes over gloo: as tensors, sent to the writer alone, as
 checkpoint/transfers.py does; and as pickles of which every rank gets all. `--device cuda`: a process a GPU,
-over NCCL, copies to the host included.
+over NCCL, copies to the host included; NCCL_MULTI_RANK_GPU_ENABLE=1 lets processes share one.
 """
 
 import argparse
@@ -44,6 +44,7 @@ def main() -> None:
         context.Process(target=_measure, args=(rank, port, arguments, told), daemon=True).start()
     figures = {
         **vars(arguments),
+        "gpus": torch.cuda.device_count(),
         "layers": LAYERS[arguments.device],
         "layerMB": round(LAYER_BYTES / 1e6),
         **told.get(timeout=600),
@@ -61,7 +62,7 @@ def _measure(rank: int, port: int, arguments: argparse.Namespace, told: Any) -> 
     }
     os.environ |= world
     if arguments.device == "cuda":
-        torch.cuda.set_device(rank)
+        torch.cuda.set_device(rank % torch.cuda.device_count())
     dist.init_process_group(BACKENDS[arguments.device])
     mesh, group = init_device_mesh(arguments.device, (arguments.ranks,)), new_host_group()
     rows = LAYER_BYTES // 4 // 1024 // arguments.ranks

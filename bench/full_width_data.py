@@ -15,7 +15,8 @@ def batch(step: int, *, batch_size: int, length: int) -> torch.Tensor:
     restarts[:, 0] = True
     positions = torch.arange(length + 1).expand_as(drawn)
     origins = torch.where(restarts, positions, 0).cummax(dim=1).values
-    return _successors(length + 1)[positions - origins, drawn.gather(1, origins)]
+    distances = positions - origins
+    return _successors(int(distances.max()) + 1)[distances, drawn.gather(1, origins)]
 
 
 @cache

@@ -28,14 +28,14 @@ STARTED = time.monotonic()
 
 Case = dict[str, str | int]
 
-CASE_SECONDS = 170
 # NVLink multicast stays off: a host may share its switch.
 SHARED = {"NCCL_NVLS_ENABLE": "0", "TORCH_SYMM_MEM_DISABLE_MULTICAST": "1", "NVSHMEM_DISABLE_NVLS": "1"}
 ONE_GPU = "one GPU"
 KILLED = "killed"
 GPU_BYTES = 80e9
 RESIDENT: Case = {"frozen_weights": "resident"}
-LONG: Case = {"length": 2**17, "batch": 1, "accumulate": 1, "steps": 5, "recompute": "full"}
+LONG: Case = {"length": 2**17, "batch": 1, "accumulate": 1, "steps": 4, "recompute": "full"}
+LARGE: Case = {**RESIDENT, "frozen": "float8", "arithmetic": "float8", "recompute": "full"}
 RAISED = re.compile(r"\w(Error|Exception|Failure): |error: ")
 
 
@@ -51,6 +51,15 @@ def cases(gpus: int) -> dict[str, Case]:
         f"FSDP={gpus}, resident": RESIDENT,
         f"copies={gpus}": {"replicate": gpus},
         "CP=2, EP=2, 131072 tokens": {"context": 2, "expert": 2, **LONG},
+        "CP=2, EP=2, 65536 tokens": {"context": 2, "expert": 2, **LONG, "length": 2**16},
+        f"EP={gpus}, resident, float8 products, full recompute": {"expert": gpus, **LARGE},
+        f"deep, EP={gpus}, resident, float8 products, full recompute": {
+            **LARGE,
+            "expert": gpus,
+            "layers": -1,
+        },
+        f"{ONE_GPU}, float8 products, full recompute": {**LARGE, "accumulate": 1},
+        f"{ONE_GPU}, deep, float8 products, full recompute": {**LARGE, "accumulate": 1, "layers": -1},
         f"FSDP={gpus}": {},
         f"EP={gpus}, full recompute": {"expert": gpus, "recompute": "full"},
         "TP=2": {"tensor": 2},
@@ -102,7 +111,7 @@ def _report(measured: Mapping[str, Any], gpus: int, arguments: argparse.Namespac
         "card": torch.cuda.get_device_name() if on_gpus else "none",
         "matmulTeraflops": matmul_teraflops() if on_gpus else None,
         "nccl": ".".join(map(str, torch.cuda.nccl.version())) if on_gpus else None,
-        "summary": summary(measured, gpus, ONE_GPU),
+        "summary": summary(measured, ONE_GPU),
         "measured": measured,
         "leftOut": [name for name in cases(gpus) if name not in measured],
     }
@@ -114,6 +123,7 @@ class Launch:
 
     def __init__(self, name: str, case: Case, gpus: int, arguments: argparse.Namespace) -> None:
         self.name, self.gpus, self.arguments = name, gpus, arguments
+        self.processes = 1 if name.startswith(ONE_GPU) else gpus
         slug = re.sub(r"\W+", "-", name)
         self.folder: Path = arguments.scratch / "cases" / f"{slug}-{os.getpid()}"
         self.folder.mkdir(parents=True)
@@ -129,9 +139,8 @@ class Launch:
             **case,
         }
         if case.get("layers"):
-            self.settings["layers"] = layers = arguments.layers or _most_layers(
-                self.settings, gpus, arguments
-            )
+            layers = arguments.layers or _most_layers(self.settings, self.processes, arguments)
+            self.settings["layers"] = layers
             self.settings["base"] = arguments.scratch / f"deep-{layers}"
         self.process: subprocess.Popen[str] | None = None
 
@@ -140,8 +149,7 @@ class Launch:
             return
         options = [f"--{option.replace('_', '-')}={value}" for option, value in self.settings.items()]
         options += ["--compile"] if self.arguments.compile else []
-        processes = 1 if self.name == ONE_GPU else self.gpus
-        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={self.processes}"]
         self.process = subprocess.Popen(
             [sys.executable, *torchrun, str(BENCH / "several_gpus_rank.py"), *options],
             env=_environment(self.arguments),
@@ -170,11 +178,12 @@ class Launch:
 
     def _output(self) -> str:
         assert self.process is not None
+        limit = self.arguments.case_seconds
         try:
-            return self.process.communicate(timeout=CASE_SECONDS)[0]
+            return self.process.communicate(timeout=limit)[0]
         except subprocess.TimeoutExpired:
             self.stop()
-            return f"{self.process.communicate()[0]}\nTimeoutError: stopped after {CASE_SECONDS} s"
+            return f"{self.process.communicate()[0]}\nTimeoutError: stopped after {limit} s"
 
     def stop(self) -> None:
         """torchrun ends its workers."""
@@ -219,6 +228,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--scratch", type=Path, default=Path("/dev/shm/full-width"))
     parser.add_argument("--seconds", type=float, default=3600, help="start no case later than this")
+    parser.add_argument("--case-seconds", type=float, default=170, help="stop a case that takes longer")
     parser.add_argument("--only", nargs="*", default=[], help="these cases, in this order")
     parser.add_argument("--layers", type=int, default=0, help="of the deep model; 0: as many as fit")
     parser.add_argument("--host-gb", type=float, default=150, help="what all bases may take")

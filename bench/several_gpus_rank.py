@@ -141,11 +141,12 @@ def _train(trainer: LoRATrainer, arguments: argparse.Namespace) -> dict[str, Any
     )
     batches = trainer.batch_generator(trainer.dataloader)
     reset, torch.cuda.reset_peak_memory_stats = torch.cuda.reset_peak_memory_stats, lambda *_: None
-    seconds = [_step(trainer, batches, arguments) for _ in range(WARM_UP)]
+    warm_up = min(WARM_UP, arguments.steps // 2)
+    seconds = [_step(trainer, batches, arguments) for _ in range(warm_up)]
     if arguments.device == "cuda":
         reset()
-    seconds += [_step(trainer, batches, arguments) for _ in range(arguments.steps - WARM_UP)]
-    result = _rate(seconds[WARM_UP:], arguments.batch * arguments.accumulate * arguments.length) | {
+    seconds += [_step(trainer, batches, arguments) for _ in range(arguments.steps - warm_up)]
+    result = _rate(seconds[warm_up:], arguments.batch * arguments.accumulate * arguments.length) | {
         "firstStepSeconds": round(seconds[0], 1),
         "losses": [round(record.loss, 5) for record in records],
         "gradNorms": [round(record.grad_norm, 5) for record in records],

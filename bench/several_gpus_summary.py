@@ -11,6 +11,17 @@ from finetune_operator.core.capacity.weights import model_bytes
 
 MICRO_BATCH = 2
 DEGREES = ("replicate", "tensor", "expert", "pipeline", "context")
+ALIKE = (
+    "frozen",
+    "arithmetic",
+    "frozen_weights",
+    "recompute",
+    "expert",
+    "tensor",
+    "pipeline",
+    "length",
+    "batch",
+)
 LARGE = FLAVORS["671B_lora"]
 # How much of a GPU the deep model may be planned to take: the plan's own error there is not known yet.
 PLANNED_SHARE = 0.88
@@ -55,11 +66,11 @@ def layers_that_fit(settings: Mapping[str, Any], processes: int, gpu_bytes: floa
     return max(layers for layers in fitting if base(layers) < host_bytes)
 
 
-def summary(measured: Mapping[str, Any], gpus: int, one_gpu: str) -> dict[str, Any]:
+def summary(measured: Mapping[str, Any], one_gpu: str) -> dict[str, Any]:
     done = {name: result for name, result in measured.items() if "steps" in result}
     alone = done.get(one_gpu)
     rows = {name: _row(result, alone) for name, result in done.items()}
-    return {"cases": rows, "large": _large(done, gpus)}
+    return {"cases": rows, "large": _large(done)}
 
 
 def _row(result: Mapping[str, Any], alone: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -77,7 +88,7 @@ def _row(result: Mapping[str, Any], alone: Mapping[str, Any] | None) -> dict[str
             "plannedGiB": round(planned, 2),
             "planErrorPercent": round(100 * (planned / row["peakGiB"] - 1), 1),
         }
-    if alone is not None and not result["layers"] and result["length"] == alone["length"]:
+    if alone is not None and not result["layers"] and _same_batches(result, alone):
         single = alone["steps"]
         row["shareOfOneGpu"] = round(steps["tokensPerSecond"] / processes / single["tokensPerSecond"], 3)
         row["greatestDifference"] = {
@@ -86,25 +97,30 @@ def _row(result: Mapping[str, Any], alone: Mapping[str, Any] | None) -> dict[str
     return row
 
 
+def _same_batches(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return all(one[name] == other[name] for name in ("length", "batch", "accumulate"))
+
+
 def _greatest_difference(ours: list[float], theirs: list[float]) -> float:
     return round(max(abs(a - b) for a, b in zip(ours, theirs, strict=True)), 5)
 
 
-def _large(done: Mapping[str, Any], gpus: int) -> dict[str, Any] | None:
-    """671B from the time of a layer: the deep model's steps less the two layers', over the layers between.
-
-    Least and most: the slowest and the fastest steps set against each other. What FSDP gathers over a network
-    is not in it.
-    """
-    pairs = [
-        (deep, flat)
-        for deep in done.values()
+def _large(done: Mapping[str, Any]) -> dict[str, Any]:
+    """671B by each deep case that has one of two layers beside it."""
+    return {
+        name: _extrapolated(deep, flat)
+        for name, deep in done.items()
         for flat in done.values()
         if deep["layers"] and not flat["layers"] and _alike(deep, flat)
-    ]
-    if not pairs:
-        return None
-    deep, flat = pairs[0]
+    }
+
+
+def _extrapolated(deep: Mapping[str, Any], flat: Mapping[str, Any]) -> dict[str, Any]:
+    """671B from the time of a layer: the deep model's steps less the two layers', over the layers between.
+
+    Least and most: the slowest and the fastest steps set against each other. What a network adds, to experts'
+    tokens or to what FSDP gathers, is not in it.
+    """
     more, missing = deep["layers"] - 2, LARGE.num_hidden_layers - deep["layers"]
     slope = {
         "median": (deep["steps"]["medianSeconds"] - flat["steps"]["medianSeconds"]) / more,
@@ -114,7 +130,7 @@ def _large(done: Mapping[str, Any], gpus: int) -> dict[str, Any] | None:
     whole = {name: deep["steps"]["medianSeconds"] + missing * seconds for name, seconds in slope.items()}
     tokens = MICRO_BATCH * deep["length"]
     read, slowest = _bytes_read(deep), max(rank["loadSeconds"] for rank in deep["ranks"])
-    rate = read / max(slowest, 0.1)
+    rate, ranks = read / max(slowest, 0.1), len(deep["ranks"])
     return {
         "frozen": deep["frozen"],
         "layers": deep["layers"],
@@ -127,15 +143,15 @@ def _large(done: Mapping[str, Any], gpus: int) -> dict[str, Any] | None:
         },
         "loadGB": round(read / 1e9, 1),
         "loadSeconds": slowest,
-        "loadGBPerSecondARank": round(rate / gpus / 1e9, 2),
+        "loadGBPerSecondARank": round(rate / ranks / 1e9, 2),
         "loadSecondsOfLarge": {
-            count: math.ceil(model_bytes(LARGE, "float8") / (rate / gpus * count)) for count in (8, 32)
+            count: math.ceil(model_bytes(LARGE, "float8") / (rate / ranks * count)) for count in (8, 32)
         },
     }
 
 
 def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return all(one[name] == other[name] for name in ("frozen", "recompute", "expert", "tensor", "pipeline"))
+    return all(one[name] == other[name] for name in ALIKE)
 
 
 def _bytes_read(result: Mapping[str, Any]) -> int:
