@@ -30,8 +30,8 @@ class Course:
     jobs: Sequence[ObservedJob]
     scheduling: SchedulingSpec
     failure_policy: FailurePolicy
-    settings: Mapping[Stage, str] = field(default_factory=dict)
-    """Of each stage, as the spec has them now."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Of each stage, by its Jobs' component, as the spec has them now."""
     target: str | None = None
     """Where the model is to be pushed to."""
     memory: Memory = NOTHING
@@ -48,7 +48,7 @@ class Course:
 
     def changed(self, job: ObservedJob) -> str:
         """Return the field of a Job's stage that has changed since it was made, or an empty string."""
-        wanted = {stage.value: settings for stage, settings in self.settings.items()}.get(job.component)
+        wanted = self.settings.get(job.component)
         is_as_given = not job.settings or wanted in (None, job.settings)
         return "" if is_as_given else FIELDS[Stage(job.component)]
 

@@ -21,8 +21,8 @@ FIELDS = {
 }
 
 
-def settings_of(spec: FineTuneJobSpec) -> Mapping[Stage, str]:
-    """Return the settings of each stage that has some, as a label takes them."""
+def settings_of(spec: FineTuneJobSpec) -> Mapping[str, str]:
+    """Return the settings of each stage that has some, by its Jobs' component, as a label takes them."""
     push = spec.export.push
     values = {
         Stage.TRAIN: spec.model.verify,
