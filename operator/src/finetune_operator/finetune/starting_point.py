@@ -5,23 +5,15 @@ that what cannot fit does not wait for a training to end.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, get_args
+from typing import Any
 
 from finetune_operator.api.job import FineTuneJob, FineTuneJobSpec
-from finetune_operator.api.lora import SERVED_ATTENTION, AttentionModule
+from finetune_operator.core.lora_targets import is_known, named_modules
 from finetune_operator.core.outcome import Outcome, claim_name
 from finetune_operator.finetune.reasons import MESSAGES, JobReason
 from finetune_operator.finetune.stages import Stage
 from finetune_operator.finetune.step import Awaiting, Failed
 
-_ATTENTION = frozenset(get_args(AttentionModule))
-_GROUPS: Mapping[str, frozenset[str]] = {
-    "attention": _ATTENTION,
-    SERVED_ATTENTION: _ATTENTION - {"kv_b_proj"},
-    "mlp": frozenset({"mlp"}),
-    "experts": frozenset({"experts"}),
-    **{name: frozenset({name}) for name in _ATTENTION},
-}
 # A base has one or the other, so that naming both is naming the one that it has.
 _OF_SOME_BASES = frozenset({"q_proj", "q_a_proj", "q_b_proj"})
 _ITSELF = "it is this job itself, and starts from nothing"
@@ -87,11 +79,10 @@ _OF_THE_ADAPTER = {
 
 
 def _are_others(own: list[str], theirs: list[str]) -> bool:
-    """Return whether targets are others on every base. Names that stand in no table are left to prepare."""
-    if not {*own, *theirs} <= _GROUPS.keys():
+    """Return whether targets are others on every base. Names that no base has are left to prepare."""
+    if not all(map(is_known, (*own, *theirs))):
         return False
-    mine, other = (frozenset().union(*(_GROUPS[target] for target in each)) for each in (own, theirs))
-    return bool((mine ^ other) - _OF_SOME_BASES)
+    return any(name not in _OF_SOME_BASES for _, name in named_modules(own) ^ named_modules(theirs))
 
 
 def _written(value: Any) -> str:

@@ -109,6 +109,10 @@ def test_what_is_not_there_yet_is_waited_for(
             id="without kv_b_proj",
         ),
         pytest.param(
+            {"lora": {"targets": ["wq_b", "o_proj"]}}, {}, "AdapterMismatch", "has [wq_b, o_proj]",
+            id="fewer, by torchtitan's names",
+        ),
+        pytest.param(
             {}, {"from": {"fineTuneJobRef": {"name": "faq"}}}, "FineTuneJobFailed", "this job itself",
             id="itself",
         ),
@@ -131,7 +135,8 @@ def test_what_does_not_fit_fails_before_anything_is_made(
             ["q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj"], id="with q's LoRA"
         ),
         pytest.param(["q_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj"], id="without"),
-        pytest.param(["wq_b", "o_proj"], id="names of torchtitan's, which prepare compares"),
+        pytest.param(["wq_a", "wq_b", "wkv_a", "wkv_b", "wo"], id="by torchtitan's names"),
+        pytest.param(["q_b_proj", "in_proj"], id="a name that no base has, which prepare refuses"),
     ],
 )
 def test_targets_of_other_names_may_be_the_same(job: JobBuilder, targets: list[str]) -> None:
