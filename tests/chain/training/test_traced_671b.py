@@ -33,6 +33,8 @@ DEGREES = {
 }
 COPIES = {"training": {**FLOAT8, "parallelism": DEGREES}}
 LONG = {"sequenceLength": 2**17, "globalBatchSize": 4}
+STAGES = {"globalBatchSize": 16, "parallelism": {**DEGREES, "replicate": 1, "pipeline": 2}}
+PIPELINE = {"workers": {"nodes": 2}, "training": {**FLOAT8, **STAGES}}
 CONTEXT = {"training": {**LONG, "parallelism": {**DEGREES, "replicate": 1, "context": 8}}}
 
 
@@ -117,6 +119,30 @@ def test_a_rank_of_a_sequence_of_131072_tokens(tmp_path: Path) -> None:
     assert told["peakBytes"] == pytest.approx(sum(training_memory(training).values()), rel=0.1)
     sent = TOP_K * 2**17 // 8 * HIDDEN * 2
     assert told["collectives"]["alltoall"]["bytes"] == pytest.approx(2 * 6 * sent, rel=0.01)
+
+
+def test_the_last_stage_of_a_pipeline(tmp_path: Path) -> None:
+    """What the first sends and gets back: the states of two micro-batches, and their gradients."""
+    told = trace(tmp_path, DEGREE, PIPELINE, 9)
+    layout = Layout(processes=2 * DEGREE, expert=DEGREE, pipeline=2)
+    training = Training(
+        model=replace(MODEL, num_hidden_layers=9),
+        layout=layout,
+        frozen="float8",
+        compute="bfloat16",
+        targets=["attention"],
+        rank=16,
+        sequence_length=LENGTH,
+        micro_batch_size=1,
+        micro_batches=2,
+        recompute="full",
+        float8_products=True,
+    )
+    plan = training_memory(training)
+    assert told["loadedBytes"] == pytest.approx(plan["frozen base in float8"], rel=0.01)
+    assert told["peakBytes"] == pytest.approx(sum(plan.values()), rel=0.12)
+    states = {"calls": 2, "bytes": 2 * LENGTH * HIDDEN * 2}
+    assert (told["collectives"]["recv"], told["collectives"]["send"]) == (states, states)
 
 
 def _check_parameters(parameters: dict[str, Any], processes: int) -> None:

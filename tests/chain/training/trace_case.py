@@ -21,6 +21,7 @@ from unittest.mock import patch
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.pipelining import PipelineStage
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor.experimental._context_parallel import _attention as context_parallel
 from torch.nn.attention.flex_attention import BlockMask
@@ -28,7 +29,7 @@ from torchtitan.components.dataloader import BaseDataLoader
 from torchtitan.components.loss import ChunkedLossWrapper
 from torchtitan.components.tokenizer import BaseTokenizer
 from torchtitan.config import CommConfig, CompileConfig
-from torchtitan.distributed import ParallelDims
+from torchtitan.distributed import ParallelDims, pipeline_parallel
 from torchtitan.distributed import utils as distributed_utils
 from torchtitan.models.common.attention import FlexAttention, VarlenMetadata
 from torchtitan.models.common.token_dispatcher import AllToAllTokenDispatcher
@@ -163,6 +164,9 @@ def unreal(run: RunFile) -> Iterator[None]:
             patch.object(flash, "current_flash_attention_impl", lambda: flash.IMPLEMENTATION),
             patch.object(frozen_base, "document_starts", lambda _positions: documents),
             patch.object(float8_products, "_result_dtype", lambda _values: torch.bfloat16),
+            patch.object(pipeline_parallel, "PipelineStage", staged(run)),
+            # A rank has one stage, and a copied fake tensor cannot be given memory.
+            patch.object(pipeline_parallel, "copy", SimpleNamespace(deepcopy=lambda model: model)),
             patch.object(FlexAttention, "_compiled_flex_attn", flex_attended),
             patch.object(context_parallel, "_create_cp_block_mask", no_mask),
             patch.object(AllToAllTokenDispatcher, "_sync_token_count_exchange", equal_shares),
@@ -171,13 +175,31 @@ def unreal(run: RunFile) -> Iterator[None]:
         yield
 
 
+def staged(run: RunFile) -> Any:
+    """torchtitan's stages, told what comes from the one before and what goes on: nobody is there to ask."""
+    shape = FLAVORS[run.flavor].shape
+    sizes = (run.training.micro_batch_size, run.training.sequence_length)
+
+    def stage(part: Any, number: int, stages: int, _device: Any, **settings: Any) -> PipelineStage:
+        hidden = torch.empty(*sizes, shape.hidden_size, dtype=torch.bfloat16, requires_grad=True)
+        settings["input_args"] = hidden if number else torch.zeros(sizes, dtype=torch.int64)
+        settings["output_args"] = hidden
+        return PipelineStage(part, number, stages, torch.device("cpu"), **settings)
+
+    return stage
+
+
 def train_step(trainer: LoRATrainer) -> None:
     """Forward, backward, clipping and the optimizer, as torchtitan does them, less what looks at values."""
     run = trainer.config.training
-    tokens = torch.zeros(run.local_batch_size, run.seq_len, dtype=torch.int64)
+    pipelined = trainer.parallel_dims.pp_enabled
+    count = trainer.num_pipeline_parallel_microbatches if pipelined else 1
+    tokens = torch.zeros(run.local_batch_size // count, run.seq_len, dtype=torch.int64)
     batch = {"input": tokens, "positions": torch.zeros_like(tokens)}
     trainer.forward_backward_step(
-        input_dict=batch, labels=tokens.clone(), global_valid_tokens=torch.tensor(float(tokens.numel()))
+        input_dict=[dict(batch) for _ in range(count)] if pipelined else batch,
+        labels=[tokens.clone() for _ in range(count)] if pipelined else tokens.clone(),
+        global_valid_tokens=torch.tensor(float(tokens.numel() * count)),
     )
     distributed_utils.clip_grad_norm_(
         [parameter for part in trainer.model_parts for parameter in part.parameters()],

@@ -1,7 +1,7 @@
 """GPU memory of one training process, on the pipeline stage that holds most."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from finetune_operator.core.capacity.activations import (
@@ -135,10 +135,16 @@ def _memory_of_stage(training: Training) -> dict[str, int]:
 def _frozen(training: Training) -> int:
     model, stage = training.model, training.stage
     matrices = [(count, m) for experts, count in stage.layers for m in layer(model, experts=experts)]
-    matrices += [(1, embedding(model, "embedding"))] if stage.embedding else []
-    matrices += [(1, _head(training))] if stage.head else []
+    matrices += [(1, end) for end in _ends(training)]
     shares = (count * m.size(training.frozen) / _divisor(m, training.layout) for count, m in matrices)
     return math.ceil(sum(shares))
+
+
+def _ends(training: Training) -> list[Matrix]:
+    """Return the embeddings and the head, as far as the stage has them."""
+    stage = training.stage
+    embeddings = [embedding(training.model, "embedding")] if stage.embedding else []
+    return [*embeddings, _head(training)] if stage.head else embeddings
 
 
 def _head(training: Training) -> Matrix:
@@ -165,15 +171,19 @@ def _gathered(training: Training) -> int:
 
     Of a layer alone it has two: what was gathered, and the weights copied out of it. FP8 is gathered as such.
     """
-    sizes = [(_gathered_of(training, experts=experts), count) for experts, count in training.layers if count]
+    sizes = [
+        (_gathered_of(training, layer(training.model, experts=experts)), count)
+        for experts, count in training.layers
+        if count
+    ]
     if training.layout.pipeline > 1:
-        return sum(size * count for size, count in sizes)
+        return sum(size * count for size, count in sizes) + _gathered_of(training, _ends(training))
     return 2 * max(size for size, _ in sizes)
 
 
-def _gathered_of(training: Training, *, experts: bool) -> int:
+def _gathered_of(training: Training, matrices: Iterable[Matrix]) -> int:
     layout = training.layout
-    moved = (m for m in layer(training.model, experts=experts) if not _stays(m, layout))
+    moved = (m for m in matrices if not _stays(m, layout))
     return math.ceil(sum(m.size(training.frozen) / _divided_in_use(m, layout) for m in moved))
 
 
