@@ -45,7 +45,6 @@ async def _refusal(
 
 
 async def _list(cache: Cache, server: ApiServer, resource: Resource, namespace: str | None) -> None:
-    async for page in server.list_pages(resource, namespace):
-        for item in page:
-            # The items of a list do not say what they are.
-            cache.put(observe({"apiVersion": resource.api_version, "kind": resource.kind, **item}))
+    async for item in server.list_each(resource, namespace):
+        # The items of a list do not say what they are.
+        cache.put(observe({"apiVersion": resource.api_version, "kind": resource.kind, **item}))

@@ -40,8 +40,8 @@ async def _gone(
     if not known:
         return []
     # Listed after `known` was taken: an object made in between is in the list, or not in `known`.
-    pages = server.list_pages(resource, namespace, metadata_only=True)
-    uids = {item["metadata"]["uid"] async for page in pages for item in page}
+    items = server.list_each(resource, namespace, metadata_only=True)
+    uids = {item["metadata"]["uid"] async for item in items}
     return [obj for obj in known if obj.uid not in uids]
 
 

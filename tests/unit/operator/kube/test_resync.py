@@ -20,12 +20,12 @@ class Pages:
     def __init__(self, *pages: list[str]) -> None:
         self._pages = pages
 
-    async def list_pages(
+    async def list_each(
         self, resource: Resource, namespace: str | None, *, metadata_only: bool = False
-    ) -> AsyncIterator[list[Manifest]]:
+    ) -> AsyncIterator[Manifest]:
         assert (resource.kind, namespace, metadata_only) == ("Job", None, True)
-        for page in self._pages:
-            yield [{"metadata": job(name)["metadata"]} for name in page]
+        for name in (name for page in self._pages for name in page):
+            yield {"metadata": job(name)["metadata"]}
 
 
 def job(name: str) -> Manifest:
