@@ -23,7 +23,7 @@ from cluster.commands import runner
 from cluster.operator_pod import OperatorPod
 from contenders import OPERATOR, fine_tune_job
 from copies import Copies
-from latency import request_counts
+from latency import percentiles, request_counts
 from loads import Loads
 from prometheus_client.parser import text_string_to_metric_families
 from usage import usage_of
@@ -40,11 +40,13 @@ def main() -> None:
     parser.add_argument("--finished", type=int, default=9000, help="FineTuneJobs that are complete")
     parser.add_argument("--storm", type=int, default=1000, help="those that are then applied at once")
     parser.add_argument("--idle-seconds", type=float, default=60)
+    parser.add_argument("--nodes", type=int, help="nodes of eight GPUs; by default what the storm needs")
     options = parser.parse_args()
     binaries.build()
     isolation.enter()
     with tempfile.TemporaryDirectory(prefix="finetune-many-") as folder:
-        plane = AuditedControlPlane(folder=Path(folder), gpu_nodes=options.storm // 2 + 4, users=(OPERATOR,))
+        nodes = options.nodes or options.storm // 2 + 4
+        plane = AuditedControlPlane(folder=Path(folder), gpu_nodes=nodes, users=(OPERATOR,))
         try:
             plane.start()
             write_report("many-jobs", _measure(plane, options), packages=("kopf", "kubernetes"))
@@ -59,19 +61,19 @@ def _measure(plane: AuditedControlPlane, options: argparse.Namespace) -> dict[st
         contender, operator = fine_tune_job(plane, kubectl, helm)
         loads = Loads(plane=plane, api=api, log=log, contender=contender)
         try:
-            loads.idle(2, 0)
+            loads.idle(2, 1)
             with operator.paused():
                 for name in _CONTROLLERS:
                     plane.processes[name].kill()
                 copied = Copies(api=api, namespace="finetunejobs-idle", parent="job-0").write(
                     options.finished
                 )
+            # A hash is of a child with its name: copies are applied once more, and then are as wanted.
+            _start(operator, options.finished)
+            with operator.paused():
                 mark = log.mark()
-            there = {
-                "finished": options.finished,
-                "objectsOfEach": copied,
-                **_start(operator, options.finished),
-            }
+            there = {"finished": options.finished, "objectsOfEach": copied}
+            there |= _start(operator, options.finished)
             settled = log.mark()
             time.sleep(options.idle_seconds)
             idle = request_counts(contender, log.since(settled), 1)["each"]
@@ -80,13 +82,16 @@ def _measure(plane: AuditedControlPlane, options: argparse.Namespace) -> dict[st
                 "idleSeconds": options.idle_seconds,
                 "idleRequests": idle,
                 "requestsFromTheStart": asked,
+                "leaseSeconds": _lease_seconds(log, mark),
             }
             there |= {"idle": _memory(operator)}
             if not options.storm:
                 return there
             for name in reversed(_CONTROLLERS):
                 plane.start_process(name)
-            return there | {"storm": loads.train(options.storm), "afterTheStorm": _memory(operator)}
+            mark = log.mark()
+            there |= {"storm": loads.train(options.storm), "afterTheStorm": _memory(operator)}
+            return there | {"leaseSecondsInTheStorm": _lease_seconds(log, mark), "starts": operator.starts}
         finally:
             operator.stop()
 
@@ -101,7 +106,7 @@ def _start(operator: OperatorPod, jobs: int) -> dict[str, Any]:
         assert now < _MOST_SECONDS, f"{done} of {jobs} reconciled"
         time.sleep(0.5)
     return {
-        "firstReconcileAfterSeconds": round(first, 1),
+        "firstReconcileAfterSeconds": round(first or time.monotonic() - began, 1),
         "allReconciledAfterSeconds": round(time.monotonic() - began, 1),
         "started": _memory(operator),
         "loadAverage": round(os.getloadavg()[0], 1),
@@ -110,7 +115,9 @@ def _start(operator: OperatorPod, jobs: int) -> dict[str, Any]:
 
 def _reconciles(operator: OperatorPod) -> float:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{operator.metrics_port}/metrics", timeout=10) as page:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{operator.metrics_port}/metrics?name[]=finetune_reconcile_total", timeout=10
+        ) as page:
             families = text_string_to_metric_families(page.read().decode())
             return sum(
                 sample.value
@@ -120,6 +127,12 @@ def _reconciles(operator: OperatorPod) -> float:
             )
     except OSError:
         return 0
+
+
+def _lease_seconds(log: AuditLog, mark: int) -> dict[str, float]:
+    """How long the API server took to renew the leader's Lease, which lasts ten seconds without."""
+    renewed = [each for each in log.since(mark) if each.resource == "leases" and each.user == OPERATOR]
+    return percentiles(each.answered - each.received for each in renewed)
 
 
 def _memory(operator: OperatorPod) -> dict[str, float]:

@@ -1,4 +1,7 @@
-"""Copies of a finished FineTuneJob with all its objects, as if each had gone through its stages."""
+"""Copies of a finished FineTuneJob with all its objects, as if each had gone through its stages.
+
+But for the pods of the oldest: Kubernetes keeps no more of those that ended (--terminated-pod-gc-threshold).
+"""
 
 import json
 from collections.abc import Iterator
@@ -9,6 +12,7 @@ from typing import Any
 from kubernetes import client
 
 _WRITERS = 16
+_MOST_PODS = 12_500
 _CHILDREN = {
     "configmaps": "/api/v1",
     "services": "/api/v1",
@@ -32,12 +36,15 @@ class Copies:
         """Write so many; return how many objects one is."""
         parent = self._ask("GET", f"{self._path(_PARENTS, 'finetunejobs')}/{self.parent}")
         children = list(self._children())
+        with_pods = _MOST_PODS // sum(plural == "pods" for _, plural, _ in children)
 
         def write(index: int) -> None:
             name = f"copy-{index}"
             made = self._write(_PARENTS, "finetunejobs", self._copy(parent, name, {}))
             uids = {parent["metadata"]["uid"]: made["metadata"]["uid"]}
             for prefix, plural, child in children:
+                if plural == "pods" and index >= with_pods:
+                    continue
                 done = self._write(prefix, plural, self._copy(child, name, uids))
                 uids[child["metadata"]["uid"]] = done["metadata"]["uid"]
 

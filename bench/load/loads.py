@@ -18,7 +18,7 @@ from waiting import until
 _APPLIERS = 8
 _QUIET_SECONDS = 3
 _MOST_SECONDS = 900
-_MOST_SECONDS_TO_PLAY = 300
+_MOST_SECONDS_TO_PLAY = 900
 _POD = {"containers": [{"name": "try", "image": "try"}], "restartPolicy": "Never"}
 _ONE_NODE = {"workers": {"device": "cpu"}}
 _SUSPENDED = {"scheduling": {"suspend": True}}
