@@ -19,6 +19,15 @@ class _JsonFormatter(logging.Formatter):
         return json.dumps(line)
 
 
+def _says_something(record: logging.LogRecord) -> bool:
+    """Return whether a record is no word of a watch that ends with the process.
+
+    kopf 1.45's cannot be closed half-way: its infinite_watch goes on in streaming_block after a cancellation.
+    """
+    message = record.getMessage()
+    return not ("closing of asynchronous generator" in message and "infinite_watch" in message)
+
+
 def configure_log(settings: LogSettings) -> None:
     """Write everything from the settings' level on to standard error."""
     handler = logging.StreamHandler()
@@ -27,3 +36,4 @@ def configure_log(settings: LogSettings) -> None:
     logging.basicConfig(level=settings.level.upper(), handlers=[handler])
     # kopf tells of every handler that it calls.
     logging.getLogger("kopf").setLevel(max(logging.WARNING, logging.getLogger().level))
+    logging.getLogger("asyncio").addFilter(_says_something)
