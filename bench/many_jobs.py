@@ -74,6 +74,7 @@ def _measure(plane: AuditedControlPlane, options: argparse.Namespace) -> dict[st
                 mark = log.mark()
             there = {"finished": options.finished, "objectsOfEach": copied}
             there |= _start(operator, options.finished)
+            loads.until_quiet()  # kopf's own lists and the first resync
             settled = log.mark()
             time.sleep(options.idle_seconds)
             idle = request_counts(contender, log.since(settled), 1)["each"]

@@ -51,7 +51,7 @@ class Loads:
             lambda: time.sleep(1) or running_pods(self.contender, self.log.since(mark)) == NODES * jobs,
             timeout=_MOST_SECONDS,
         )
-        self._until_quiet()
+        self.until_quiet()
         requests = self.log.since(mark)
         return {
             "appliedPerSecond": per_second or "all at once",
@@ -116,7 +116,7 @@ class Loads:
             return sum(each.get("status", {}).get("phase") == phase for each in self._list(namespace)) == jobs
 
         until(f"{jobs} jobs {phase}", is_reached, timeout=_MOST_SECONDS)
-        self._until_quiet()
+        self.until_quiet()
 
     def _usages(self) -> Any:
         return usages(self.contender.pids())
@@ -167,7 +167,7 @@ class Loads:
         )
         return list(listed["items"])
 
-    def _until_quiet(self) -> None:
+    def until_quiet(self) -> None:
         """Until the controllers have asked nothing of their work for a while."""
 
         def count() -> int:
@@ -186,4 +186,4 @@ class Loads:
             return all(each.metadata.name != namespace for each in core.list_namespace().items)
 
         until(f"no namespace {namespace}", is_gone, timeout=_MOST_SECONDS)
-        self._until_quiet()
+        self.until_quiet()
