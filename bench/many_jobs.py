@@ -91,7 +91,8 @@ def _measure(plane: AuditedControlPlane, options: argparse.Namespace) -> dict[st
             for name in reversed(_CONTROLLERS):
                 plane.start_process(name)
             mark = log.mark()
-            there |= {"storm": loads.train(options.storm), "afterTheStorm": _memory(operator)}
+            storm = loads.train(options.storm, deletes=False)
+            there |= {"storm": storm, "afterTheStorm": _memory(operator)}
             return there | {"leaseSecondsInTheStorm": _lease_seconds(log, mark), "starts": operator.starts}
         finally:
             operator.stop()

@@ -33,14 +33,18 @@ class Loads:
     log: AuditLog
     contender: Contender
 
-    def train(self, jobs: int, *, per_second: float | None = None) -> dict[str, Any]:
-        """Applies jobs, at once or at a rate, whose preparation succeeds and whose training runs for ever."""
+    def train(self, jobs: int, *, per_second: float | None = None, deletes: bool = True) -> dict[str, Any]:
+        """Applies jobs, at once or at a rate, whose preparation succeeds and whose training runs for ever.
+
+        `deletes` them afterwards: of thousands of pods that takes Kubernetes longer than all else.
+        """
         namespace = f"{self.contender.plural}-{f'{per_second:g}' if per_second else 'burst'}"
         try:
             self._make_namespace(namespace, ["prepare"])
             return self._train(namespace, jobs, per_second)
         finally:
-            self._delete(namespace)
+            if deletes:
+                self._delete(namespace)
 
     def _train(self, namespace: str, jobs: int, per_second: float | None) -> dict[str, Any]:
         load = round(os.getloadavg()[0], 1)
