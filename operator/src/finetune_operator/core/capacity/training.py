@@ -226,17 +226,17 @@ def _activations(training: Training) -> int:
 def _at_work(training: Training) -> int:
     """Return the larger of what the loss and what the backward pass of a layer computes; they take turns.
 
-    A layer that is computed again is kept, with the gradient of what its experts return, which is sent to
-    those on other ranks and received there.
+    That is the gradient of what experts return; and where a layer is computed again, the layer itself, and
+    that gradient as it is sent to experts on other ranks and as it is received there.
     """
     piece = min(training.whole_tokens, training.logits_tokens)
     logits = piece * training.model.vocab_size * training.logit_bytes // training.layout.tensor
     logits = logits if training.stage.head else 0
+    gradient = training.model.num_experts_per_tok * training.model.hidden_size
     if training.recompute == "none":
-        return logits
-    model, copies = training.model, 3 if training.layout.expert > 1 else 1
-    gradients = copies * model.num_experts_per_tok * model.hidden_size
-    return max(logits, _bytes(training, _kept(training, "none", experts=True) + gradients))
+        return max(logits, _bytes(training, gradient))
+    copies = 3 if training.layout.expert > 1 else 1
+    return max(logits, _bytes(training, _kept(training, "none", experts=True) + copies * gradient))
 
 
 def _uneven(training: Training) -> dict[str, int]:
