@@ -5,7 +5,7 @@ import threading
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,27 +15,39 @@ REST_SECONDS = 0.1
 """Between chats of one client: the server that starts needs the same CPUs as the one that answers."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stream:
+    """One that came whole: when it was opened and when it ended, by the monotonic clock."""
+
+    opened: float
+    ended: float
+    tokens: int
+
+    @property
+    def seconds(self) -> float:
+        return self.ended - self.opened
+
+
 @dataclass(kw_only=True)
 class Clients:
     """`url` of chat completions. What did not end well is told by its problem."""
 
     url: str
     model: str
-    stream_seconds: float
-    """How long a stream is to take, by what a token took in the one before it."""
     answered: int = 0
-    streams: list[float] = field(default_factory=list)
-    """Seconds of each that came whole."""
-    tokens_per_second: float | None = None
-    """Of the newest stream."""
     problems: Counter[str] = field(default_factory=Counter)
 
     @contextmanager
-    def asking(self, *, chats: int, streams: int) -> Iterator[None]:
-        """Until the end of the block, and until what is open then is answered."""
+    def chatting(self, clients: int) -> Iterator[None]:
+        """One chat after the other, until the end of the block, and until what is open then is answered."""
         done = threading.Event()
-        whats: list[Callable[[], None]] = [self._chat] * chats + [self._stream] * streams
-        threads = [threading.Thread(target=self._repeat, args=(done, what)) for what in whats]
+
+        def chat() -> None:
+            while not done.is_set():
+                with self._telling():
+                    self._chat()
+
+        threads = [threading.Thread(target=chat) for _ in range(clients)]
         for thread in threads:
             thread.start()
         try:
@@ -45,23 +57,31 @@ class Clients:
             for thread in threads:
                 thread.join()
 
-    def _repeat(self, done: threading.Event, ask: Callable[[], None]) -> None:
-        while not done.is_set():
-            try:
-                ask()
-            except (OSError, ValueError) as problem:  # refused, broken off, cut short
-                self.problems[f"{type(problem).__name__}: {problem}"] += 1
+    @contextmanager
+    def streaming(self, streams: int, *, seconds: float) -> Iterator[list[Stream]]:
+        """As many, opened at once; at the end of the block all have come to their end, and are in the list.
 
-    def _chat(self) -> None:
-        with self._ask({"max_tokens": CHAT_TOKENS}) as answer:
-            json.load(answer)["choices"][0]["message"]["content"]
-        self.answered += 1
-        time.sleep(REST_SECONDS)
+        They take as long by what a token takes in a stream before them.
+        """
+        whole: list[Stream] = []
+        tokens = min(int(self._tokens_per_second() * seconds), MOST_TOKENS)
 
-    def _stream(self) -> None:
-        """Whole when every token came, and then the end."""
-        begin, rate = time.monotonic(), self.tokens_per_second
-        tokens = min(int(rate * self.stream_seconds), MOST_TOKENS) if rate else FIRST_TOKENS
+        def stream() -> None:
+            with self._telling():
+                whole.append(self.stream(tokens))
+
+        threads = [threading.Thread(target=stream) for _ in range(streams)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield whole
+        finally:
+            for thread in threads:
+                thread.join()
+
+    def stream(self, tokens: int) -> Stream:
+        """Whole when every token came, and then the end. Raises ValueError, or OSError."""
+        opened = time.monotonic()
         wanted = {"max_tokens": tokens, "ignore_eos": True, "stream": True}
         with self._ask(wanted | {"stream_options": {"include_usage": True}}) as answer:
             events = [line.removeprefix(b"data: ") for line in map(bytes.strip, answer) if line]
@@ -69,8 +89,24 @@ class Clients:
             raise ValueError(f"a stream ended with {events[-1].decode()}")
         if (came := json.loads(events[-2])["usage"]["completion_tokens"]) != tokens:
             raise ValueError(f"a stream of {tokens} tokens ended after {came}")
-        self.streams.append(time.monotonic() - begin)
-        self.tokens_per_second = tokens / self.streams[-1]
+        return Stream(opened=opened, ended=time.monotonic(), tokens=tokens)
+
+    def _tokens_per_second(self) -> float:
+        first = self.stream(FIRST_TOKENS)
+        return first.tokens / first.seconds
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError) as problem:  # refused, broken off, cut short
+            self.problems[f"{type(problem).__name__}: {problem}"] += 1
+
+    def _chat(self) -> None:
+        with self._ask({"max_tokens": CHAT_TOKENS}) as answer:
+            json.load(answer)["choices"][0]["message"]["content"]
+        self.answered += 1
+        time.sleep(REST_SECONDS)
 
     def _ask(self, how: dict[str, Any]) -> Any:
         messages = [{"role": "user", "content": "What does a FineTuneJob do?"}]

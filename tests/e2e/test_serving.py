@@ -1,11 +1,13 @@
 """A server in pods: a start that takes long, and what its clients see while it is replaced."""
 
+import time
 from typing import Any
 
 import pytest
 import yaml
 from clients import Clients
 from cluster.commands import WAIT
+from cluster.process import answers
 from cluster.real.cluster import RealCluster
 from figures import Figures
 from in_cluster import ROOT, TWO_ON_TWO_CPUS, InCluster
@@ -52,23 +54,47 @@ def test_a_load_that_takes_long_is_not_killed(
 
 
 def test_a_rolling_update_loses_no_request(shared_place: InCluster, figures: Figures) -> None:
+    """Chats all the time; long streams are opened on the old server when the new one is about to be ready."""
     place = shared_place
     place.apply(deployment())
     place.run("wait", "--for=condition=Available", f"modeldeployment/{NAME}", WAIT)
     before = _names(place)
-    clients = Clients(url=place.url(NAME), model=NAME, stream_seconds=1.5 * STREAM_SECONDS)
-    with clients.asking(chats=2, streams=2):
-        until("a stream that came whole", lambda: clients.streams or clients.problems)
-        place.apply(deployment(maxModelLen=MODEL_LENGTH - 1))
+    clients = Clients(url=place.url(NAME), model=NAME)
+    with clients.chatting(2):
         with figures.timed("a rolling update, until the last old pod is gone"):
+            place.apply(deployment(maxModelLen=MODEL_LENGTH - 1))
+            until("a new server that listens", lambda: any(map(_listens, _others(place, before))))
+            with clients.streaming(2, seconds=2 * STREAM_SECONDS) as streams:
+                until("an old pod that is told to end", lambda: _told_to_end(place, before))
+                switched = time.monotonic()
             until("other pods alone", lambda: (now := _names(place)) and not now & before)
         until("as many answers", lambda: clients.answered >= ANSWERS or clients.problems)
-    long = [round(seconds) for seconds in clients.streams if seconds >= STREAM_SECONDS]
-    figures.tell("chats answered, seconds of long streams", [clients.answered, long])
+    at_the_switch = [each for each in streams if each.opened < switched < each.ended]
+    figures.tell("chats answered", clients.answered)
+    figures.tell(
+        "streams open at the switch: seconds, and of these after it",
+        [[round(each.seconds), round(each.ended - switched)] for each in at_the_switch],
+    )
     figures.tell("requests lost", dict(clients.problems))
     assert not clients.problems
     assert clients.answered >= ANSWERS
-    assert long
+    assert len(at_the_switch) == 2
+    assert all(each.seconds >= STREAM_SECONDS for each in at_the_switch)
+
+
+def _others(place: InCluster, before: set[str]) -> list[dict[str, Any]]:
+    return [pod for pod in place.pods(SERVES) if pod["metadata"]["name"] not in before]
+
+
+def _listens(pod: dict[str, Any]) -> bool:
+    """Seconds before its probes have it generate, upon which it is ready."""
+    address = pod["status"].get("podIP")
+    return bool(address) and answers(f"http://{address}:8000/health")
+
+
+def _told_to_end(place: InCluster, names: set[str]) -> bool:
+    pods = [pod["metadata"] for pod in place.pods(SERVES)]
+    return not names <= {pod["name"] for pod in pods if "deletionTimestamp" not in pod}
 
 
 def _names(place: InCluster) -> set[str]:

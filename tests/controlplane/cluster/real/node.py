@@ -20,6 +20,9 @@ PUSH_REGISTRY = f"{HOST}:5443"
 BUSYBOX = "localhost/busybox:1"
 """An image that is there: `command: [busybox, sh, -c, ...]`, for what a pod sees."""
 CGROUPS = Path("/sys/fs/cgroup")
+CPU_OF_THE_NODE = {"cpu.shares": 8192, "cpu.weight": 800}
+"""Of cgroup v1 and v2: that of eight busy processes. By default all pods together get that of one, and starve
+beside others' work: a server is then not ready within its startup allowance."""
 
 
 @dataclass(kw_only=True)
@@ -47,8 +50,7 @@ class Node:
 
     def start(self, kubeconfig: Path) -> None:
         """Once the API server serves."""
-        for group in _cgroups():
-            group.mkdir(exist_ok=True)
+        _make_cgroups()
         self._write_configuration(kubeconfig)
         self._start("containerd", ["containerd", f"--config={self.folder / 'containerd.toml'}"])
         self.processes["containerd"].wait_until(self._containerd_serves)
@@ -130,6 +132,14 @@ def _is_left(group: Path) -> bool:
         with suppress(OSError):  # its last process is still ending
             folder.rmdir()
     return group.exists()
+
+
+def _make_cgroups() -> None:
+    for group in _cgroups():
+        group.mkdir(exist_ok=True)
+        for name, amount in CPU_OF_THE_NODE.items():
+            if (file := group / name).exists():
+                file.write_text(str(amount))
 
 
 def _cgroups() -> list[Path]:
