@@ -108,7 +108,7 @@ def _runs(pod: dict[str, Any]) -> bool:
 def _first_process(cluster: RealCluster, pod: dict[str, Any]) -> str:
     """Of the pod's container, as the node numbers it."""
     container = pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
-    tasks = cluster.node.namespaces.run("ctr", "--namespace=k8s.io", "tasks", "list").splitlines()
+    tasks = cluster.node.ctr("tasks", "list").splitlines()
     return next(line.split()[1] for line in tasks if line.startswith(container))
 
 

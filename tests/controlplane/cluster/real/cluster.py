@@ -44,7 +44,7 @@ class RealCluster:
         certificate = self.plane.credentials.server_certificate
         tls = {"certificate": str(certificate), "key": str(certificate.with_suffix(".key"))}
         self._start_registry("push-registry", {"addr": PUSH_REGISTRY, "tls": tls})
-        self.node.start(self.plane.kubeconfig)
+        self.node.start(self.plane.kubeconfig, certificate)
         with self.plane.api_client() as api:
             volumes.create_class(api)
             self._start_volumes()

@@ -11,30 +11,39 @@ PAUSE = "localhost/pause:1"
 CGROUP = "finetune-node"
 
 _CONTAINERD = """
-version = 2
+version = 3
 root = "{folder}/containerd"
 state = "/run/containerd"
 [grpc]
 address = "{socket}"
-[plugins."io.containerd.grpc.v1.cri"]
-sandbox_image = "{pause}"
-# Where root has no CAP_SYS_RESOURCE, a negative score is refused and runc dies.
-restrict_oom_score_adj = true
-[plugins."io.containerd.grpc.v1.cri".containerd]
+[plugins."io.containerd.cri.v1.images"]
 # A layer is on the disk once: unpacked.
 discard_unpacked_layers = true
-[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+[plugins."io.containerd.cri.v1.images".pinned_images]
+sandbox = "{pause}"
+[plugins."io.containerd.cri.v1.images".registry]
+config_path = "{folder}/registries"
+[plugins."io.containerd.cri.v1.runtime"]
+# Where root has no CAP_SYS_RESOURCE, a negative score is refused and runc dies.
+restrict_oom_score_adj = true
+[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
-[plugins."io.containerd.grpc.v1.cri".cni]
-bin_dir = "/usr/lib/cni"
+runtime_path = "{shim}"
+[plugins."io.containerd.cri.v1.runtime".cni]
+bin_dirs = ["/usr/lib/cni"]
 conf_dir = "{folder}/cni"
-[plugins."io.containerd.grpc.v1.cri".registry.mirrors."{registry}"]
-endpoint = ["http://{registry}"]
 """
 
 
-def containerd(folder: Path, registry: str) -> str:
-    return _CONTAINERD.format(folder=folder, socket=CONTAINERD_SOCKET, pause=PAUSE, registry=registry)
+def containerd(folder: Path, shim: Path) -> str:
+    return _CONTAINERD.format(folder=folder, shim=shim, socket=CONTAINERD_SOCKET, pause=PAUSE)
+
+
+def registry(address: str, certificate: Path | None = None) -> str:
+    """A hosts.toml, by which containerd pulls from there: without TLS, or trusting this certificate."""
+    if certificate is None:
+        return f'server = "http://{address}"\n'
+    return f'server = "https://{address}"\nca = "{certificate}"\n'
 
 
 def network() -> dict[str, Any]:

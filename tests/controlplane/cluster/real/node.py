@@ -48,11 +48,12 @@ class Node:
         self.namespaces.start()
         self.processes["node"] = self.namespaces.first
 
-    def start(self, kubeconfig: Path) -> None:
-        """Once the API server serves."""
+    def start(self, kubeconfig: Path, certificate: Path) -> None:
+        """Once the API server serves; `certificate`: of the registry with TLS."""
         _make_cgroups()
-        self._write_configuration(kubeconfig)
-        self._start("containerd", ["containerd", f"--config={self.folder / 'containerd.toml'}"])
+        self._write_configuration(kubeconfig, certificate)
+        containerd = [str(programs.find("containerd")), f"--config={self.folder / 'containerd.toml'}"]
+        self._start("containerd", containerd)
         self.processes["containerd"].wait_until(self._containerd_serves)
         self.load(archive_of(compiled_pause(programs.pause_source()), configuration.PAUSE, "/pause"))
         self.load(archive_of(programs.busybox(), BUSYBOX, "/bin/busybox"))
@@ -76,7 +77,11 @@ class Node:
 
     def load(self, archive: bytes) -> None:
         """An image in docker's format."""
-        self.namespaces.run("ctr", "--namespace=k8s.io", "images", "import", "-", stdin=archive)
+        self.ctr("images", "import", "-", stdin=archive)
+
+    def ctr(self, *command: str, stdin: bytes | None = None) -> str:
+        """containerd's own client, for what the kubelet has there."""
+        return self.namespaces.run(str(programs.find("ctr")), "--namespace=k8s.io", *command, stdin=stdin)
 
     def restart(self, name: str) -> None:
         self.processes[name].stop()
@@ -88,7 +93,7 @@ class Node:
 
     def _containerd_serves(self) -> bool:
         with suppress(RuntimeError):
-            self.namespaces.run("ctr", "version")
+            self.ctr("version")
             return True
         return False
 
@@ -103,18 +108,24 @@ class Node:
             f"--node-ip={ADDRESS}",
         ]
 
-    def _write_configuration(self, kubeconfig: Path) -> None:
-        written = {
+    def _write_configuration(self, kubeconfig: Path, certificate: Path) -> None:
+        shim = programs.find("containerd-shim-runc-v2")
+        texts = {
+            "containerd.toml": configuration.containerd(self.folder, shim),
+            f"registries/{REGISTRY}/hosts.toml": configuration.registry(REGISTRY),
+            f"registries/{PUSH_REGISTRY}/hosts.toml": configuration.registry(PUSH_REGISTRY, certificate),
+            "Corefile": configuration.corefile(kubeconfig, ADDRESS),
+            "resolv.conf": "",
+        }
+        objects = {
             "kubelet.json": configuration.kubelet(self.folder, ADDRESS),
             "kube-proxy.json": configuration.kube_proxy(kubeconfig, NAME),
             "cni/10-pods.conflist": configuration.network(),
         }
-        (self.folder / "cni").mkdir()
-        for name, content in written.items():
-            (self.folder / name).write_text(json.dumps(content, indent=1))
-        (self.folder / "containerd.toml").write_text(configuration.containerd(self.folder, REGISTRY))
-        (self.folder / "Corefile").write_text(configuration.corefile(kubeconfig, ADDRESS))
-        (self.folder / "resolv.conf").touch()
+        texts |= {name: json.dumps(content, indent=1) for name, content in objects.items()}
+        for name, text in texts.items():
+            (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / name).write_text(text)
 
 
 def clear() -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from cluster import binaries
 
 DEBIAN = {
-    "containerd": "containerd",
     "runc": "runc",
     "/usr/lib/cni/bridge": "containernetworking-plugins",
     "iptables": "iptables",
@@ -53,6 +52,14 @@ _RECIPES = [
         label="coredns",
         module="github.com/coredns/coredns",
         packages={"coredns": "finetune.dev/tests/controlplane/tools/coredns"},
+    ),
+    Recipe(
+        label="containerd",
+        module="github.com/containerd/containerd/v2",
+        packages={
+            name: f"github.com/containerd/containerd/v2/cmd/{name}"
+            for name in ("containerd", "containerd-shim-runc-v2", "ctr")
+        },
     ),
     Recipe(
         label="network-policies",
