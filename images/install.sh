@@ -1,5 +1,5 @@
 #!/bin/sh
-# install.sh sync LOCK [WITHOUT ...] | install.sh add FOLDER
+# install.sh sync LOCK [WITHOUT ...] | install.sh add FOLDER [FLAG ...]
 # What a lock pins, or a package of ours, into /opt/venv; then what is there, as an SBOM. uv itself is in no layer, nor
 # are its downloads, unless UV_NO_CACHE=false says that the builder mounts a cache. No pod can write bytecode beside its
 # packages: without it, each would compile torch anew, for seconds. It names its source by no time, so that what
@@ -35,10 +35,13 @@ case "$command" in
     [ "${DEVICE:-}" != cpu ] || keep_what_cpus_load
     find /opt/venv -name '*.a' -delete  # nothing is linked here
     ;;
-  add) $uv pip install --no-deps --python $python "$what" ;;
+  add) $uv pip install --no-deps --python $python "$@" "$what" ;;
 esac
 # When and from where a package came differs in every build, and is nobody's matter.
-find /opt/venv -path '*.dist-info/uv_cache.json' -delete
+find /opt -path '*.dist-info/uv_cache.json' -delete
+# Of Debian's packages what the image will have: all, or what a stage has put aside for it.
+status=/var/lib/dpkg/status
+[ ! -f /runtime$status ] || status=/runtime$status
 mkdir -p /usr/share/sbom
-$python "$here/sbom.py" >/usr/share/sbom/sbom.cdx.json
+$python "$here/sbom.py" $status /opt/*/lib/python3*/site-packages >/usr/share/sbom/sbom.cdx.json
 rm -rf /tmp/uv "${HOME:-/root}/.cache/pip"

@@ -1,18 +1,20 @@
-"""Prints what an image holds, Debian's packages and Python's, as CycloneDX 1.6; always the same for it."""
+"""sbom.py STATUS FOLDER ...: prints what an image holds as CycloneDX 1.6; always the same for it.
+
+Debian's packages by dpkg's STATUS, where there is one, and Python's by the folders that they are in.
+"""
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-DPKG_STATUS = Path("/var/lib/dpkg/status")
 
-
-def python_packages() -> Iterator[dict[str, Any]]:
-    for each in metadata.distributions():
+def python_packages(folders: list[str]) -> Iterator[dict[str, Any]]:
+    for each in metadata.distributions(path=folders):
         name, version = re.sub(r"[-_.]+", "-", each.name).lower(), each.version
         yield component(name, version, f"pkg:pypi/{name}@{quote(version)}")
 
@@ -36,10 +38,11 @@ def sbom(components: list[dict[str, Any]]) -> dict[str, Any]:
     return {"bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1, "components": ordered}
 
 
-def main() -> None:
-    status = DPKG_STATUS.read_text(encoding="utf-8") if DPKG_STATUS.exists() else ""
-    print(json.dumps(sbom([*debian_packages(status), *python_packages()]), indent=1))
+def main(status_file: str, *folders: str) -> None:
+    file = Path(status_file)
+    status = file.read_text(encoding="utf-8") if file.exists() else ""
+    print(json.dumps(sbom([*debian_packages(status), *python_packages(list(folders))]), indent=1))
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])
