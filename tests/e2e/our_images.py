@@ -21,7 +21,7 @@ UV_CACHE = Path.home() / ".cache/uv"
 def tag(image: str) -> str:
     """The hash of its Dockerfile, of every file that this copies, and of the base."""
     dockerfile = ROOT / "images" / image / "Dockerfile"
-    copied = re.findall(r"^COPY (.+) \S+$", dockerfile.read_text(), re.MULTILINE)
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", dockerfile.read_text(), re.MULTILINE)
     sources = [str(dockerfile.relative_to(ROOT)), "images/slim.sh", *" ".join(copied).split()]
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", *sources]
     names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")

@@ -1,4 +1,4 @@
-"""examples/quickstart.yaml in pods: two train, two merge, one evaluates, one pushes; then an answer."""
+"""examples/quickstart.yaml in pods: two train, two merge, one evaluates, one pushes; then answers."""
 
 import json
 from datetime import datetime
@@ -27,9 +27,20 @@ def test_from_manifests_to_an_answer_that_is_the_data_s(place: InCluster, figure
         place.run("wait", "--for=condition=Available", "modeldeployment/faq", WAIT)
         assert place.ask("faq", QUESTION) == _answers()[QUESTION]
     assert place.registry(f"{repository}/tags/list")["tags"] == ["v1"]
+    _serve_the_image(place, deployment, f"oci://{PUSH_REGISTRY}/{repository}:v1", figures)
     figures.tell(
         "apply to each condition of the job", _seconds_to_conditions(place.get("finetunejob", "faq"))
     )
+
+
+def _serve_the_image(place: InCluster, deployment: dict[str, Any], uri: str, figures: Figures) -> None:
+    """What was pushed, by a server that the kubelet mounts it for; the one before makes room."""
+    place.run("delete", "modeldeployment", "faq", WAIT)
+    spec = deployment["spec"] | {"model": {"uri": uri}}
+    with figures.timed("the pushed image: apply to answer"):
+        place.apply(yaml.safe_dump(deployment | {"metadata": {"name": "pushed"}, "spec": spec}))
+        place.run("wait", "--for=condition=Available", "modeldeployment/pushed", WAIT)
+        assert place.ask("pushed", QUESTION) == _answers()[QUESTION]
 
 
 def _answers() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""ModelDeployment: a vLLM server of a model in the volume."""
+"""ModelDeployment: a vLLM server of a model in the volume, or of an image."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -23,7 +23,7 @@ from finetune_operator.api.rollout import RolloutSpec
 from finetune_operator.api.rules import Rule
 from finetune_operator.api.secrets import ConfigMapKeyRef, SecretKeyRef
 from finetune_operator.api.storage import StorageSpec
-from finetune_operator.api.uri import NOT_SERVED_YET, Uri
+from finetune_operator.api.uri import NEITHER_A_FOLDER_NOR_AN_IMAGE, NOT_SERVED_YET, Uri
 from finetune_operator.api.volume import SERVER_VOLUMES, mounts_name_volumes
 from finetune_operator.api.workers import Port
 
@@ -38,20 +38,22 @@ class VerifySignatureSpec(ApiModel):
 
 
 class ServedModelSpec(ApiModel):
-    """Which model is served: a job's, or a folder in the volume."""
+    """Which model is served: a job's, a folder in the volume, or an image."""
 
     fine_tune_job_ref: FineTuneJobRef | None = None
     """The job whose merged model is served; the deployment waits until it is complete."""
 
     uri: Uri | None = None
-    """A folder in Hugging Face format, relative to the volume's root."""
+    """A folder in Hugging Face format, relative to the volume's root; or oci://HOST/REPOSITORY:TAG, an image
+    of its files, as a job pushes it (export.push), which each node pulls and mounts. Images are for
+    Kubernetes 1.36 or newer, with containerd 2.1 or newer."""
 
     verify_signature: VerifySignatureSpec | None = None
     """Serve only a folder that this key has signed (export.signing, finetune-convert sign), and whose files
     are the ones that were signed. Each server checks it before it starts, and reads them once more for that.
     Default: not checked."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (ONE_SOURCE, NOT_SERVED_YET)
+    rules: ClassVar[tuple[Rule, ...]] = (ONE_SOURCE, NEITHER_A_FOLDER_NOR_AN_IMAGE)
 
 
 class AdapterSpec(ApiModel):
@@ -232,6 +234,9 @@ class ServingSpec(ApiModel):
         return self.gpus_per_replica // self.nodes
 
 
+_IS_AN_IMAGE = "self.model.uri.startsWith('oci://')"
+
+
 class ModelDeploymentSpec(ServingSpec):
     """Which model is served, and how."""
 
@@ -239,15 +244,27 @@ class ModelDeploymentSpec(ServingSpec):
     """The model."""
 
     storage: StorageSpec | None = None
-    """The volume of a model given by uri. The model of a FineTuneJob is in that job's volume."""
+    """The volume of a model given by a path. The model of a FineTuneJob is in that job's volume."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         *ServingSpec.rules,
         Rule(
-            rule="!has(self.model.uri) || has(self.storage)",
+            rule=f"!has(self.model.uri) || {_IS_AN_IMAGE} || has(self.storage)",
             problem="a model given by uri needs a volume",
             remedy="set storage.claimName to the claim that holds it",
             field="storage",
+        ),
+        Rule(
+            rule=f"!has(self.model.uri) || !{_IS_AN_IMAGE} || !has(self.storage)",
+            problem="an image is in no volume",
+            remedy="remove storage",
+            field="storage",
+        ),
+        Rule(
+            rule=f"!has(self.model.uri) || !{_IS_AN_IMAGE} || size(self.adapters) == 0",
+            problem="adapters are served from the model's volume, and an image is in none",
+            remedy="bring the model into the adapters' volume, or remove them",
+            field="adapters",
         ),
         Rule(
             rule="!has(self.storage) || has(self.storage.claimName)",

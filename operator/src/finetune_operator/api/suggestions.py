@@ -19,6 +19,8 @@ def suggestions(manifest: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for each field of a valid object that may be meant otherwise, or is not everywhere."""
     yield from _not_everywhere(manifest["spec"])
     if manifest["kind"] != "FineTuneJob":
+        if manifest["spec"].get("model", {}).get("uri", "").startswith("oci://"):
+            yield f"spec.model.uri: an image in a volume's place {_IMAGE_VOLUMES}"
         return
     for field, uri in _uris(manifest["spec"]):
         if _REPOSITORY.fullmatch(uri) and not _FOLDERS.match(uri.lower()) and not _FILE.search(uri):

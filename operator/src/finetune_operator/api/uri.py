@@ -24,6 +24,12 @@ NOT_SERVED_YET = Rule(
     remedy="bring it into the volume, and give its path there",
     field="uri",
 )
+NEITHER_A_FOLDER_NOR_AN_IMAGE = Rule(
+    rule="!has(self.uri) || !self.uri.contains('://') || self.uri.startsWith('oci://')",
+    problem="only what is in the volume, or an image, is served yet",
+    remedy="bring it into the volume, and give its path there, or push it to a registry as an image (oci://)",
+    field="uri",
+)
 NO_PLACE_TO_PUSH_TO = Rule(
     rule="self.uri.contains('://')",
     problem="a path in the volume is no place to push to",

@@ -92,6 +92,11 @@ def claim_volume(claim: str, *, read_only: bool = False) -> Manifest:
     return {"name": "volume", "persistentVolumeClaim": source}
 
 
+def image_volume(reference: str, pull_policy: str) -> Manifest:
+    """Return an image in the shared volume's place, which is always read-only (KEP-4639)."""
+    return {"name": "volume", "image": {"reference": reference, "pullPolicy": pull_policy}}
+
+
 def claim_mount(*, read_only: bool = False) -> Manifest:
     """Return the mount of the shared volume."""
     return {"name": "volume", "mountPath": VOLUME_ROOT, **({"readOnly": True} if read_only else {})}

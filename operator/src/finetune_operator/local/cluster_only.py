@@ -1,14 +1,26 @@
 """What only a cluster has: several nodes of a server, canaries; volumes and the like of podOverrides.
 
-One machine leaves them out.
+One machine leaves them out. Images as models, which it refuses.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
 
 from finetune_operator.core.objects import Manifest
+from finetune_operator.local.errors import LocalError
 
 _FIELDS = ("volumes", "volumeMounts", "initContainers", "hostNetwork")
+
+
+def check_models(manifests: Iterable[Manifest]) -> None:
+    """Raise LocalError for the first model that only a node of a cluster can mount."""
+    for manifest in manifests:
+        uri = manifest["spec"].get("model", {}).get("uri", "")
+        if manifest["kind"] == "ModelDeployment" and uri.startswith("oci://"):
+            raise LocalError(
+                f"ModelDeployment {manifest['metadata']['name']}: spec.model.uri is an image for clusters",
+                "bring its files into the storage folder, and give their folder there",
+            )
 
 
 def without_what_only_clusters_have(manifest: Manifest) -> tuple[Manifest, list[str]]:

@@ -8,7 +8,7 @@ from finetune_operator.core.config import Config
 from finetune_operator.core.objects import Manifest
 from finetune_operator.local.capacity import check_capacity
 from finetune_operator.local.changed_data import changed_data_notice
-from finetune_operator.local.cluster_only import without_what_only_clusters_have
+from finetune_operator.local.cluster_only import check_models, without_what_only_clusters_have
 from finetune_operator.local.environments import Environments
 from finetune_operator.local.layout import Layout
 
@@ -26,6 +26,7 @@ class Runnable:
     def of(cls, layout: Layout, manifests: Sequence[Manifest]) -> Self:
         """Look at what manifests need. Raises LocalError when this machine has too little."""
         check_capacity(manifests)
+        check_models(manifests)
         found = [without_what_only_clusters_have(manifest) for manifest in manifests]
         environments = Environments.find(Config().images)
         kept = tuple(manifest for manifest, _ in found)

@@ -1,4 +1,4 @@
-"""Which model is served: a folder in a volume, or the reason why there is none yet."""
+"""Which model is served: a folder in a volume, an image, or the reason why there is none yet."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -7,8 +7,11 @@ from finetune_operator.api.deployment import AdapterSpec, ModelDeployment
 from finetune_operator.api.lora import unserved_message
 from finetune_operator.core.capacity.weights import checkpoint_bytes
 from finetune_operator.core.outcome import Outcome
+from finetune_operator.core.pod import VOLUME_ROOT
 from finetune_operator.serving.observed import Observed
 from finetune_operator.serving.reasons import MESSAGES, ServingReason
+
+_IMAGE = "oci://"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +29,10 @@ class ServedModel:
     """A model that can be served."""
 
     path: str
+    """Of its folder in the volume; of an image its address."""
     claim: str
+    image: str = ""
+    """The image that takes the volume's place."""
     size_bytes: int | None = None
     """Of what is read before it can serve; None for a folder that nobody has looked into."""
     base: str = ""
@@ -36,6 +42,11 @@ class ServedModel:
     """Highest rank of an adapter that is known; None where servers take no adapters."""
     awaited: tuple[tuple[str, "NoModel"], ...] = ()
     """Adapters that cannot be served, by their names, and why."""
+
+    @property
+    def folder(self) -> str:
+        """Its folder in a pod."""
+        return VOLUME_ROOT if self.image else f"{VOLUME_ROOT}/{self.path}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +120,8 @@ def _resolve_base(deployment: ModelDeployment, jobs: Mapping[str, Outcome]) -> S
     model, storage = deployment.spec.model, deployment.spec.storage
     if model.fine_tune_job_ref is None:
         assert model.uri is not None  # the API's rules
+        if model.uri.startswith(_IMAGE):
+            return ServedModel(path=model.uri, claim="", image=model.uri.removeprefix(_IMAGE))
         assert storage is not None
         assert storage.claim_name is not None
         return ServedModel(path=model.uri, claim=storage.claim_name)

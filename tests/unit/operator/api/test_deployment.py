@@ -11,6 +11,9 @@ from finetune_operator.api.field_errors import field_errors
 Build = Callable[..., dict[str, Any]]
 
 
+IMAGE = {"uri": "oci://registry.example/models/faq:v1"}
+
+
 @pytest.mark.parametrize(
     ("spec", "fields"),
     [
@@ -24,6 +27,16 @@ Build = Callable[..., dict[str, Any]]
         pytest.param({"model": {"uri": "m"}}, ["spec.storage"], id="folder-without-a-volume"),
         pytest.param({"storage": {"claimName": "a"}}, ["spec.storage"], id="volume-beside-a-job"),
         pytest.param({"model": {"uri": "m"}, "storage": {"size": "1Ti"}}, ["spec.storage"], id="new-volume"),
+        pytest.param({"model": IMAGE}, [], id="of-an-image"),
+        pytest.param({"model": {"uri": "oci://host/a"}}, ["spec.model.uri"], id="image-without-a-tag"),
+        pytest.param(
+            {"model": IMAGE, "storage": {"claimName": "a"}}, ["spec.storage"], id="image-in-a-volume"
+        ),
+        pytest.param(
+            {"model": IMAGE, "adapters": [{"name": "a", "uri": "b"}]},
+            ["spec.adapters"],
+            id="image-and-adapter",
+        ),
         pytest.param({"gpus": 4}, ["spec.gpus"], id="gpus"),
         pytest.param({"device": "cpu", "gpus": 1}, ["spec.gpus"], id="gpus-of-a-cpu"),
         pytest.param(

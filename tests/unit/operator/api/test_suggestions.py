@@ -94,3 +94,9 @@ def test_what_an_older_kubernetes_leaves_out_is_said(kind: str, spec: dict[str, 
     base = {"model": {"uri": "tiny-base"}, "dataset": {"uri": "faq.jsonl"}} if kind == "FineTuneJob" else {}
     (line,) = suggestions({"kind": kind, "spec": {**base, **spec}})
     assert line.startswith(said)
+
+
+def test_a_model_that_is_an_image_is_not_for_every_kubernetes() -> None:
+    deployment = {"kind": "ModelDeployment", "spec": {"model": {"uri": "oci://registry.example/faq:v1"}}}
+    (line,) = suggestions(deployment)
+    assert line.startswith("spec.model.uri: an image in a volume's place is for Kubernetes 1.36")

@@ -3,7 +3,10 @@
 import copy
 from typing import Any
 
-from finetune_operator.local.cluster_only import without_what_only_clusters_have
+import pytest
+
+from finetune_operator.local.cluster_only import check_models, without_what_only_clusters_have
+from finetune_operator.local.errors import LocalError
 
 ADDED: dict[str, Any] = {
     "volumes": [{"name": "box", "emptyDir": {}}],
@@ -56,3 +59,11 @@ def test_one_machine_has_no_gateway() -> None:
 def test_a_server_of_its_own() -> None:
     manifest = {"kind": "ModelDeployment", "spec": {"podOverrides": dict(ADDED)}}
     assert without_what_only_clusters_have(manifest)[1] == [f"spec.podOverrides.{field}" for field in ADDED]
+
+
+def test_a_model_that_is_an_image_is_refused() -> None:
+    model = {"uri": "oci://registry.example/models/faq:v1"}
+    served = {"kind": "ModelDeployment", "metadata": {"name": "faq"}, "spec": {"model": model}}
+    with pytest.raises(LocalError, match=r"ModelDeployment faq: spec\.model\.uri is an image"):
+        check_models([served])
+    check_models([{"kind": "FineTuneJob", "spec": {"model": {"uri": "hf://a/b"}}}])

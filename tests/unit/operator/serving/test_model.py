@@ -67,3 +67,29 @@ def test_an_adapter_that_is_not_there(
     status = plan(parent, model=READY, jobs={"tone": job} if job else {}).status
     conditions = {c["type"]: c for c in status["conditions"]}
     assert (conditions["Progressing"]["reason"], conditions["Stalled"]["status"]) == (reason, stalled)
+
+
+def test_an_image_takes_the_volume_s_place(deployment: Builder) -> None:
+    """Read-only, for the server and for who checks its signature."""
+    key = {"publicKeyConfigMapRef": {"name": "keys", "key": "model.pub"}}
+    parent = deployment(model={"uri": "oci://registry.example/models/faq:v1", "verifySignature": key})
+    made = plan(parent)
+    (server,) = (each for each in made.apply if each["kind"] == "Deployment")
+    pod = server["spec"]["template"]["spec"]
+    image = {"reference": "registry.example/models/faq:v1", "pullPolicy": "IfNotPresent"}
+    assert pod["volumes"][0] == {"name": "volume", "image": image}
+    mounts = [each["volumeMounts"][0] for each in (*pod["initContainers"], *pod["containers"])]
+    assert mounts == [{"name": "volume", "mountPath": "/volume", "readOnly": True}] * 2
+    assert pod["containers"][0]["args"][:2] == ["--model", "/volume"]
+    assert pod["initContainers"][0]["args"] == ["/volume", "--signed"]
+
+
+@pytest.mark.parametrize("uri", ["oci://registry.example/faq:v1", "models/faq"])
+def test_a_rollout_waits_for_the_pull_of_an_image_too(deployment: Builder, uri: str) -> None:
+    storage = {} if "://" in uri else {"storage": {"claimName": "models"}}
+    (server,) = (
+        each for each in plan(deployment(model={"uri": uri}, **storage)).apply if each["kind"] == "Deployment"
+    )
+    read = 282  # an H200's memory at 500 MB/s
+    pulled = read if "://" in uri else 0
+    assert server["spec"]["progressDeadlineSeconds"] == 600 + read + pulled + 600

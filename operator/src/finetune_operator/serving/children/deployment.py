@@ -8,7 +8,6 @@ from finetune_operator.core.capacity.host import serving_needs
 from finetune_operator.core.config import Config
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.pod import (
-    VOLUME_ROOT,
     ContainerSpec,
     PodSpec,
     build_pod_template,
@@ -16,6 +15,7 @@ from finetune_operator.core.pod import (
     claim_volume,
     env_from_secret,
     env_var,
+    image_volume,
     port,
     with_overrides,
 )
@@ -72,13 +72,19 @@ def server_pod(deployment: ModelDeployment, model: ServedModel, config: Config) 
         init=signature_check(deployment, model, config),
         labels=selector(deployment),
         volumes=(
-            claim_volume(model.claim, read_only=True),
+            _model_volume(model, config),
             *adapter_volumes(deployment, model),
             *cache_volumes(spec.cache),
             *config.egress.volumes,
         ),
         grace_seconds=spec.termination_grace_period_seconds,
     )
+
+
+def _model_volume(model: ServedModel, config: Config) -> Manifest:
+    if model.image:
+        return image_volume(model.image, config.image_pull_policy)
+    return claim_volume(model.claim, read_only=True)
 
 
 def _container(deployment: ModelDeployment, model: ServedModel, config: Config) -> ContainerSpec:
@@ -114,7 +120,7 @@ def _args(deployment: ModelDeployment, model: ServedModel) -> tuple[str, ...]:
     spec = deployment.spec
     length = ("--max-model-len", str(spec.max_model_len)) if spec.max_model_len else ()
     return (
-        *("--model", f"{VOLUME_ROOT}/{model.path}"),
+        *("--model", model.folder),
         *("--served-model-name", "$(SERVED_MODEL_NAME)"),
         *("--port", "$(SERVING_PORT)"),
         *("--tensor-parallel-size", str(spec.tensor_parallel_size)),
@@ -162,6 +168,7 @@ def _strategy(deployment: ModelDeployment) -> Manifest:
 def _progress_deadline(deployment: ModelDeployment, model: ServedModel) -> int:
     """Return seconds beyond the startup allowance, so that the kubelet's verdict comes first."""
     gpus = deployment.spec.gpus_per_replica
-    check = reading_seconds(model.size_bytes, gpus) if deployment.spec.model.verify_signature else 0
-    allowance = startup_seconds(model.size_bytes, gpus) + check
+    # Read once more before the server starts: to check it, and as an image to pull it.
+    before = bool(deployment.spec.model.verify_signature) + bool(model.image)
+    allowance = startup_seconds(model.size_bytes, gpus) + before * reading_seconds(model.size_bytes, gpus)
     return deployment.spec.rollout.progress_deadline_seconds or allowance + 600

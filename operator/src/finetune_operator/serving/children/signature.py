@@ -4,7 +4,7 @@ from finetune_operator.api.container import SIGNATURE
 from finetune_operator.api.deployment import ModelDeployment
 from finetune_operator.core.capacity.host import CONVERSION
 from finetune_operator.core.config import Config
-from finetune_operator.core.pod import VOLUME_ROOT, ContainerSpec, claim_mount, env_from_config_map
+from finetune_operator.core.pod import ContainerSpec, claim_mount, env_from_config_map
 from finetune_operator.serving.model import ServedModel
 
 PUBLIC_KEY = "MODEL_PUBLIC_KEY"
@@ -23,7 +23,7 @@ def signature_check(
             image=config.images.converter,
             image_pull_policy=config.image_pull_policy,
             command=("finetune-convert", "check"),
-            args=(f"{VOLUME_ROOT}/{model.path}", "--signed"),
+            args=(model.folder, "--signed"),
             env=(env_from_config_map(PUBLIC_KEY, wanted.public_key_config_map_ref),),
             requests=CONVERSION.requests,
             mounts=(claim_mount(read_only=True),),
