@@ -16,6 +16,8 @@ images:
 imagePullPolicy: {{ .Values.imagePullPolicy }}
 gpuMemory: {{ .Values.gpuMemory | quote }}
 gpusPerNode: {{ .Values.gpusPerNode }}
+cache:
+  claimName: {{ .Values.cache.claimName | quote }}
 egress:
   httpProxy: {{ .Values.egress.httpProxy | quote }}
   httpsProxy: {{ .Values.egress.httpsProxy | quote }}

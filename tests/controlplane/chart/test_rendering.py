@@ -124,6 +124,7 @@ def test_every_image_comes_from_the_values() -> None:
         "imagePullPolicy=Always",
         "gpuMemory=80G",
         "gpusPerNode=4",
+        "cache.claimName=kernels",
         "egress.httpsProxy=http://proxy:3128",
         "egress.caBundle.configMap=trusted",
     )
@@ -136,6 +137,7 @@ def test_every_image_comes_from_the_values() -> None:
         "imagePullPolicy": "Always",
         "gpuMemory": "80G",
         "gpusPerNode": 4,
+        "cache": {"claimName": "kernels"},
         "egress": {
             "httpProxy": "",
             "httpsProxy": "http://proxy:3128",

@@ -6,13 +6,13 @@ from pydantic import Field, StringConstraints
 
 from finetune_operator.api.autoscaling import AutoscalingSpec
 from finetune_operator.api.base import ApiModel
+from finetune_operator.api.cache import CacheSpec
 from finetune_operator.api.deployment_status import ModelDeploymentStatus
 from finetune_operator.api.device import Device, only_with_gpus
 from finetune_operator.api.engine_args import ENGINE_ARG_RULES
 from finetune_operator.api.formats import (
     LABEL_PATTERN,
     DeviceName,
-    ObjectName,
     Quantity,
     listed_by,
 )
@@ -70,14 +70,6 @@ class AdapterSpec(ApiModel):
     """A folder in PEFT format, relative to the volume's root."""
 
     rules: ClassVar[tuple[Rule, ...]] = (ONE_SOURCE, NOT_SERVED_YET)
-
-
-class CacheSpec(ApiModel):
-    """A volume for what servers compile at their first start."""
-
-    claim_name: ObjectName
-    """A PersistentVolumeClaim in the same namespace, which servers write to: one of their own, or the
-    model's. With several replicas it is ReadWriteMany."""
 
 
 class ServingSpec(ApiModel):
@@ -154,7 +146,7 @@ class ServingSpec(ApiModel):
 
     cache: CacheSpec | None = None
     """Where the kernels and graphs are kept that vLLM compiles at its first start, for the pods that come
-    after. Default: in each pod, which compiles anew."""
+    after. Default: the operator's; without one each pod compiles anew."""
 
     rollout: RolloutSpec = Field(default_factory=RolloutSpec)
     """How new pods replace old ones."""

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 from pydantic import Field
 
 from finetune_operator.api.base import ApiModel
+from finetune_operator.api.cache import CacheSpec
 from finetune_operator.api.dataset import DatasetSpec
 from finetune_operator.api.deployment import ServingSpec
 from finetune_operator.api.evaluation import EvaluationSpec
@@ -75,6 +76,10 @@ class FineTuneJobSpec(ApiModel):
     """Questions that the base and the merged model answer before that is released, and what it has to reach.
     Default: none are asked."""
 
+    cache: CacheSpec | None = None
+    """Where the kernels are kept that training compiles at its first step, and an evaluation's server at its
+    start, for the pods that come after. Default: the operator's; without one each pod compiles anew."""
+
     scheduling: SchedulingSpec = Field(default_factory=SchedulingSpec)
     """Queue, priority, suspension and deadline."""
 
@@ -89,6 +94,13 @@ class FineTuneJobSpec(ApiModel):
     """Serve the model when it is there, by a ModelDeployment of the job's name. Default: none."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            rule="!has(self.cache) || !self.workers.podOverrides.env.exists(v, v.name in "
+            "['HOME', 'TRITON_CACHE_DIR', 'TORCHINDUCTOR_CACHE_DIR', 'CUTE_DSL_CACHE_DIR'])",
+            problem="a cache is where HOME is, and these are below it",
+            remedy="remove these from workers.podOverrides.env, or remove cache",
+            field="workers.podOverrides.env",
+        ),
         Rule(
             rule=f"self.stageOverrides.all(stage, stage in {list(get_args(StageName))})",
             problem="there is no such stage",

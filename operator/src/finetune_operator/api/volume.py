@@ -79,7 +79,7 @@ class Volume(ApiModel):
 
 
 # What build_pod_template and the containers have; a test compares them with what the builders make.
-JOB_VOLUMES = ["volume", "run", "tmp", "shm", "ca"]
+JOB_VOLUMES = ["volume", "run", "tmp", "shm", "cache", "ca"]
 SERVER_VOLUMES = ["volume", "tmp", "shm", "cache", "ca"]
 OUR_VOLUMES = list(dict.fromkeys([*JOB_VOLUMES, *SERVER_VOLUMES]))
 OUR_PATHS = ["/volume", "/tmp", "/dev/shm", "/cache", "/etc/finetune", "/etc/finetune-ca"]

@@ -60,6 +60,7 @@ WHAT_MAY_CHANGE = {
     "evaluation": Change.FREE,
     "evaluation.tasks": Change.CHECKED_BEFORE,
     "evaluation.require": Change.UNTIL_EVALUATED,
+    "cache": Change.FREE,
     "scheduling": Change.FREE,
     "failurePolicy": Change.FREE,
     "ttlSecondsAfterFinished": Change.FREE,
@@ -152,6 +153,7 @@ _HEEDED = {
     "dataset.tokenSecretRef": "yes: prepare, where it has not begun or is tried again",
     "workers": _PODS,
     "stageOverrides": _PODS,
+    "cache": _PODS,
     "export.push": "yes: what is pushed elsewhere, or was not, is pushed there, of a Complete job too",
     "evaluation": "yes, but for what follows: the evaluation, where it has not begun or is tried again",
     "scheduling": "yes: `suspend` and a deadline that has passed at once, the others Jobs that are made from "

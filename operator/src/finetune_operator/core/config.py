@@ -29,6 +29,8 @@ class Config:
     """Of a GPU whose spec does not say; an H200's."""
     gpus_per_node: int = 8
     """Of the largest node: a pod that asks for more is never started."""
+    cache_claim: str = ""
+    """The claim for what pods compile, of objects that name none; empty for none."""
     egress: Egress = field(default_factory=Egress)
     """The way out of the cluster."""
     has_leader_worker_sets: bool = False

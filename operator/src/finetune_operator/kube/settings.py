@@ -72,6 +72,13 @@ class EgressSettings(ApiModel):
         )
 
 
+class CacheSettings(ApiModel):
+    """A volume for what pods compile, which outlives them."""
+
+    claim_name: str = ""
+    """A claim that is in every namespace with jobs or deployments; none when empty."""
+
+
 class PortsSettings(ApiModel):
     """Where the operator listens."""
 
@@ -144,6 +151,9 @@ class Settings(ApiModel):
     egress: EgressSettings = Field(default_factory=EgressSettings)
     """Proxies, a mirror of the hub, certificate authorities."""
 
+    cache: CacheSettings = Field(default_factory=CacheSettings)
+    """Of objects that name no cache."""
+
     progress_from: list[FreeObject] = Field(default_factory=list)
     """Who may ask the pods for their progress, as peers of a NetworkPolicy; everybody when empty."""
 
@@ -170,6 +180,7 @@ class Settings(ApiModel):
             image_pull_policy=self.image_pull_policy,
             gpu_memory=self.gpu_memory,
             gpus_per_node=self.gpus_per_node,
+            cache_claim=self.cache.claim_name,
             egress=self.egress.egress,
             progress_from=tuple(self.progress_from),
         )

@@ -28,6 +28,7 @@ JOB = {
     "workers": {"device": "cpu"},
     "storage": {"claimName": "models"},
     "export": {"shards": 2, "push": {"uri": "oci://registry.example/a:1"}},
+    "cache": {"claimName": "cache"},
 }
 SERVER = {
     "model": {"uri": "m", "verifySignature": {"publicKeyConfigMapRef": {"name": "k", "key": "k"}}},
@@ -118,7 +119,7 @@ NOWHERE = "a mount is of a volume that is not there; add it to volumes, or mount
             id="a stage's sidecar's, nowhere",
         ),
         pytest.param(
-            {"volumeMounts": [{**MOUNT, "name": "cache"}]},
+            {"volumeMounts": [{**MOUNT, "name": "adapters"}]},
             {},
             f"spec.workers.podOverrides: {NOWHERE}",
             id="a server's",

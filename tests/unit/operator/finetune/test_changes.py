@@ -233,6 +233,7 @@ ALL_CHANGES: dict[str, dict[str, Any]] = {
     "export.push": {"export": {"shards": 2, "push": {"uri": "s3://bucket/two"}}},
     "evaluation": {"evaluation": {**SPEC["evaluation"], "maxModelLen": 100}},
     "evaluation.require": {"evaluation": {"tasks": [TASK]}},
+    "cache": {"cache": {"claimName": "kernels"}},
     "scheduling": {"scheduling": {"priorityClassName": "high"}},
     "failurePolicy": {"failurePolicy": {"maxRestarts": 7}},
     "ttlSecondsAfterFinished": {"ttlSecondsAfterFinished": 60},

@@ -148,3 +148,42 @@ def test_the_key_goes_to_the_gate_alone(job: JobBuilder) -> None:
 def _signing_key(parent: Any, stage: Stage) -> list[Manifest]:
     (container,) = pod_of(parent, stage)["containers"]
     return [variable for variable in container["env"] if variable["name"] == "MODEL_SIGNING_KEY"]
+
+
+ASKED = {"tasks": [{"name": "faq", "uri": "datasets/faq.jsonl", "metric": "exact_match"}]}
+
+
+@pytest.mark.parametrize(
+    ("stage", "home"),
+    [
+        pytest.param(Stage.TRAIN, "/cache/.trainer-cache", id="training"),
+        pytest.param(Stage.EVALUATE, "/cache/.server-cache", id="the server that is asked"),
+        pytest.param(Stage.MERGE, "/tmp", id="nothing is compiled"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("cache", "config"),
+    [
+        pytest.param({"claimName": "kernels"}, Config(cache_claim="other"), id="its own"),
+        pytest.param(None, Config(cache_claim="kernels"), id="the operator's"),
+    ],
+)
+def test_what_a_stage_compiles_outlives_its_pod(
+    job: JobBuilder, cache: dict[str, str] | None, config: Config, stage: Stage, home: str
+) -> None:
+    pod = pod_of(job(cache=cache, evaluation=ASKED), stage, config)
+    (container,) = pod["containers"]
+    env = {variable["name"]: variable.get("value") for variable in container["env"]}
+    assert env["HOME"] == home
+    claims = [
+        volume["persistentVolumeClaim"]["claimName"] for volume in pod["volumes"] if volume["name"] == "cache"
+    ]
+    mounts = [mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "cache"]
+    assert (claims, mounts) == (([], []) if home == "/tmp" else (["kernels"], ["/cache"]))
+    if stage is Stage.TRAIN:
+        assert env["TORCHINDUCTOR_CACHE_DIR"] == f"{home}/.cache/torchinductor"
+
+
+def test_without_a_cache_each_pod_compiles_anew(job: JobBuilder) -> None:
+    pod = pod_of(job(), Stage.TRAIN)
+    assert "cache" not in {volume["name"] for volume in pod["volumes"]}

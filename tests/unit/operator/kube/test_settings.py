@@ -13,9 +13,10 @@ def test_the_defaults_are_used_without_a_file() -> None:
 
 def test_what_the_file_says_reaches_the_builders(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
-    file.write_text("images: {trainer: acme/trainer:1}\nnamespaces: [a, b]\n")
+    file.write_text("images: {trainer: acme/trainer:1}\nnamespaces: [a, b]\ncache: {claimName: kernels}\n")
     settings = load_settings(file)
     assert settings.config.images.trainer == "acme/trainer:1"
+    assert settings.config.cache_claim == "kernels"
     assert settings.namespaces == ["a", "b"]
 
 

@@ -10,11 +10,14 @@ from serving_plans import PATH, READY, TRAINING, plan, server_of
 
 from finetune_operator.api.deployment import ModelDeployment
 from finetune_operator.core.capacity.architecture import FLAVORS, Weights
+from finetune_operator.core.config import Config
 from finetune_operator.core.observed.deployment import ObservedDeployment
 from finetune_operator.core.outcome import Outcome
 from finetune_operator.core.plan import Plan
 from finetune_operator.core.termination import Termination
 from finetune_operator.core.waiting import refused_pods
+from finetune_operator.serving.children.deployment import desired_deployment
+from finetune_operator.serving.model import ServedModel
 
 Builder = Callable[..., ModelDeployment]
 UNSCHEDULABLE = [{"type": "PodScheduled", "status": "False", "message": "0/5 nodes are available"}]
@@ -195,6 +198,9 @@ def test_what_is_compiled_outlives_the_pod_in_a_cache(deployment: Builder) -> No
     assert mount == {"name": "cache", "mountPath": "/cache"}
     homes = [variable["value"] for variable in server["env"] if variable["name"] == "HOME"]
     assert homes == ["/cache/.server-cache"]
+    model = ServedModel(path="models/m", claim="shared")
+    of_the_operator = desired_deployment(deployment(), model, Config(cache_claim="kernels"))
+    assert of_the_operator["spec"]["template"]["spec"]["volumes"][1] == volume
 
 
 def test_an_image_with_a_compiler_takes_the_kernels_that_it_builds(deployment: Builder) -> None:

@@ -11,6 +11,13 @@ from finetune_operator.api.secrets import SecretKeyRef
 from finetune_operator.core.capacity.architecture import Architecture
 from finetune_operator.core.capacity.host import CONVERSION, PREPARATION, HostNeeds, training_needs
 from finetune_operator.core.capacity.node import has_whole_gpus
+from finetune_operator.core.compiled import (
+    cache_claim,
+    cache_mounts,
+    cache_volumes,
+    server_cache_env,
+    trainer_cache_env,
+)
 from finetune_operator.core.config import Config
 from finetune_operator.core.labels import (
     ATTEMPT,
@@ -132,6 +139,7 @@ def _pod_template(
         volumes=(
             claim_volume(names.claim),
             {"name": "run", "configMap": {"name": names.config_map}},
+            *cache_volumes(_cache_claim(job, stage, config)),
             *config.egress.volumes,
         ),
         restart_policy="Never",
@@ -147,7 +155,7 @@ def _container(
     job: FineTuneJob, names: Names, attempt: Attempt, config: Config, overrides: PodOverrides
 ) -> ContainerSpec:
     stage, workers, traits = attempt.stage, job.spec.workers, TRAITS[attempt.stage]
-    trains = stage is Stage.TRAIN
+    trains, cache = stage is Stage.TRAIN, _cache_claim(job, stage, config)
     rendezvous = rendezvous_env(workers, names.job(stage, attempt.number), names.service) if trains else ()
     on_gpu = (*gpu_env(), *rdma_env(workers, overrides)) if trains and workers.gpus else ()
     return ContainerSpec(
@@ -159,7 +167,8 @@ def _container(
         env=(
             *rendezvous,
             *on_gpu,
-            *(server_env(job) if stage is Stage.EVALUATE else ()),
+            *(trainer_cache_env(cache) if trains else ()),
+            *((*server_cache_env(cache), *server_env(job)) if stage is Stage.EVALUATE else ()),
             *((env_from_field("SHARD_INDEX", COMPLETION_INDEX),) if stage is Stage.MERGE_SHARDS else ()),
             *starmap(env_var, config.egress.variables.items()),
             *_source_env(job, stage),
@@ -176,10 +185,16 @@ def _container(
         mounts=(
             claim_mount(),
             {"name": "run", "mountPath": RUN_FOLDER, "readOnly": True},
+            *cache_mounts(cache),
             *config.egress.mounts,
         ),
         added_capabilities=("IPC_LOCK",) if trains and workers.ipc_lock else (),
     )
+
+
+def _cache_claim(job: FineTuneJob, stage: Stage, config: Config) -> str:
+    """Return the claim for what a stage compiles; empty for those that compile nothing."""
+    return cache_claim(job.spec.cache, config) if stage in ON_GPUS else ""
 
 
 def _planned_memory(job: FineTuneJob, attempt: Attempt) -> tuple[Manifest, ...]:

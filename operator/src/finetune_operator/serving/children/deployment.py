@@ -5,6 +5,7 @@ from itertools import starmap
 from finetune_operator.api.container import SERVER
 from finetune_operator.api.deployment import ModelDeployment
 from finetune_operator.core.capacity.host import serving_needs
+from finetune_operator.core.compiled import cache_claim, cache_mounts, cache_volumes, server_cache_env
 from finetune_operator.core.config import Config
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.pod import (
@@ -25,7 +26,6 @@ from finetune_operator.serving.children.adapters import (
     adapter_mounts,
     adapter_volumes,
 )
-from finetune_operator.serving.children.cache import cache_env, cache_mounts, cache_volumes
 from finetune_operator.serving.children.names import child_metadata, selector
 from finetune_operator.serving.children.signature import signature_check
 from finetune_operator.serving.cpu import CPU_ARGS, cpu_env
@@ -74,7 +74,7 @@ def server_pod(deployment: ModelDeployment, model: ServedModel, config: Config) 
         volumes=(
             _model_volume(model, config),
             *adapter_volumes(deployment, model),
-            *cache_volumes(spec.cache),
+            *cache_volumes(cache_claim(spec.cache, config)),
             *config.egress.volumes,
         ),
         grace_seconds=spec.termination_grace_period_seconds,
@@ -96,7 +96,11 @@ def _container(deployment: ModelDeployment, model: ServedModel, config: Config) 
         image_pull_policy=config.image_pull_policy,
         command=_COMMAND,
         args=_args(deployment, model),
-        env=(*starmap(env_var, config.egress.variables.items()), *_env(deployment), *adapter_env(model)),
+        env=(
+            *starmap(env_var, config.egress.variables.items()),
+            *_env(deployment, config),
+            *adapter_env(model),
+        ),
         ports=(port("http", spec.port),),
         requests=serving_needs(
             gpus, processes=max(1, spec.tensor_parallel_size // spec.nodes), model_bytes=model.size_bytes
@@ -105,7 +109,7 @@ def _container(deployment: ModelDeployment, model: ServedModel, config: Config) 
         mounts=(
             claim_mount(read_only=True),
             *adapter_mounts(model),
-            *cache_mounts(spec.cache),
+            *cache_mounts(cache_claim(spec.cache, config)),
             *config.egress.mounts,
         ),
         hooks={
@@ -143,7 +147,7 @@ def _drain_seconds(deployment: ModelDeployment) -> int:
     return grace - _UNLISTED_SECONDS - _TEARDOWN_SECONDS
 
 
-def _env(deployment: ModelDeployment) -> tuple[Manifest, ...]:
+def _env(deployment: ModelDeployment, config: Config) -> tuple[Manifest, ...]:
     spec = deployment.spec
     key = (env_from_secret("VLLM_API_KEY", spec.api_key_secret_ref),) if spec.api_key_secret_ref else ()
     return (
@@ -153,7 +157,7 @@ def _env(deployment: ModelDeployment) -> tuple[Manifest, ...]:
         env_var(PROBE, PROBE_PROGRAM),
         env_var("HF_HUB_OFFLINE", 1),
         env_var("VLLM_NO_USAGE_STATS", 1),
-        *cache_env(spec.cache),
+        *server_cache_env(cache_claim(spec.cache, config)),
         *(gpu_env() if spec.gpus_per_replica else cpu_env(spec.tensor_parallel_size)),
         *key,
     )
