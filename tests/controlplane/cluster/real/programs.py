@@ -17,8 +17,10 @@ DEBIAN = {
     "docker-registry": "docker-registry",
     "gcc": "gcc",
     "/bin/busybox": "busybox-static",
+    "buildah": "buildah",
+    "debootstrap": "debootstrap",
 }
-"""Program -> the package that has it."""
+"""Program -> the package that has it; the last two make images for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
