@@ -42,11 +42,22 @@ def packages_of(files: Iterable[Path], lists: Iterable[Path]) -> set[str]:
     }
 
 
-def status_of(packages: set[str], status: str) -> str:
-    """dpkg's list of these packages alone."""
-    paragraphs = (paragraph for paragraph in status.split("\n\n") if paragraph)
-    chosen = (each for each in paragraphs if re.match(r"Package: (\S+)", each)[1] in packages)  # type: ignore[index]
-    return "".join(f"{each.strip()}\n\n" for each in chosen)
+def paragraphs_of(status: str) -> dict[str, str]:
+    """dpkg's list, by package."""
+    found = (paragraph for paragraph in status.split("\n\n") if paragraph.strip())
+    return {_field(each, "Package"): f"{each.strip()}\n\n" for each in found}
+
+
+def licences_of(package: str, paragraphs: dict[str, str]) -> list[Path]:
+    """Where its licence may be: with it, or with another package of its source, to which its folder links."""
+    names = {name: _field(each, "Source").split(" ")[0] or name for name, each in paragraphs.items()}
+    others = [name for name, source in names.items() if source == names[package]]
+    return [Path("/usr/share/doc", each, "copyright") for each in (package, *others)]
+
+
+def _field(paragraph: str, name: str) -> str:
+    found = re.search(rf"^{name}: (.+)$", paragraph, re.MULTILINE)
+    return found[1] if found else ""
 
 
 def programs_and_libraries(stdlib: Path) -> Iterator[Path]:
@@ -92,10 +103,18 @@ def main(root: Path) -> None:
     copied = {Path("/", each.relative_to(root)) for each in root.rglob("*") if each.is_file()}
     packages = packages_of(copied, sorted((DPKG / "info").glob("*.list")))
     _inside(root, DPKG).mkdir(parents=True)
-    status = status_of(packages, (DPKG / "status").read_text(encoding="utf-8"))
-    _inside(root, DPKG / "status").write_text(status, encoding="utf-8")
+    paragraphs = paragraphs_of((DPKG / "status").read_text(encoding="utf-8"))
+    chosen = "".join(each for name, each in paragraphs.items() if name in packages)
+    _inside(root, DPKG / "status").write_text(chosen, encoding="utf-8")
     for package in sorted(packages):
-        _copy(Path("/usr/share/doc", package, "copyright"), root)
+        if licence := next(filter(Path.exists, licences_of(package, paragraphs)), None):
+            shutil.copy2(licence, _licence_in(root, package))
+
+
+def _licence_in(root: Path, package: str) -> Path:
+    file = _inside(root, Path("/usr/share/doc", package, "copyright"))
+    file.parent.mkdir(parents=True)
+    return file
 
 
 if __name__ == "__main__":

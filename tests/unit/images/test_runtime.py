@@ -39,12 +39,30 @@ def test_packages_are_those_whose_files_were_copied(tmp_path: Path) -> None:
     assert RUNTIME["packages_of"]({tmp_path / "usr/lib/libc.so.6"}, lists) == {"libc6"}
 
 
-def test_dpkg_s_list_keeps_whole_paragraphs_of_them() -> None:
-    paragraphs = [
-        f"Package: {name}\nStatus: install ok installed\nVersion: 1\n" for name in ("apt", "libc6", "perl")
-    ]
-    status = "\n".join(paragraphs)
-    assert RUNTIME["status_of"]({"libc6"}, status) == paragraphs[1] + "\n"
+STATUS = """Package: gcc-12-base
+Source: gcc-12
+Version: 12.2.0-14
+
+Package: libc6
+Source: glibc
+Version: 2.36
+
+Package: libgcc-s1
+Source: gcc-12 (12.2.0-14)
+Version: 12.2.0-14+b1
+"""
+
+
+def test_dpkg_s_list_keeps_whole_paragraphs() -> None:
+    paragraphs = RUNTIME["paragraphs_of"](STATUS)
+    assert list(paragraphs) == ["gcc-12-base", "libc6", "libgcc-s1"]
+    assert paragraphs["libc6"] == "Package: libc6\nSource: glibc\nVersion: 2.36\n\n"
+
+
+def test_a_licence_may_be_with_another_package_of_the_source() -> None:
+    found = RUNTIME["licences_of"]("libgcc-s1", RUNTIME["paragraphs_of"](STATUS))
+    names = ["libgcc-s1", "gcc-12-base", "libgcc-s1"]
+    assert found == [Path(f"/usr/share/doc/{name}/copyright") for name in names]
 
 
 def test_the_image_keeps_the_apis_of_kubernetes_client_that_are_asked() -> None:
