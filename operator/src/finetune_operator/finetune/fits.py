@@ -110,6 +110,7 @@ def _trained(spec: FineTuneJobSpec, model: Architecture) -> Training:
         compute=compute,
         targets=spec.lora.targets,
         rank=spec.lora.greatest_rank,
+        dropout=spec.lora.dropout > 0,
         sequence_length=training.sequence_length,
         micro_batch_size=training.micro_batch_size,
         micro_batches=math.ceil((training.global_batch_size or together) / together),

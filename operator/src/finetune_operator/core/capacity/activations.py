@@ -35,6 +35,15 @@ def kept_at_the_end(model: Architecture) -> int:
     return 3 * model.hidden_size
 
 
+def dropped_numbers(model: Architecture, targets: Sequence[str], *, experts: bool) -> int:
+    """Return the numbers a token that dropout adds where a layer is not computed again.
+
+    Each adapter's input is dropped in a way of its own.
+    """
+    adapted = (m for m in layer(model, experts=experts) if is_adapted(m, targets))
+    return sum(m.columns * (model.num_experts_per_tok if m.group == "experts" else 1) for m in adapted)
+
+
 def _everything(model: Architecture, *, experts: bool) -> int:
     """Return what is kept without recomputing.
 

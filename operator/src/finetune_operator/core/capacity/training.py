@@ -8,6 +8,7 @@ from finetune_operator.core.capacity.activations import (
     LOGIT_BYTES,
     LOGITS_TOKENS,
     Recompute,
+    dropped_numbers,
     kept_at_the_end,
     kept_numbers,
 )
@@ -84,6 +85,7 @@ class Training:
     micro_batches: int = 1
     """Micro-batches of a step that each replica works on."""
     recompute: Recompute = "selective"
+    dropout: bool = False
     float8_products: bool = False
     float8_head: bool = False
     logits_tokens: int = LOGITS_TOKENS
@@ -285,10 +287,8 @@ def _bytes(training: Training, numbers_a_token: int) -> int:
 
 
 def _kept(training: Training, recompute: Recompute, *, experts: bool) -> int:
-    return kept_numbers(
-        training.model,
-        training.targets,
-        recompute,
-        experts=experts,
-        dispatched=training.layout.expert > 1,
-    )
+    model, targets = training.model, training.targets
+    is_dropped = training.dropout and recompute == "none"
+    dropped = dropped_numbers(model, targets, experts=experts) if is_dropped else 0
+    dispatched = training.layout.expert > 1
+    return dropped + kept_numbers(model, targets, recompute, experts=experts, dispatched=dispatched)

@@ -61,6 +61,12 @@ ONE_H200 = Serving(
         ),
         pytest.param({"micro_batch_size": 10}, 61.23, 0.01, id="batch 10"),
         pytest.param(
+            {"micro_batch_size": 2, "targets": ["attention", "experts"], "dropout": True},
+            38.92,
+            0.01,
+            id="experts adapted too, with dropout",
+        ),
+        pytest.param(
             {"micro_batch_size": 1, "sequence_length": 32_768}, 54.2, 0.01, id="a sequence of 32,768"
         ),
         pytest.param({**PEFT, "micro_batch_size": 2}, 45.50, 0.04, id="PEFT, batch 2"),
