@@ -8,6 +8,7 @@ import logging
 import resource
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -25,6 +26,7 @@ from report import write_report
 
 _ANSWERS_A_LIFE, _EVENTS_A_LIFE = 40, 100
 _PODS = 6
+_LIVES_A_LOT = 250
 
 
 def main() -> None:
@@ -40,6 +42,14 @@ def main() -> None:
         "peakMemoryMB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
     write_report("survival", figures, packages=("finetune-operator", "aiohttp", "hypothesis"))
+
+
+def lots(wanted: int, of_a_life: int) -> Iterator[int]:
+    """Yield how many lives each lot is of: hypothesis keeps all that a run tried, 20 GB of a million."""
+    lives = -(-wanted // of_a_life)
+    while lives > 0:
+        yield min(lives, _LIVES_A_LOT)
+        lives -= _LIVES_A_LOT
 
 
 def long_profile(examples: int, **others: Any) -> settings:
@@ -58,27 +68,27 @@ def polled(wanted: int, first_seed: int) -> dict[str, Any]:
     """A poller that ends or is held up raises, with the shortest answers that do so."""
     given_answers, simulated = 0, 0.0
 
-    @seed(first_seed)
-    @long_profile(-(-wanted // _ANSWERS_A_LIFE))
-    @given(st.lists(ANSWERS, min_size=_ANSWERS_A_LIFE, max_size=_ANSWERS_A_LIFE), st.integers(0, 2**32))
     def live(answers: list[Answer], pods_seed: int) -> None:
         nonlocal given_answers, simulated
         simulated += run(poll(answers, Random(pods_seed), _PODS))
         given_answers += len(answers)
 
+    of_a_life = st.lists(ANSWERS, min_size=_ANSWERS_A_LIFE, max_size=_ANSWERS_A_LIFE)
     began = time.process_time()
-    live()
+    for number, lives in enumerate(lots(wanted, _ANSWERS_A_LIFE)):
+        lot = given(of_a_life, st.integers(0, 2**32))(live)
+        long_profile(lives)(seed(first_seed + number)(lot))()
     seconds = round(time.process_time() - began)
     return {"answers": given_answers, "simulatedHours": round(simulated / 3600), "cpuSeconds": seconds}
 
 
 def converged(wanted: int, first_seed: int) -> dict[str, Any]:
     """Each life ends with a cache that is what is there, or raises with the shortest one that does not."""
-    lives = -(-wanted // _EVENTS_A_LIFE)
-    machine = seed(first_seed)(ClusterMachine)
-    profile = long_profile(lives, stateful_step_count=_EVENTS_A_LIFE)
     began = time.process_time()
-    run_state_machine_as_test(machine, settings=profile)  # type: ignore[no-untyped-call]
+    for number, lives in enumerate(lots(wanted, _EVENTS_A_LIFE)):
+        machine = seed(first_seed + number)(ClusterMachine)
+        profile = long_profile(lives, stateful_step_count=_EVENTS_A_LIFE)
+        run_state_machine_as_test(machine, settings=profile)  # type: ignore[no-untyped-call]
     seconds = round(time.process_time() - began)
     return {"events": ClusterMachine.events, "lives": ClusterMachine.lives, "cpuSeconds": seconds}
 
