@@ -24,13 +24,22 @@ def _beginnings(name: str) -> str:
 
 
 def _refused(
-    problem: str, remedy: str, *names: str, short: Sequence[str] = (), anywhere: Sequence[str] = ()
+    problem: str,
+    remedy: str,
+    *names: str,
+    short: Sequence[str] = (),
+    anywhere: Sequence[str] = (),
+    unless: str = "",
 ) -> Rule:
-    """Return the rule that refuses arguments by name, by short form, or by what stands anywhere in a word."""
+    """Return the rule that refuses arguments by name, by short form, or by what stands anywhere in a word.
+
+    unless: a condition in CEL under which they are taken.
+    """
     spellings = "|".join((*(f"--{_beginnings(name)}" for name in names), *(f"-{each}" for each in short)))
     patterns = (*([f"^({spellings})([=.].*)?$"] if spellings else []), *anywhere)
+    taken = f"{unless} || " if unless else ""
     return Rule(
-        rule=f"!self.engineArgs.exists(a, a.matches(r'{'|'.join(patterns)}'))",
+        rule=f"{taken}!self.engineArgs.exists(a, a.matches(r'{'|'.join(patterns)}'))",
         problem=f"engineArgs {problem}",
         remedy=remedy,
         field="engineArgs",
@@ -72,6 +81,12 @@ ENGINE_ARG_RULES = (
         "names the model for clients, and so not for the probes",
         "remove it, and set servedModelName",
         "served-model-name",
+    ),
+    _refused(
+        "names a load format, and so does loadFormat",
+        "remove one of them; only loadFormat is compared with what servers have",
+        "loa|d-format",
+        unless="self.loadFormat == 'auto'",
     ),
     _refused("names adapters", "remove it, and set adapters", "lora-modules"),
     _refused(

@@ -38,6 +38,14 @@ IMAGE = {"uri": "oci://registry.example/models/faq:v1"}
             id="image-and-adapter",
         ),
         pytest.param({"gpus": 4}, ["spec.gpus"], id="gpus"),
+        pytest.param({"loadFormat": "instanttensor"}, [], id="load-format"),
+        pytest.param({"loadFormat": "InstantTensor"}, ["spec.loadFormat"], id="load-format-of-another-case"),
+        pytest.param({"loadFormat": "tensorizer"}, ["spec.loadFormat"], id="load-format-of-vllm-not-ours"),
+        pytest.param({"loadFormat": "safetensors", "device": "cpu"}, [], id="load-format-of-a-cpu"),
+        *(
+            pytest.param({"loadFormat": name, "device": "cpu"}, ["spec.loadFormat"], id=f"{name}-on-a-cpu")
+            for name in ("fastsafetensors", "instanttensor", "runai_streamer")
+        ),
         pytest.param({"device": "cpu", "gpus": 1}, ["spec.gpus"], id="gpus-of-a-cpu"),
         pytest.param(
             {"model": {"uri": "hf://a/b"}, "storage": {"claimName": "c"}},

@@ -93,6 +93,7 @@ TAKEN = {
     "drafts": ["--speculative-config", '{"method": "mtp", "num_speculative_tokens": 1}'],
     "offloading": ["--kv-transfer-config", '{"kv_connector": "LMCacheConnectorV1", "kv_role": "kv_both"}'],
     "less than nothing": ["--seed", "-1"],
+    "a load format, where loadFormat says nothing": ["--load-format", "sharded_state"],
 }
 
 
@@ -125,6 +126,21 @@ def test_is_taken(deployment: Build, arguments: list[str]) -> None:
 def test_the_field_is_named_that_takes_its_place(deployment: Build, arguments: list[str], field: str) -> None:
     (error,) = field_errors(ModelDeployment, deployment(engineArgs=arguments))
     assert f"set {field}" in str(error)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(["--load-format", "instanttensor"], id="the same"),
+        pytest.param(["--load-format=dummy"], id="and value"),
+        pytest.param(["-O3", "--load_format", "dummy"], id="underscores"),
+        pytest.param(["--load-f=dummy"], id="a beginning"),
+    ],
+)
+def test_a_load_format_is_given_once(deployment: Build, arguments: list[str]) -> None:
+    given = deployment(engineArgs=arguments, loadFormat="instanttensor")
+    (error,) = field_errors(ModelDeployment, given)
+    assert str(error).startswith("spec.engineArgs: engineArgs names a load format, and so does loadFormat")
 
 
 @pytest.mark.parametrize("name", ["SERVING_PORT", "FINETUNE_PROBE", "SERVED_MODEL_NAME", "VLLM_API_KEY"])

@@ -116,11 +116,12 @@ KNOWN = {"uri": "hf://deepseek-ai/DeepSeek-V3"}
                     "tensorParallelSize": 2,
                     "dataParallelSize": 4,
                     "maxModelLen": 8192,
+                    "loadFormat": "instanttensor",
                     "engineArgs": ["--enable-expert-parallel"],
                 },
             },
             "--tensor-parallel-size 2 --pipeline-parallel-size 1 --data-parallel-size 4 --max-model-len 8192"
-            " --enable-expert-parallel",
+            " --load-format instanttensor --enable-expert-parallel",
             id="as it will be served",
         ),
         pytest.param(

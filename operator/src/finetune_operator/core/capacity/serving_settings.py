@@ -6,12 +6,20 @@ The measurements are those of docs/guides/serving.md.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from finetune_operator.api.deployment import ServingSpec
+from finetune_operator.api.deployment import LoadFormat, ServingSpec
 from finetune_operator.api.quantity import parse_bytes
 from finetune_operator.core.capacity.architecture import Weights
 from finetune_operator.core.capacity.serving import Serving, kv_bytes_per_token, serving_memory
 from finetune_operator.core.capacity.serving_demands import argument, serving_of, utilization
 from finetune_operator.core.config import Config
+
+_WHY_LOADED: dict[LoadFormat, str] = {
+    "auto": "vLLM's own; instanttensor where the volume gives more than 5 GB/s",
+    "safetensors": "vLLM's own reader, and no other kind of file",
+    "fastsafetensors": "for volumes of more than 5 GB/s",
+    "instanttensor": "for volumes of more than 5 GB/s, and no slower than auto from others",
+    "runai_streamer": "many reads at a time, for volumes that want them",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +44,8 @@ def serving_settings(spec: ServingSpec, weights: Weights | None, config: Config)
         *_draft(serving),
         Setting(
             name="load format",
-            value=given or "auto",
-            why="as engineArgs says"
-            if given
-            else "vLLM's own; instanttensor where the volume gives more than 5 GB/s",
+            value=given or spec.load_format,
+            why="as engineArgs says" if given else _WHY_LOADED[spec.load_format],
         ),
         Setting(
             name="largest batch",

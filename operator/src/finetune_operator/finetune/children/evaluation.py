@@ -23,6 +23,7 @@ def server_args(job: FineTuneJob) -> tuple[str, ...]:
         *("--pipeline-parallel-size", str(server.pipeline_parallel_size)),
         *(("--data-parallel-size", str(copies)) if copies > 1 else ()),
         *(("--max-model-len", str(server.max_model_len)) if server.max_model_len else ()),
+        *(("--load-format", server.load_format) if server.load_format != "auto" else ()),
         *(() if server.gpus_per_replica else CPU_ARGS),
         *tool_call_args(job.spec.model.uri, server.engine_args),
         *server.engine_args,

@@ -131,6 +131,7 @@ def _args(deployment: ModelDeployment, model: ServedModel) -> tuple[str, ...]:
         *("--pipeline-parallel-size", str(spec.pipeline_parallel_size)),
         *(("--data-parallel-size", str(spec.data_parallel_size)) if spec.data_parallel_size > 1 else ()),
         *length,
+        *(("--load-format", spec.load_format) if spec.load_format != "auto" else ()),
         *adapter_args(model),
         *(() if spec.gpus_per_replica else CPU_ARGS),
         *tool_call_args(model.base, spec.engine_args),

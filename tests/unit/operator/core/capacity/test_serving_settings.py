@@ -32,6 +32,7 @@ def settings(model: Architecture = DEEPSEEK_V3, **spec: Any) -> dict[str, str]:
             id="a draft",
         ),
         pytest.param({"tensorParallelSize": 8}, "load format", "auto", id="vLLM's own reader"),
+        pytest.param({"loadFormat": "instanttensor"}, "load format", "instanttensor", id="a reader"),
         pytest.param({"engineArgs": ["--load-format=dummy"]}, "load format", "dummy", id="another reader"),
         pytest.param(
             {"engineArgs": ["--max-num-batched-tokens", "4096"]},
