@@ -20,6 +20,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Traini
     run = TrainingRun(tmp_path_factory.mktemp("one-process"), tiny_base)
     # Nothing is held out: samples are due as a validation would be. Other runs have none, and train alike.
     run.having({"training.samples": SAMPLES, "training.validation": {"interval": 10}})
+    run.having({"training.checkpoint.adapters": True})
     run.execute("--dump")
     return run
 

@@ -70,6 +70,15 @@ def test_adapter_config_is_peft_s(trained: TrainingRun) -> None:
     assert config["base_model_name_or_path"] == "models/tiny-base"
 
 
+def test_each_checkpoint_holds_its_adapter(trained: TrainingRun) -> None:
+    """Not in what a resume compares: the checksums are those of the training alone."""
+    assert trained.checkpoints == ["step-10", "step-6", "step-8"]
+    folders = [trained.folder / "checkpoints" / step / "adapter" for step in ("step-8", "step-10")]
+    before, last = ({file.name: file.read_bytes() for file in folder.iterdir()} for folder in folders)
+    assert last == {file.name: file.read_bytes() for file in (trained.folder / "adapter").iterdir()}
+    assert {name for name in last if last[name] != before[name]} == {"adapter_model.safetensors"}
+
+
 @torch.no_grad()
 def _logits(model: torch.nn.Module) -> torch.Tensor:
     tokens, _, _ = sequence(0, 64)

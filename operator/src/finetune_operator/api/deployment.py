@@ -70,7 +70,20 @@ class AdapterSpec(ApiModel):
     uri: Uri | None = None
     """A folder in PEFT format, relative to the volume's root."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (ONE_SOURCE, NOT_SERVED_YET)
+    checkpoint: Literal["latest"] | None = None
+    """latest: until the job is trained, the adapter of its newest checkpoint, each in its turn. The job has
+    training.checkpoint.adapters. Default: the deployment waits for the trained one."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        ONE_SOURCE,
+        NOT_SERVED_YET,
+        Rule(
+            rule="!has(self.checkpoint) || has(self.fineTuneJobRef)",
+            problem="only a job has checkpoints",
+            remedy="remove it, or replace uri by fineTuneJobRef",
+            field="checkpoint",
+        ),
+    )
 
 
 class ServingSpec(ApiModel):

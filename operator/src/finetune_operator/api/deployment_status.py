@@ -1,5 +1,9 @@
 """The status of a ModelDeployment: written by the operator, read by people and by other controllers."""
 
+from typing import Annotated
+
+from pydantic import Field
+
 from finetune_operator.api.base import ApiModel
 from finetune_operator.api.status import Conditions
 
@@ -15,6 +19,9 @@ class AdapterStatus(ApiModel):
 
     pods: list[str] = []
     """The servers that have it, by their own word."""
+
+    checkpoints: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=1024)] = {}
+    """Of a job that trains: which checkpoint each server has, such as step-200, by the server's name."""
 
     message: str | None = None
     """Why one has it not; nothing where all have."""

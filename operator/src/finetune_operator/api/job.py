@@ -151,6 +151,12 @@ class FineTuneJobSpec(ApiModel):
             field="training.method",
         ),
         Rule(
+            rule="!self.lora.dora || !self.training.checkpoint.adapters",
+            problem="vLLM serves no adapter with DoRA unmerged",
+            remedy="remove it, or remove dora",
+            field="training.checkpoint.adapters",
+        ),
+        Rule(
             rule="!self.lora.dora || self.training.parallelism.tensor == 1",
             problem="dora is not computed with tensor parallelism",
             remedy="divide by other degrees, or remove dora",

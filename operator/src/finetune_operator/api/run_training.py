@@ -30,6 +30,9 @@ class RunCheckpoint(ApiModel):
     keep: Count
     """How many of the newest stay."""
 
+    adapters: bool
+    """Whether each holds the adapter in PEFT format too."""
+
 
 class RunValidation(ApiModel):
     """When the validation loss is measured, and what ends training early."""

@@ -56,6 +56,10 @@ class CheckpointSpec(ApiModel):
     keep: Annotated[int, Field(ge=1, le=1000)] = 3
     """How many of the newest checkpoints stay."""
 
+    adapters: bool = False
+    """Each checkpoint holds the adapter in PEFT format too, a third more than it takes without: a
+    ModelDeployment serves it while the job trains (adapters: checkpoint)."""
+
 
 class ValidationSpec(ApiModel):
     """When the loss on dataset.validationShare is measured, besides before training and after the last step;

@@ -1,5 +1,6 @@
 """What a job has come to, for whoever uses its model: read from its status, as any client would."""
 
+import re
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -26,6 +27,10 @@ class Outcome:
     """Folder of the adapter in the volume, once the job is Trained."""
     spec: FineTuneJobSpec | None = None
     """What the job wants; None where its CRD of today would refuse it."""
+    checkpoints: str = ""
+    """Folder of the run's checkpoints in the volume, where each holds its adapter; empty where none does."""
+    newest_checkpoint: str | None = None
+    """The newest of them, while the job trains and tells of one."""
     evaluated: bool = False
     """Whether the model has reached what evaluation.require asks for; not where nothing was asked."""
     rank: int | None = None
@@ -62,6 +67,8 @@ def outcome_of(manifest: Manifest) -> Outcome:
         model_path=status.get("modelPath") if is_current else None,
         adapter_path=status.get("adapterPath") if is_current else None,
         spec=job.spec,
+        checkpoints=_checkpoints(job, status["run"]) if is_current else "",
+        newest_checkpoint=_newest_checkpoint(status) if is_current else None,
         evaluated=conditions.get("Evaluated", {}).get("status") == "True",
         rank=job.spec.lora.greatest_rank,
         unserved_targets=job.spec.lora.unserved_targets,
@@ -69,6 +76,18 @@ def outcome_of(manifest: Manifest) -> Outcome:
         base=job.spec.model.uri,
         weights=exported_weights(job.spec, told_architecture(status) if is_current else None),
     )
+
+
+def _checkpoints(job: FineTuneJob, run: str) -> str:
+    """Return where a run has them (contract/README.md); empty where they hold no adapter."""
+    folder = f"runs/{job.metadata.namespace}/{job.metadata.name}/{run}/checkpoints"
+    return folder if job.spec.training.checkpoint.adapters else ""
+
+
+def _newest_checkpoint(status: Manifest) -> str | None:
+    """Return what the trainer told, which may be anything."""
+    told = status.get("progress", {}).get("lastCheckpoint", "")
+    return told if re.fullmatch(r"step-[0-9]{1,18}", told) else None
 
 
 def claim_name(job: FineTuneJob) -> str:

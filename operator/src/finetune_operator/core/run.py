@@ -242,7 +242,7 @@ def _training(spec: FineTuneJobSpec) -> RunTraining:
         frozen_dtype=training.frozen_dtype,
         frozen_arithmetic=training.frozen_arithmetic,
         recompute=training.recompute,
-        checkpoint=RunCheckpoint(interval=training.checkpoint.interval, keep=training.checkpoint.keep),
+        checkpoint=RunCheckpoint(**training.checkpoint.model_dump()),
         select=training.select,
         validation=RunValidation(
             interval=training.validation.interval, patience=training.validation.patience

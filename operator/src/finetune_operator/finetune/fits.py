@@ -138,6 +138,7 @@ def _volume(spec: FineTuneJobSpec, model: Architecture) -> Demand:
         targets=spec.lora.targets,
         rank=spec.lora.greatest_rank,
         checkpoints=spec.training.checkpoint.keep + (spec.training.select == "best"),
+        adapters=spec.training.checkpoint.adapters,
     )
     size = spec.storage.size
     return Demand(

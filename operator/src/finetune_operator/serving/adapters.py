@@ -3,7 +3,7 @@
 from finetune_operator.api.deployment import ModelDeployment
 from finetune_operator.core.conditions import Condition
 from finetune_operator.core.objects import Manifest, without_empty
-from finetune_operator.serving.model import NoModel, ServedModel
+from finetune_operator.serving.model import NoModel, ServedModel, checkpoint_of
 from finetune_operator.serving.observed import Observed
 from finetune_operator.serving.reasons import MESSAGES, ServingReason
 
@@ -45,8 +45,24 @@ def adapters_status(
         problem = _problem(name, path, deployment.spec.replicas, observed) if path else None
         message = awaited.get(name) or (problem.message if problem else None)
         pods = _having(name, path, observed) if path else []
-        told.append(without_empty({"name": name, "path": path, "pods": pods, "message": message}))
+        told.append(
+            without_empty(
+                {
+                    "name": name,
+                    "path": path,
+                    "pods": pods,
+                    "checkpoints": _checkpoints(name, observed),
+                    "message": message,
+                }
+            )
+        )
     return told
+
+
+def _checkpoints(name: str, observed: Observed) -> dict[str, str]:
+    """Return the checkpoint that each server has of an adapter, whether it is the newest or not."""
+    found = {pod: checkpoint_of(told.paths.get(name, "")) for pod, told in sorted(observed.adapters.items())}
+    return {pod: checkpoint for pod, checkpoint in found.items() if checkpoint}
 
 
 def _having(name: str, path: str, observed: Observed) -> list[str]:

@@ -1,5 +1,6 @@
 """Which model is served: a folder in a volume, an image, or the reason why there is none yet."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -12,6 +13,8 @@ from finetune_operator.serving.observed import Observed
 from finetune_operator.serving.reasons import MESSAGES, ServingReason
 
 _IMAGE = "oci://"
+_ADAPTER = "adapter"
+"""A checkpoint's folder with its adapter (contract/README.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +71,7 @@ def resolve_model(deployment: ModelDeployment, observed: Observed) -> ServedMode
     if isinstance(model, NoModel):
         return model
     specs = deployment.spec.adapters
-    found = [(spec.name, _resolve_adapter(spec, observed.jobs, model.claim)) for spec in specs]
+    found = [(spec.name, _resolve_adapter(spec, observed, model.claim)) for spec in specs]
     awaited = tuple((name, adapter) for name, adapter in found if isinstance(adapter, NoModel))
     if awaited and observed.deployment is None:
         return awaited[0][1]
@@ -89,12 +92,12 @@ def _lora_rank(deployment: ModelDeployment, jobs: Mapping[str, Outcome]) -> int 
     return max(spec.max_lora_rank or 0, *(job.rank or 0 for job in named if job), 0)
 
 
-def _resolve_adapter(spec: AdapterSpec, jobs: Mapping[str, Outcome], claim: str) -> ServedAdapter | NoModel:
+def _resolve_adapter(spec: AdapterSpec, observed: Observed, claim: str) -> ServedAdapter | NoModel:
     if spec.fine_tune_job_ref is None:
         assert spec.uri is not None  # the API's rules
         return ServedAdapter(name=spec.name, path=spec.uri)
     name = spec.fine_tune_job_ref.name
-    job = jobs.get(name)
+    job = observed.jobs.get(name)
     if job is None:
         return NoModel(
             reason=ServingReason.JOB_NOT_FOUND, message=MESSAGES[ServingReason.JOB_NOT_FOUND].format(job=name)
@@ -112,8 +115,38 @@ def _resolve_adapter(spec: AdapterSpec, jobs: Mapping[str, Outcome], claim: str)
     if job.failure:
         message = MESSAGES[ServingReason.JOB_FAILED].format(job=name, message=job.failure)
         return NoModel(reason=ServingReason.JOB_FAILED, message=message, final=True)
+    if spec.checkpoint:
+        return _resolve_checkpoint(spec.name, name, job, observed)
     message = MESSAGES[ServingReason.ADAPTER_NOT_TRAINED].format(job=name, standing=job.standing)
     return NoModel(reason=ServingReason.ADAPTER_NOT_TRAINED, message=message)
+
+
+def _resolve_checkpoint(
+    name: str, job_name: str, job: Outcome, observed: Observed
+) -> ServedAdapter | NoModel:
+    """Return the adapter of the newest checkpoint; where nobody tells which that is, what servers have."""
+    if not job.checkpoints:
+        reason = ServingReason.CHECKPOINTS_BARE
+        return NoModel(reason=reason, message=MESSAGES[reason].format(job=job_name), final=True)
+    told = [server.paths.get(name, "") for server in observed.adapters.values()]
+    served = max((path for path in told if path.startswith(f"{job.checkpoints}/")), key=_step, default=None)
+    newest = job.newest_checkpoint
+    path = f"{job.checkpoints}/{newest}/{_ADAPTER}" if newest else served
+    if path is None:
+        reason = ServingReason.NO_CHECKPOINT
+        message = MESSAGES[reason].format(job=job_name, standing=job.standing)
+        return NoModel(reason=reason, message=message)
+    return ServedAdapter(name=name, path=path, rank=job.rank)
+
+
+def checkpoint_of(path: str) -> str | None:
+    """Return the name of the checkpoint whose adapter a folder is; None for any other folder."""
+    found = re.fullmatch(rf"runs/.*/checkpoints/(step-[0-9]+)/{_ADAPTER}", path)
+    return found[1] if found else None
+
+
+def _step(path: str) -> int:
+    return int((checkpoint_of(path) or "step-0").removeprefix("step-"))
 
 
 def _resolve_base(deployment: ModelDeployment, jobs: Mapping[str, Outcome]) -> ServedModel | NoModel:

@@ -11,6 +11,8 @@ class ServingReason(StrEnum):
     JOB_FAILED = "FineTuneJobFailed"
     JOB_HAS_NO_MODEL = "FineTuneJobHasNoModel"
     ADAPTER_NOT_TRAINED = "AdapterNotTrained"
+    NO_CHECKPOINT = "CheckpointNotSaved"
+    CHECKPOINTS_BARE = "CheckpointsWithoutAdapter"
     ADAPTER_ELSEWHERE = "AdapterInAnotherVolume"
     ADAPTER_NOT_SERVED = "AdapterNotAppliedByVLLM"
     NO_LEADER_WORKER_SETS = "LeaderWorkerSetNotInstalled"
@@ -37,6 +39,9 @@ MESSAGES = {
     ServingReason.JOB_HAS_NO_MODEL: "FineTuneJob {job} has export.adapterOnly and no merged model; "
     "serve its base with adapters, or set adapterOnly to false",
     ServingReason.ADAPTER_NOT_TRAINED: "Waits for FineTuneJob {job} to be Trained: {standing}",
+    ServingReason.NO_CHECKPOINT: "Waits for FineTuneJob {job} to save a checkpoint: {standing}",
+    ServingReason.CHECKPOINTS_BARE: "The checkpoints of FineTuneJob {job} hold no adapter to be "
+    "served: set its training.checkpoint.adapters first, or remove checkpoint and wait for its end",
     ServingReason.ADAPTER_ELSEWHERE: "The adapter of FineTuneJob {job} is in the volume {theirs}, "
     "the model in {ours}; give both the same storage.claimName",
     ServingReason.ADAPTER_NOT_SERVED: "The adapter of FineTuneJob {job} cannot be served: {message}",

@@ -55,6 +55,9 @@ class LoRACheckpointManager(BaseCheckpointManager):
         keep: int = 3
         """How many of the newest checkpoints to keep."""
 
+        adapters: bool = False
+        """Whether each holds the adapter in PEFT's format too: a third more, beside two values of AdamW."""
+
         select: Select = "last"
         """Which one becomes the adapter; the best one is kept as well."""
 
@@ -132,7 +135,9 @@ class LoRACheckpointManager(BaseCheckpointManager):
         def check() -> None:
             kept = self.config.keep + (self.config.select == "best")
             missing = kept + 1 - len(files.saved_steps(self.folder))
-            check_checkpoint_space(self.folder, sum(sizes.values()), max(1, missing))
+            size = sum(sizes.values())
+            whole = size + size // 3 if self.config.adapters else size
+            check_checkpoint_space(self.folder, whole, max(1, missing))
 
         if not self.config.load_only:
             from_rank_zero(check)

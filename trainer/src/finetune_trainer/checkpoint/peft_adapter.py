@@ -17,6 +17,8 @@ from finetune_trainer.model.names import CheckpointNames
 PEFT_PREFIX = "base_model.model."
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
+ADAPTER = "adapter"
+"""The folder of a checkpoint that holds its adapter, where training.checkpoint.adapters asks for that."""
 
 
 def export_adapter(

@@ -60,6 +60,8 @@ class CheckpointWriter:
         self._best = best
         self._on_saved = on_saved
         self._before_publishing = before_publishing
+        self.add_to: Callable[[Path], None] = lambda _staging: None
+        """Called on rank 0 with each folder whose layers are whole, before it appears."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         # Its own: the ranks' threads meet at another moment than their trainings do.
         self._group = new_host_group()
@@ -105,6 +107,7 @@ class CheckpointWriter:
             checksums = {name: checksum for own in written for name, checksum in own.items()}
             state = {**snapshot.state, "dataloader": positions}
             checksums |= _write_states(staging, state, by_rank(random_states))
+            self.add_to(staging)
             files.publish(staging, files.step_folder(self.folder, snapshot.step), checksums)
             unreadable = [step for step in self._unreadable if step != snapshot.step]
             files.prune(self.folder, self._keep, unreadable=unreadable, best=self._best)

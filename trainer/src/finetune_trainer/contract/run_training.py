@@ -10,6 +10,8 @@ class Checkpoint:
     interval: int
     """Steps between checkpoints."""
     keep: int
+    adapters: bool = False
+    """Whether each holds the adapter in PEFT format too."""
 
 
 @dataclass(frozen=True, kw_only=True)

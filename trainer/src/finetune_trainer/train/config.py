@@ -194,6 +194,7 @@ def _configure(run: RunFile, folders: RunFolders, spec: ModelSpec, data: Data) -
             enable=True,
             interval=run.training.checkpoint.interval,
             keep=run.training.checkpoint.keep,
+            adapters=run.training.checkpoint.adapters,
             select=run.training.select,
             validation_interval=run.training.validation_interval if data.validation else None,
             patience=run.training.validation.patience,

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torchtitan.tools.logging import init_logger, logger
 
 from finetune_trainer.checkpoint.files import step_folder
-from finetune_trainer.checkpoint.peft_adapter import export_adapter
+from finetune_trainer.checkpoint.peft_adapter import ADAPTER, export_adapter
 from finetune_trainer.checkpoint.selection import write_selection
 from finetune_trainer.contract.failure import Failure, Stopped, failure_of, report
 from finetune_trainer.contract.progress import LoadProgress, Progress, TrainingProgress, serve_progress
@@ -87,6 +87,10 @@ def train(
     trainer: LoRATrainer = config.build()
     signal.signal(signal.SIGTERM, lambda _signal, _frame: trainer.request_stop())
     on_start(trainer)
+    if run.training.checkpoint.adapters:
+        trainer.checkpointer.writer.add_to = partial(
+            _export_beside, run, CheckpointNames.of(trainer.model_config)
+        )
     try:
         with _served_progress(trainer) as told:
             trainer.restore()
@@ -199,6 +203,17 @@ def _export(run: RunFile, folders: RunFolders, trainer: LoRATrainer) -> None:
             )
 
     write_together(export, folders.adapter)
+
+
+def _export_beside(run: RunFile, names: CheckpointNames, checkpoint: Path) -> None:
+    """Write a checkpoint's adapter into its folder."""
+    export_adapter(
+        checkpoint,
+        checkpoint / ADAPTER,
+        names=names,
+        settings=lora_settings(run),
+        base=run.model.uri,
+    )
 
 
 def _base_norms(trainer: LoRATrainer) -> dict[str, torch.Tensor]:
