@@ -11,79 +11,22 @@ from finetune_operator.api.deployment_status import ModelDeploymentStatus
 from finetune_operator.api.device import Device, only_with_gpus
 from finetune_operator.api.engine_args import ENGINE_ARG_RULES
 from finetune_operator.api.formats import (
-    LABEL_PATTERN,
     DeviceName,
     Quantity,
     listed_by,
 )
-from finetune_operator.api.job_ref import ONE_SOURCE, FineTuneJobRef
 from finetune_operator.api.metadata import Metadata
 from finetune_operator.api.pod_overrides import PodOverrides
 from finetune_operator.api.rollout import RolloutSpec
 from finetune_operator.api.rules import Rule
-from finetune_operator.api.secrets import ConfigMapKeyRef, SecretKeyRef
+from finetune_operator.api.secrets import SecretKeyRef
+from finetune_operator.api.served_model import AdapterSpec, ServedModelSpec
 from finetune_operator.api.storage import StorageSpec
-from finetune_operator.api.uri import NEITHER_A_FOLDER_NOR_AN_IMAGE, NOT_SERVED_YET, Uri
 from finetune_operator.api.volume import SERVER_VOLUMES, mounts_name_volumes
 from finetune_operator.api.workers import Port
 
 LoadFormat = Literal["auto", "safetensors", "fastsafetensors", "instanttensor", "runai_streamer"]
 ServedName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=253)]
-
-
-class VerifySignatureSpec(ApiModel):
-    """By which key a model has to be signed."""
-
-    public_key_config_map_ref: ConfigMapKeyRef
-    """The ConfigMap key that holds the public key in PEM."""
-
-
-class ServedModelSpec(ApiModel):
-    """Which model is served: a job's, a folder in the volume, or an image."""
-
-    fine_tune_job_ref: FineTuneJobRef | None = None
-    """The job whose merged model is served; the deployment waits until it is complete."""
-
-    uri: Uri | None = None
-    """A folder in Hugging Face format, relative to the volume's root; or oci://HOST/REPOSITORY:TAG, an image
-    of its files, as a job pushes it (export.push), which each node pulls and mounts. Images are for
-    Kubernetes 1.36 or newer, with containerd 2.1 or newer."""
-
-    verify_signature: VerifySignatureSpec | None = None
-    """Serve only a folder that this key has signed (export.signing, finetune-convert sign), and whose files
-    are the ones that were signed. Each server checks it before it starts, and reads them once more for that.
-    Default: not checked."""
-
-    rules: ClassVar[tuple[Rule, ...]] = (ONE_SOURCE, NEITHER_A_FOLDER_NOR_AN_IMAGE)
-
-
-class AdapterSpec(ApiModel):
-    """A LoRA adapter that vLLM serves beside the model, under a name of its own: a job's, or a folder."""
-
-    name: Annotated[str, StringConstraints(pattern=LABEL_PATTERN, max_length=63)]
-    """The name by which requests ask for it."""
-
-    fine_tune_job_ref: FineTuneJobRef | None = None
-    """The job whose adapter is served, and whose volume is the model's; the deployment waits until it is
-    trained."""
-
-    uri: Uri | None = None
-    """A folder in PEFT format, relative to the volume's root."""
-
-    checkpoint: Literal["latest"] | None = None
-    """latest: until the job is trained, the adapter of its newest checkpoint, each in its turn. The job has
-    training.checkpoint.adapters. Default: the deployment waits for the trained one."""
-
-    rules: ClassVar[tuple[Rule, ...]] = (
-        ONE_SOURCE,
-        NOT_SERVED_YET,
-        Rule(
-            rule="!has(self.checkpoint) || has(self.fineTuneJobRef)",
-            problem="only a job has checkpoints",
-            remedy="remove it, or replace uri by fineTuneJobRef",
-            field="checkpoint",
-        ),
-    )
 
 
 class ServingSpec(ApiModel):

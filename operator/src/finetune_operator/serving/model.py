@@ -4,8 +4,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from finetune_operator.api.deployment import AdapterSpec, ModelDeployment
+from finetune_operator.api.deployment import ModelDeployment
 from finetune_operator.api.lora import unserved_message
+from finetune_operator.api.served_model import AdapterSpec
 from finetune_operator.core.capacity.weights import checkpoint_bytes
 from finetune_operator.core.outcome import Outcome
 from finetune_operator.core.pod import VOLUME_ROOT
