@@ -51,7 +51,7 @@ class FakeCluster:
         server = self.child("Deployment", name)
         assert server is not None
         (container,) = server["spec"]["template"]["spec"]["containers"]
-        return str(container["args"][1]).split("/")[3]
+        return str(container["args"][0]).split("/")[3]
 
     @property
     def weights(self) -> dict[str, int]:

@@ -58,9 +58,9 @@ ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
 
 def write_played_vllm(folder: Path) -> Path:
     """The folder for PYTHONPATH; `plays.json` in it says what each model's folder answers, by its name."""
-    package = folder / "vllm" / "entrypoints" / "openai"
+    package = folder / "vllm" / "entrypoints" / "launchers" / "api_server"
     package.mkdir(parents=True)
-    for each in (package, package.parent, package.parent.parent):
+    for each in (package, *list(package.parents)[:3]):
         (each / "__init__.py").touch()
-    (package / "api_server.py").write_text(_SERVER.format(folder=str(folder)))
+    (package / "entry.py").write_text(_SERVER.format(folder=str(folder)))
     return folder

@@ -50,7 +50,7 @@ def vllm_server(
 ) -> Iterator[VllmServer]:
     """Serve the folder `model` as "model" until the block ends; all that the server writes goes to `log`."""
     port = _free_port()
-    command = [PYTHON, "-m", "vllm.entrypoints.openai.api_server", "--model", model]
+    command = [PYTHON, "-m", "vllm.entrypoints.launchers.api_server.entry", "--model", model]
     command += ["--served-model-name", "model", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--max-model-len", "512", "--enforce-eager", *arguments]
     command += ["--attention-backend", attention] if attention else []

@@ -35,7 +35,7 @@ class Server:
         self._model = model
         self._port = _free_port()
         self._lines: collections.deque[str] = collections.deque(maxlen=_LAST_LINES)
-        command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
+        command = [sys.executable, "-m", "vllm.entrypoints.launchers.api_server.entry"]
         where = ["--host", _HOST, "--port", str(self._port), "--disable-uvicorn-access-log"]
         own = ["--model", str(model), "--served-model-name", NAME, *where]
         self._process = subprocess.Popen(

@@ -166,6 +166,13 @@ class ServingSpec(ApiModel):
             field="engineArgs",
         ),
         Rule(
+            rule="size(self.adapters) == 0 && self.nodes == 1"
+            " || !self.engineArgs.exists(a, a.matches('^--api[-_]s'))",
+            problem="adapters are loaded by one process of the API, and nodes but the first have none",
+            remedy="remove --api-server-count",
+            field="engineArgs",
+        ),
+        Rule(
             rule="!self.podOverrides.env.exists(v,"
             " v.name in ['SERVING_PORT', 'SERVED_MODEL_NAME', 'FINETUNE_PROBE'])",
             problem="this variable tells the server and its probes where and what to answer",

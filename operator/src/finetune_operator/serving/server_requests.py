@@ -5,7 +5,7 @@ https://docs.vllm.ai/en/latest/design/metrics and prometheus-fastapi-instrumenta
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Self, TypeVar
 
@@ -80,7 +80,8 @@ def parse_metrics(body: bytes) -> ServerRequests:
     answered, failed = defaultdict[str, float](float), defaultdict[str, float](float)
     first_tokens = defaultdict[float, float](float)
     try:
-        for name, labels, value in _samples(body.decode()):
+        for (name, told), value in _counts(body.decode()).items():
+            labels = dict(told)
             if name == _REQUESTS:
                 endpoint = labels.get("handler", "")
                 answered[endpoint] += value
@@ -100,8 +101,17 @@ def _sum(counts: Iterable[Mapping[_Key, float]]) -> dict[_Key, float]:
     return dict(total)
 
 
-def _samples(text: str) -> Iterator[tuple[str, Mapping[str, str], float]]:
+def _counts(text: str) -> Mapping[tuple[str, frozenset[tuple[str, str]]], float]:
+    """Return values by name and labels.
+
+    Of a server whose API is several processes a count of requests is there twice: that of all of them, and,
+    by the way its instrumentator is registered (vllm/entrypoints/serve/instrumentator/metrics.py), that of
+    the process that answers, which is less.
+    """
+    found: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             if sample.name in (_REQUESTS, _FIRST_TOKEN) and 0 <= sample.value < math.inf:
-                yield sample.name, sample.labels, sample.value
+                key = (sample.name, frozenset(sample.labels.items()))
+                found[key] = max(sample.value, found.get(key, 0))
+    return found

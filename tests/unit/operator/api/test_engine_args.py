@@ -143,6 +143,23 @@ def test_a_load_format_is_given_once(deployment: Build, arguments: list[str]) ->
     assert str(error).startswith("spec.engineArgs: engineArgs names a load format, and so does loadFormat")
 
 
+@pytest.mark.parametrize(
+    ("spec", "refused"),
+    [
+        pytest.param({}, False, id="several"),
+        pytest.param({"adapters": [{"name": "a", "uri": "b"}]}, True, id="with adapters"),
+        pytest.param({"nodes": 2, "tensorParallelSize": 2}, True, id="on several nodes"),
+    ],
+)
+@pytest.mark.parametrize("arguments", [["--api-server-count", "4"], ["--api_server_c=4"]])
+def test_processes_of_the_api(
+    deployment: Build, spec: dict[str, object], arguments: list[str], refused: bool
+) -> None:
+    errors = [str(e) for e in field_errors(ModelDeployment, deployment(engineArgs=arguments, **spec))]
+    assert len(errors) == refused
+    assert all("remove --api-server-count" in error for error in errors)
+
+
 @pytest.mark.parametrize("name", ["SERVING_PORT", "FINETUNE_PROBE", "SERVED_MODEL_NAME", "VLLM_API_KEY"])
 def test_variables_that_the_probes_read_are_not_the_users(deployment: Build, name: str) -> None:
     template = {"env": [{"name": name, "value": "x"}]}

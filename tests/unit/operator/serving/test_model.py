@@ -22,10 +22,11 @@ TRAINED = Outcome(claim="shared", adapter_path="runs/default/tone/1/adapter", ra
 def test_adapters_of_jobs_and_of_folders(deployment: Builder) -> None:
     spec = adapters({"fineTuneJobRef": {"name": "tone"}}, {"uri": "adapters/terms"})
     server = server_of(plan(deployment(**spec), model=READY, jobs={"tone": TRAINED}))
-    assert server["args"][10:-3] == [
+    assert server["args"][9:-3] == [
         *("--enable-lora", "--max-lora-rank", "64"),
         *("--middleware", "served_adapters.ServedAdapters"),
         *("--all2all-backend", "allgather_reducescatter"),
+        "--api-server-count=1",
     ]
 
 

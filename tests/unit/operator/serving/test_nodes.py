@@ -57,10 +57,21 @@ def test_the_leader_answers_and_workers_wait_for_it(deployment: Builder) -> None
     leader, worker = container(template["leaderTemplate"]), container(template["workerTemplate"])
     met = "--nnodes 2 --node-rank $(LWS_WORKER_INDEX) --master-addr $(LWS_LEADER_ADDRESS) --master-port 29501"
     assert " ".join(leader["args"]).endswith(met)
-    assert worker["args"] == ["--headless", *leader["args"]]
-    assert worker["command"][2:] == ["vllm.entrypoints.cli.main", "serve"]
+    assert worker["args"] == [*leader["args"], "--headless"]
+    assert worker["command"] == leader["command"]
     assert {"startupProbe", "readinessProbe", "livenessProbe"} < leader.keys()
     assert not {"startupProbe", "readinessProbe", "livenessProbe", "ports"} & worker.keys()
+
+
+def test_workers_are_told_of_no_api(deployment: Builder) -> None:
+    """vLLM's --headless refuses it."""
+    adapters = [{"name": "terms", "uri": "adapters/terms"}]
+    template = of_kind(plan(deployment(**TWO, adapters=adapters)), "LeaderWorkerSet")["spec"]
+    leader, worker = (
+        container(template["leaderWorkerTemplate"][each])["args"]
+        for each in ("leaderTemplate", "workerTemplate")
+    )
+    assert set(leader) - set(worker) == {"--api-server-count=1"}
 
 
 def test_clients_reach_leaders_and_pods_each_other(deployment: Builder) -> None:

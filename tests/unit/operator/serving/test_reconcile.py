@@ -162,8 +162,8 @@ def test_the_command_on_gpus(deployment: Builder) -> None:
     spec = {"tensorParallelSize": 8, "maxModelLen": 8192, "engineArgs": ["--enable-chunked-prefill"]}
     server = server_of(plan(deployment(**spec), model=READY))
     assert [*server["command"], *server["args"]] == [
-        *("python", "-m", "vllm.entrypoints.openai.api_server"),
-        *("--model", f"/volume/{PATH}"),
+        *("python", "-m", "vllm.entrypoints.cli.main", "serve"),
+        f"/volume/{PATH}",
         *("--served-model-name", "$(SERVED_MODEL_NAME)"),
         *("--port", "$(SERVING_PORT)"),
         *("--tensor-parallel-size", "8"),
@@ -212,6 +212,8 @@ def test_an_image_with_a_compiler_takes_the_kernels_that_it_builds(deployment: B
 
 def test_the_command_on_a_cpu(deployment: Builder) -> None:
     server = server_of(plan(deployment(device="cpu"), model=READY))
+    assert server["command"] == ["python", "-m", "vllm.entrypoints.launchers.api_server.entry"]
+    assert server["args"][:2] == ["--model", f"/volume/{PATH}"]
     assert server["args"][-8:-5] == ["--enforce-eager", "--dtype", "bfloat16"]
     assert {"name": "VLLM_CPU_KVCACHE_SPACE", "value": "1"} in server["env"]
     assert server["resources"] == {

@@ -38,7 +38,7 @@ class FakeCluster:
     @property
     def served(self) -> str:
         (container,) = self.server["spec"]["template"]["spec"]["containers"]
-        return str(container["args"][1]).split("/")[3]
+        return str(container["args"][0]).split("/")[3]
 
     def reconcile(self) -> Plan:
         servers = [child for ref, child in self.children.items() if ref.kind == "Deployment"]

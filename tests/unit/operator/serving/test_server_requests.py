@@ -40,6 +40,12 @@ def test_all_engines_and_the_worst_endpoint() -> None:
     assert counted.first_token_within(0.99) == math.inf
 
 
+def test_a_server_whose_api_is_several_processes() -> None:
+    """As prometheus_client writes it: all of them, then once more the one that answers."""
+    own = b'http_requests_total{handler="/v1/completions",method="POST",status="2xx"} 20.0\n'
+    assert parse_metrics(METRICS + own) == parse_metrics(METRICS)
+
+
 def test_several_servers_together() -> None:
     counted = parse_metrics(METRICS)
     both = ServerRequests.of([counted, counted])

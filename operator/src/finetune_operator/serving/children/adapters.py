@@ -8,6 +8,7 @@ from finetune_operator.core.naming import child_name
 from finetune_operator.core.objects import Manifest
 from finetune_operator.core.pod import VOLUME_ROOT, env_var
 from finetune_operator.serving.children.names import child_metadata
+from finetune_operator.serving.command import ONE_API_SERVER
 from finetune_operator.serving.model import ServedModel
 
 _MOUNT_PATH = "/etc/finetune/adapters"
@@ -44,6 +45,8 @@ def adapter_args(model: ServedModel) -> tuple[str, ...]:
         *("--enable-lora", "--max-lora-rank", str(rank)),
         *("--middleware", f"{_MODULE}.ServedAdapters"),
         *_LORA_WITH_EXPERTS,
+        # Each process numbers adapters itself, and the engine knows them by number.
+        ONE_API_SERVER,
     )
 
 

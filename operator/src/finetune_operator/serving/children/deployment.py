@@ -28,6 +28,7 @@ from finetune_operator.serving.children.adapters import (
 )
 from finetune_operator.serving.children.names import child_metadata, selector
 from finetune_operator.serving.children.signature import signature_check
+from finetune_operator.serving.command import model_args, server_command
 from finetune_operator.serving.cpu import CPU_ARGS, cpu_env
 from finetune_operator.serving.gpu import gpu_env
 from finetune_operator.serving.model import ServedModel
@@ -40,7 +41,6 @@ from finetune_operator.serving.startup import (
 )
 from finetune_operator.serving.tool_calls import tool_call_args
 
-_COMMAND = ("python", "-m", "vllm.entrypoints.openai.api_server")
 # Endpoints and load balancers need a moment to learn that a pod goes: it takes requests until then.
 _UNLISTED_SECONDS = 5
 # For the engine's end, after the last request's.
@@ -94,7 +94,7 @@ def _container(deployment: ModelDeployment, model: ServedModel, config: Config) 
         name=SERVER,
         image=config.images.server,
         image_pull_policy=config.image_pull_policy,
-        command=_COMMAND,
+        command=server_command(spec),
         args=_args(deployment, model),
         env=(
             *starmap(env_var, config.egress.variables.items()),
@@ -124,7 +124,7 @@ def _args(deployment: ModelDeployment, model: ServedModel) -> tuple[str, ...]:
     spec = deployment.spec
     length = ("--max-model-len", str(spec.max_model_len)) if spec.max_model_len else ()
     return (
-        *("--model", model.folder),
+        *model_args(spec, model.folder),
         *("--served-model-name", "$(SERVED_MODEL_NAME)"),
         *("--port", "$(SERVING_PORT)"),
         *("--tensor-parallel-size", str(spec.tensor_parallel_size)),

@@ -20,12 +20,11 @@ from finetune_operator.core.pod import (
 )
 from finetune_operator.serving.children.deployment import server_pod
 from finetune_operator.serving.children.names import child_metadata
+from finetune_operator.serving.command import ONE_API_SERVER, VLLM_SERVE
 from finetune_operator.serving.model import ServedModel
 
 MASTER_PORT = 29501
 _OUTLIVES = (Path(__file__).parents[1] / "outlives.py").read_text(encoding="utf-8")
-# vLLM's module of the API server knows no --headless.
-_HEADLESS = ("python", "-m", "vllm.entrypoints.cli.main", "serve")
 
 
 def desired_leader_worker_set(deployment: ModelDeployment, model: ServedModel, config: Config) -> Manifest:
@@ -83,8 +82,9 @@ def _worker(leader: ContainerSpec) -> ContainerSpec:
     outlive = ["python", "-c", _OUTLIVES, str(MASTER_PORT)]
     return replace(
         leader,
-        command=_HEADLESS,
-        args=("--headless", *leader.args),
+        command=VLLM_SERVE,
+        # It has no API, and refuses to be told of one.
+        args=(*(word for word in leader.args if word != ONE_API_SERVER), "--headless"),
         ports=(),
         hooks={"lifecycle": {"preStop": {"exec": {"command": outlive}}}},
     )
