@@ -49,6 +49,10 @@ class ServingSpec(ApiModel):
     experts; 8 with tensorParallelSize 1 gives DeepSeek-V3 on 8 GPUs eight KV caches instead of the same one
     eight times."""
 
+    expert_parallel: bool = False
+    """Give each of a replica's GPUs whole experts, instead of a part of each. vLLM's
+    --enable-expert-parallel; it takes as much memory either way."""
+
     nodes: Annotated[int, Field(ge=1, le=64)] = 1
     """Nodes of each replica, which share its GPUs evenly (vLLM's --nnodes). With more than one, servers are
     a LeaderWorkerSet, whose API the cluster must have, and a new version that is never ready is not rolled
@@ -86,7 +90,7 @@ class ServingSpec(ApiModel):
     engine_args: Annotated[
         list[Annotated[str, StringConstraints(min_length=1, max_length=1024)]], Field(max_length=64)
     ] = []
-    """More arguments of vLLM's server, such as --enable-expert-parallel. They come last, so that they win;
+    """More arguments of vLLM's server, such as --max-num-seqs. They come last, so that they win;
     what has a field of its own, and what names code to run, is refused."""
 
     trust_remote_code: bool = False

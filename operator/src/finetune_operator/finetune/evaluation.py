@@ -65,7 +65,7 @@ def evaluation_server(spec: FineTuneJobSpec) -> ServingSpec:
 
 
 # What goes for a server on other GPUs as well.
-_KEPT = ("maxModelLen", "engineArgs", "trustRemoteCode")
+_KEPT = ("maxModelLen", "expertParallel", "engineArgs", "trustRemoteCode")
 # What says nothing of how an answer comes about.
 _OF_A_DEPLOYMENT = (
     "replicas",

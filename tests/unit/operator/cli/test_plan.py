@@ -53,6 +53,7 @@ Serving                            99 GB    130 GB  each GPU, 0.92 of its 141 GB
 It fits.
 KV cache: 476,612 tokens (what is left: 14.5 requests of 32,768 tokens at a time; maxModelLen is the longest)
 parallelism: tensor 8 (the KV cache is whole on each GPU; dataParallelSize gives each GPU one of its own)
+experts: whole, each on one GPU (as expertParallel says)
 draft: none (--speculative-config turns it on, for few requests at a time and tokens that are accepted)
 load format: auto (vLLM's own; instanttensor where the volume gives more than 5 GB/s)
 largest batch: 8,192 tokens (longer prompts are read in pieces; --max-num-batched-tokens changes it)

@@ -117,18 +117,19 @@ KNOWN = {"uri": "hf://deepseek-ai/DeepSeek-V3"}
                     "dataParallelSize": 4,
                     "maxModelLen": 8192,
                     "loadFormat": "instanttensor",
-                    "engineArgs": ["--enable-expert-parallel"],
+                    "expertParallel": True,
+                    "engineArgs": ["--seed=1"],
                 },
             },
-            "--tensor-parallel-size 2 --pipeline-parallel-size 1 --data-parallel-size 4 --max-model-len 8192"
-            " --load-format instanttensor --enable-expert-parallel",
+            "--tensor-parallel-size 2 --pipeline-parallel-size 1 --data-parallel-size 4"
+            " --enable-expert-parallel --max-model-len 8192 --load-format instanttensor --seed=1",
             id="as it will be served",
         ),
         pytest.param(
             {
                 "workers": EIGHT,
                 "evaluation": {**EVALUATION, "gpus": 8},
-                "deployment": {"dataParallelSize": 4, "engineArgs": ["--enable-expert-parallel"]},
+                "deployment": {"dataParallelSize": 4, "expertParallel": True},
             },
             "--tensor-parallel-size 8 --pipeline-parallel-size 1 --enable-expert-parallel",
             id="other GPUs than it will be served on",

@@ -159,7 +159,12 @@ def test_nothing_is_served_before_there_is_a_model(deployment: Builder) -> None:
 
 
 def test_the_command_on_gpus(deployment: Builder) -> None:
-    spec = {"tensorParallelSize": 8, "maxModelLen": 8192, "engineArgs": ["--enable-chunked-prefill"]}
+    spec = {
+        "tensorParallelSize": 8,
+        "expertParallel": True,
+        "maxModelLen": 8192,
+        "engineArgs": ["--enable-chunked-prefill"],
+    }
     server = server_of(plan(deployment(**spec), model=READY))
     assert [*server["command"], *server["args"]] == [
         *("python", "-m", "vllm.entrypoints.cli.main", "serve"),
@@ -168,6 +173,7 @@ def test_the_command_on_gpus(deployment: Builder) -> None:
         *("--port", "$(SERVING_PORT)"),
         *("--tensor-parallel-size", "8"),
         *("--pipeline-parallel-size", "1"),
+        "--enable-expert-parallel",
         *("--max-model-len", "8192"),
         *("--shutdown-timeout", "280"),
         "--enable-chunked-prefill",

@@ -41,6 +41,7 @@ def serving_settings(spec: ServingSpec, weights: Weights | None, config: Config)
     return (
         *_cache(serving, memory),
         *_division(serving),
+        *_experts(spec, serving),
         *_draft(serving),
         Setting(
             name="load format",
@@ -79,6 +80,18 @@ def _division(serving: Serving) -> Iterator[Setting]:
             why="each copy of attention has a KV cache of its own, for many requests at a time"
             if serving.data > 1
             else "the KV cache is whole on each GPU; dataParallelSize gives each GPU one of its own",
+        )
+
+
+def _experts(spec: ServingSpec, serving: Serving) -> Iterator[Setting]:
+    """Yield how GPUs share the experts, where there are several of both."""
+    if serving.model.moe_layers and spec.gpus_per_replica > spec.pipeline_parallel_size:
+        given = "--enable-expert-parallel" in {word.replace("_", "-") for word in spec.engine_args}
+        whole = given or spec.expert_parallel
+        yield Setting(
+            name="experts",
+            value="whole, each on one GPU" if whole else "a part of each on every GPU",
+            why="as expertParallel says" if whole else "expertParallel: true gives each GPU whole ones",
         )
 
 

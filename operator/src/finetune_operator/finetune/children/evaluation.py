@@ -8,6 +8,7 @@ from finetune_operator.core.objects import Manifest
 from finetune_operator.core.pod import env_var
 from finetune_operator.finetune.evaluation import evaluation_server
 from finetune_operator.finetune.fits import evaluated_weights
+from finetune_operator.serving.command import spec_args
 from finetune_operator.serving.cpu import CPU_ARGS, cpu_env
 from finetune_operator.serving.gpu import gpu_env
 from finetune_operator.serving.tool_calls import tool_call_args
@@ -16,14 +17,9 @@ from finetune_operator.serving.tool_calls import tool_call_args
 def server_args(job: FineTuneJob) -> tuple[str, ...]:
     """Return vLLM's arguments, after the stage's own; the model and the port are the stage's to add."""
     server = evaluation_server(job.spec)
-    copies = server.data_parallel_size
     return (
         "--",
-        *("--tensor-parallel-size", str(server.tensor_parallel_size)),
-        *("--pipeline-parallel-size", str(server.pipeline_parallel_size)),
-        *(("--data-parallel-size", str(copies)) if copies > 1 else ()),
-        *(("--max-model-len", str(server.max_model_len)) if server.max_model_len else ()),
-        *(("--load-format", server.load_format) if server.load_format != "auto" else ()),
+        *spec_args(server),
         *(() if server.gpus_per_replica else CPU_ARGS),
         *tool_call_args(job.spec.model.uri, server.engine_args),
         *server.engine_args,

@@ -28,7 +28,7 @@ from finetune_operator.serving.children.adapters import (
 )
 from finetune_operator.serving.children.names import child_metadata, selector
 from finetune_operator.serving.children.signature import signature_check
-from finetune_operator.serving.command import model_args, server_command
+from finetune_operator.serving.command import model_args, server_command, spec_args
 from finetune_operator.serving.cpu import CPU_ARGS, cpu_env
 from finetune_operator.serving.gpu import gpu_env
 from finetune_operator.serving.model import ServedModel
@@ -122,16 +122,11 @@ def _container(deployment: ModelDeployment, model: ServedModel, config: Config) 
 def _args(deployment: ModelDeployment, model: ServedModel) -> tuple[str, ...]:
     """Return vLLM's arguments; the user's come last, so that they win over all but what is trusted."""
     spec = deployment.spec
-    length = ("--max-model-len", str(spec.max_model_len)) if spec.max_model_len else ()
     return (
         *model_args(spec, model.folder),
         *("--served-model-name", "$(SERVED_MODEL_NAME)"),
         *("--port", "$(SERVING_PORT)"),
-        *("--tensor-parallel-size", str(spec.tensor_parallel_size)),
-        *("--pipeline-parallel-size", str(spec.pipeline_parallel_size)),
-        *(("--data-parallel-size", str(spec.data_parallel_size)) if spec.data_parallel_size > 1 else ()),
-        *length,
-        *(("--load-format", spec.load_format) if spec.load_format != "auto" else ()),
+        *spec_args(spec),
         *adapter_args(model),
         *(() if spec.gpus_per_replica else CPU_ARGS),
         *tool_call_args(model.base, spec.engine_args),

@@ -24,6 +24,21 @@ def settings(model: Architecture = DEEPSEEK_V3, **spec: Any) -> dict[str, str]:
     [
         pytest.param({"tensorParallelSize": 8}, "parallelism", "tensor 8", id="divided by heads"),
         pytest.param({"dataParallelSize": 8}, "parallelism", "data 8", id="divided by requests"),
+        pytest.param(
+            {"tensorParallelSize": 8}, "experts", "a part of each on every GPU", id="experts' parts"
+        ),
+        pytest.param(
+            {"tensorParallelSize": 8, "expertParallel": True},
+            "experts",
+            "whole, each on one GPU",
+            id="whole experts",
+        ),
+        pytest.param(
+            {"tensorParallelSize": 8, "engineArgs": ["--enable-expert-parallel"]},
+            "experts",
+            "whole, each on one GPU",
+            id="whole experts, as vLLM has it",
+        ),
         pytest.param({"tensorParallelSize": 8}, "draft", "none", id="no draft unasked"),
         pytest.param(
             {"tensorParallelSize": 8, "engineArgs": ["--speculative-config", DRAFT]},
