@@ -15,13 +15,17 @@ from finetune_converter.model_files.header_bytes import TensorSpec
 STEPS = 20
 LENGTH = 8192
 SIZE = 0.04
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 # The merge and the gate leave half of 16 cores to the server that starts beside them.
 _THREADS = {"podOverrides": {"env": [{"name": "OMP_NUM_THREADS", "value": "8"}]}}
 
 
-def job_manifest(folder: Path) -> Path:
-    """The tuning: attention, so that the expert layers are the base's own files."""
-    spec = {
+def job_manifest(folder: Path, training: Mapping[str, Any] = NOTHING, **fields: Any) -> Path:
+    """The tuning: attention, so that the expert layers are the base's own files.
+
+    training: more of its training. fields: more of its spec.
+    """
+    spec: dict[str, Any] = {
         "model": {"uri": "models/base"},
         "flavor": "deepseek_aghilora",
         "dataset": {"uri": "datasets/faq.jsonl"},
@@ -36,9 +40,11 @@ def job_manifest(folder: Path) -> Path:
             "frozenArithmetic": "float8",
             "recompute": "none",
             "checkpoint": {"interval": STEPS},
+            **training,
         },
         "workers": {"gpuMemory": "80G", **_THREADS},
         "storage": {"claimName": "models"},
+        **fields,
     }
     return _write(folder / "job.json", "FineTuneJob", "full", spec)
 
@@ -51,7 +57,7 @@ def serve_manifest(
     job: str = "",
     file: str = "",
     arguments: list[str],
-    variables: Mapping[str, str] = MappingProxyType({}),
+    variables: Mapping[str, str] = NOTHING,
     **fields: Any,
 ) -> Path:
     """A server of a job's model or of a folder. fields: more of its spec."""

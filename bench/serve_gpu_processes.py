@@ -98,7 +98,7 @@ class Place:
 
     def prewarm(self) -> None:
         """Python's files of the server into memory."""
-        modules = "vllm.entrypoints.openai.api_server, vllm.v1.worker.gpu_worker, vllm.lora.layers"
+        modules = "vllm.entrypoints.cli.serve, vllm.v1.worker.gpu_worker, vllm.lora.layers"
         self.start("prewarm", [sys.executable, "-c", f"import {modules}"])
 
     def finetune(

@@ -217,6 +217,8 @@ def main() -> None:
     if arguments.adapter:
         adapter = Adapter(arguments.adapter, arguments.device)
         attention |= {name: _with_adapter(base, adapter, modules) for name, modules in PARTS.items()}
+    if arguments.trained:
+        attention["trained"] = _with_adapter(base, Adapter(arguments.trained, arguments.device), EVERY)
     if arguments.tuned:
         attention["tuned"] = Files(arguments.tuned, arguments.device)
     experts = Adapter(arguments.experts, arguments.device) if arguments.experts else None
@@ -231,12 +233,16 @@ def main() -> None:
     chats, count = len(tokens["chats"]), len(tokens["prompts"])
     for place, (file, model, variant) in enumerate(answered):
         first = chats + place * count
-        result[f"{file.stem}: {model}"] = {
-            f"against {name}": compare(
-                served[file], model, readings[name][first : first + count], readings[name][:chats]
-            )
-            for name in dict.fromkeys((variant, "base", *(["all but kv_b_proj"] if variant == "all" else [])))
-        }
+        result.setdefault(f"{file.stem}: {model}", {}).update(
+            {
+                f"against {name}": compare(
+                    served[file], model, readings[name][first : first + count], readings[name][:chats]
+                )
+                for name in dict.fromkeys(
+                    (variant, "base", *(["all but kv_b_proj"] if variant == "all" else []))
+                )
+            }
+        )
     arguments.out.write_text(json.dumps(result, indent=1))
     print("REFERENCE", json.dumps(result, indent=1), flush=True)
 
@@ -253,6 +259,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--adapter", type=Path, help="what is merged, to be applied in parts too")
     parser.add_argument("--experts", type=Path, help="an adapter of the routed experts")
     parser.add_argument("--tuned", type=Path, help="another merged model")
+    parser.add_argument("--trained", type=Path, help="the adapter of that one, unmerged")
     parser.add_argument("--tokens", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--device", default="cuda")

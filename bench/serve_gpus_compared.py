@@ -1,0 +1,182 @@
+"""Two GPUs with tensor parallelism: the operator's server and `vllm serve` in turn, half a minute a load.
+
+`python bench/serve_gpus_compared.py --scratch /dev/shm/serve --envs ENVS`: of the base of serve_gpu.py.
+Beside the servers that are loaded a job is trained and its model served, and adapters of single modules are;
+these end before the first load.
+"""
+
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack
+from threading import Thread
+from typing import Any
+
+import serve_gpu
+import serve_gpu_manifests as manifests
+from finetune_operator.serving.server_requests import ServerRequests, parse_metrics
+from serve_gpu import BENCH
+from serve_gpu_processes import Asked, Place
+from serve_gpus_tensor import stop_all
+from serve_gpus_trained import (
+    ROOM,
+    TENSOR,
+    adapters,
+    ask_adapted,
+    ask_plain_adapters,
+    ask_tuned,
+    operators_adapters,
+    plain_adapters,
+    train,
+    trained,
+    write_adapters,
+)
+
+# The operator's server, `vllm serve` by hand, and that with four processes of the API.
+OURS, PLAIN, MANY = "operator", "plain", "many"
+FEW, SHORT, LONG = (4, (512, 128)), (64, (512, 128)), (64, (4096, 512))
+LOADS = [
+    *((name, SHORT) for name in (OURS, PLAIN, OURS, PLAIN)),
+    *((name, LONG) for name in (OURS, PLAIN, OURS, PLAIN)),
+    (MANY, SHORT),
+    *((name, FEW) for name in (OURS, PLAIN, OURS, PLAIN)),
+    *((name, SHORT) for name in (MANY, OURS, PLAIN)),
+    *((name, LONG) for name in (OURS, PLAIN)),
+]
+SECONDS = 31
+# Tokens a second, by which the first load of a kind is sized; those that follow by what it took.
+EXPECTED = {FEW: 1400, SHORT: 14000, LONG: 14000}
+PARTS = 4
+"""Processes that ask at a time: one is about as fast as a server."""
+RESERVED = 65
+"""Seconds for the reference."""
+ANSWERS = [
+    ("adapted", "adapted", "base"),
+    ("adapted", "o", "o_proj"),
+    ("adapted", "experts", "experts"),
+    ("beside", "kv-b", "kv_b_proj"),
+    ("beside", "o", "o_proj"),
+    ("tuned", "tuned", "merged"),
+    ("tuned", "tuned", "trained"),
+]
+
+
+def servers(place: Place) -> dict[str, AbstractContextManager[Asked]]:
+    """Those that are loaded."""
+    spec: dict[str, Any] = {"uri": "models/base", "arguments": ROOM, "tensorParallelSize": 2}
+    file = manifests.serve_manifest(place.scratch, "full", **spec)
+    many = ["--api-server-count", str(PARTS)]
+    return {
+        OURS: place.served(OURS, file, storage=OURS, deployment="full"),
+        PLAIN: place.plain(PLAIN, place.storage(PLAIN) / "models/base", [*TENSOR, *ROOM]),
+        MANY: place.plain(MANY, place.storage(MANY) / "models/base", [*TENSOR, *ROOM, *many]),
+    }
+
+
+def beside(place: Place) -> None:
+    """What answers before the first load: the adapters' servers, and after the training the job's model."""
+    job = Thread(target=place.attempt, args=("train", lambda: train(place)))
+    job.start()
+    place.attempt("adapters", lambda: write_adapters(place))
+    asked: dict[str, Callable[[], None]] = {
+        "adapted": lambda: ask_adapted(place, operators_adapters(place)),
+        "beside": lambda: ask_plain_adapters(plain_adapters(place)),
+    }
+    threads = [Thread(target=place.attempt, args=each) for each in asked.items()]
+    for thread in threads:
+        thread.start()
+    job.join()
+    place.attempt("tuned", lambda: ask_tuned(place))
+    for thread in threads:
+        thread.join()
+
+
+def ready(place: Place, name: str, asked: Asked) -> None:
+    asked.wait(300)
+    place.keep(f"{name} ready", asked.figures())
+    asked.chat()
+
+
+def load_in_turn(place: Place, loaded: dict[str, Asked]) -> None:
+    """Each load about as long; none that would take the reference's time."""
+    counts = {(name, load): EXPECTED[load] * SECONDS // load[1][1] for name, load in LOADS}
+    for turn, (name, load) in enumerate(LOADS):
+        if name not in loaded or place.left() < RESERVED + SECONDS + 10:
+            place.keep(f"load {turn} left out", [name, load, place.left()])
+            continue
+        told = _load(place, turn, name, loaded[name], load, counts[name, load])
+        counts[name, load] = round(counts[name, load] * SECONDS / max(part["seconds"] for part in told))
+
+
+def _load(
+    place: Place, turn: int, name: str, asked: Asked, load: tuple[int, tuple[int, int]], count: int
+) -> list[Any]:
+    many, tokens = load
+    parts = PARTS if many > PARTS else 1
+    before = requests(asked)
+    with ThreadPoolExecutor(parts) as threads:
+        told = list(threads.map(lambda _: asked.bench(many // parts, tokens, count // parts), range(parts)))
+    figures = {"server": name, "load": load, "parts": told, "counted": _counted(before, requests(asked))}
+    place.keep(f"load {turn}", figures)
+    return told
+
+
+def requests(asked: Asked) -> ServerRequests:
+    """What a canary would be judged by, read as the operator does."""
+    with urllib.request.urlopen(f"{asked.url()}/metrics", timeout=30) as answer:
+        return parse_metrics(answer.read())
+
+
+def _counted(before: ServerRequests, after: ServerRequests) -> dict[str, Any]:
+    """Of one load."""
+    answered = {name: count - before.answered.get(name, 0) for name, count in after.answered.items()}
+    first = {bound: count - before.first_tokens.get(bound, 0) for bound, count in after.first_tokens.items()}
+    counted = ServerRequests(answered=answered, failed=after.failed, first_tokens=first)
+    return {
+        "answered": answered,
+        "errorPercent": counted.error_percent,
+        "firstTokenWithin": {share: counted.first_token_within(share) for share in (0.5, 0.9, 0.95)},
+    }
+
+
+def compare_with_transformers(place: Place) -> None:
+    """What was served, against transformers in float32: merged, and the adapter beside the base."""
+    there = [a for a in ANSWERS if f"chats {a[1]}" in place.answers(a[0])]
+    words = [f"{place.answers_file(server)}={model}={variant}" for server, model, variant in there]
+    out, base = place.scratch / "reference.json", place.storage("tuned") / "models/base"
+    merged = place.storage("tuned") / "merged"
+    options: list[object] = ["--base", base, "--merged", merged if merged.exists() else base]
+    options += ["--trained", trained(place)] if merged.exists() else []
+    options += ["--adapter", place.scratch / "by-hand", "--experts", adapters(place) / "experts"]
+    options += ["--tokens", place.tokens, "--out", out]
+    process = place.start("reference", [sys.executable, BENCH / "serve_gpu_reference.py", *options, *words])
+    try:
+        process.wait(min(120, place.left()))
+    except subprocess.TimeoutExpired:
+        process.kill()
+    said = place.log("reference").read_text()[-1500:]
+    place.keep("reference", json.loads(out.read_text()) if out.exists() else {"failed": said})
+
+
+def main() -> int:
+    place = Place(serve_gpu._parse_arguments())
+    place.prewarm()
+    place.attempt("base", lambda: serve_gpu.write_base(place, (OURS, PLAIN, MANY, "adapted")))
+    with ExitStack() as everything:
+        loaded = {name: everything.enter_context(each) for name, each in servers(place).items()}
+        beside(place)
+        for name, asked in loaded.items():
+            place.attempt(f"{name} ready", lambda n=name, a=asked: ready(place, n, a))
+        there = {name: asked for name, asked in loaded.items() if asked.is_ready()}
+        place.attempt("loads", lambda: load_in_turn(place, there))
+        # Beside servers that are idle: their end takes longer than the comparison.
+        place.attempt("reference", lambda: compare_with_transformers(place))
+        stop_all(loaded)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
