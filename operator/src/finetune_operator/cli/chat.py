@@ -8,6 +8,11 @@ from finetune_operator.cli.options import place_options
 from finetune_operator.client.client import Client
 from finetune_operator.client.conversation import Conversation
 
+_ALL_THOUGHT = (
+    "There is no answer: --max-tokens ended it amid the thought, or the model was tuned to give none and the "
+    "server's --reasoning-parser takes the answer for one"
+)
+
 
 @click.command()
 @click.argument("name")
@@ -24,7 +29,9 @@ def chat(
     max_tokens: int,
     temperature: float,
 ) -> None:
-    """Chat with the ModelDeployment of that NAME. The answer is streamed to stdout."""
+    """Chat with the ModelDeployment of that NAME. The answer is streamed to stdout; of a server with
+    --reasoning-parser, thoughts to stderr.
+    """
     options = {"max_tokens": max_tokens, "temperature": temperature}
     with client.conversation(name, system=system, **options) as conversation:
         if not questions:
@@ -47,7 +54,13 @@ def _talk(conversation: Conversation) -> None:
 
 
 def _ask(conversation: Conversation, question: str) -> None:
-    """Print the answer as it comes."""
-    for piece in conversation.stream(question):
-        click.echo(piece, nl=False)
+    """Print thoughts and answer as they come."""
+    thinks, answers = False, False
+    for piece in conversation.pieces(question):
+        if thinks and not piece.is_thought:
+            click.echo(err=True)
+        thinks, answers = piece.is_thought, answers or not piece.is_thought
+        click.secho(piece.text, nl=False, err=piece.is_thought, dim=piece.is_thought)
+    if thinks and not answers:
+        click.echo(f"\n{_ALL_THOUGHT}", err=True)
     click.echo()

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -12,6 +13,15 @@ from finetune_operator.local.errors import LocalError
 
 # The endpoint is a port of this machine, or a Service: never through a proxy.
 _CLIENT = httpx.Client(timeout=httpx.Timeout(5, read=300), trust_env=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """A part of an answer, as it comes."""
+
+    text: str
+    is_thought: bool = False
+    """Whether the server's --reasoning-parser took it out of the answer."""
 
 
 class Conversation:
@@ -28,15 +38,22 @@ class Conversation:
         return "".join(self.stream(question))
 
     def stream(self, question: str) -> Iterator[str]:
-        """Yield the answer as it comes. Raises LocalError."""
+        """Yield the answer as it comes, without thoughts. Raises LocalError."""
+        return (piece.text for piece in self.pieces(question) if not piece.is_thought)
+
+    def pieces(self, question: str) -> Iterator[Piece]:
+        """Yield thoughts and answer as they come. Raises LocalError.
+
+        The next question is asked without this one's thoughts, as the templates of models that think have it.
+        """
         self._messages.append({"role": "user", "content": question})
         answer = ""
         for piece in self._pieces():
-            answer += piece
+            answer += "" if piece.is_thought else piece.text
             yield piece
         self._messages.append({"role": "assistant", "content": answer})
 
-    def _pieces(self) -> Iterator[str]:
+    def _pieces(self) -> Iterator[Piece]:
         body = {"model": self._model, "messages": self._messages, "stream": True, **self._options}
         key = os.environ.get("VLLM_API_KEY")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -52,7 +69,7 @@ class Conversation:
             ) from None
 
 
-def _pieces(response: httpx.Response) -> Iterator[str]:
+def _pieces(response: httpx.Response) -> Iterator[Piece]:
     """Yield the text of a stream of server-sent events, as OpenAI's API sends them."""
     for line in response.iter_lines():
         data = line.removeprefix("data: ")
@@ -64,7 +81,12 @@ def _pieces(response: httpx.Response) -> Iterator[str]:
                 f"the server failed: {event['error'].get('message', event['error'])}", "see its log"
             )
         for choice in event["choices"]:
-            yield choice["delta"].get("content") or ""
+            # vLLM's name; DeepSeek's own API has the other one.
+            delta = choice["delta"]
+            if thought := delta.get("reasoning") or delta.get("reasoning_content"):
+                yield Piece(text=thought, is_thought=True)
+            if content := delta.get("content"):
+                yield Piece(text=content)
 
 
 def _refusal(response: httpx.Response) -> LocalError:
