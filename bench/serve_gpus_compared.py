@@ -1,8 +1,8 @@
-"""Two GPUs with tensor parallelism: the operator's server and `vllm serve` in turn, half a minute a load.
+"""The operator's server and `vllm serve` in turn, half a minute a load, on the GPUs that there are.
 
 `python bench/serve_gpus_compared.py --scratch /dev/shm/serve --envs ENVS`: of the base of serve_gpu.py.
 Beside the servers that are loaded a job is trained and its model served, and adapters of single modules are;
-these end before the first load.
+these end before the first load. One GPU has room for no adapters.
 """
 
 import json
@@ -22,12 +22,14 @@ from serve_gpu import BENCH
 from serve_gpu_processes import Asked, Place
 from serve_gpus_tensor import stop_all
 from serve_gpus_trained import (
+    CARDS,
     ROOM,
     TENSOR,
     adapters,
     ask_adapted,
     ask_plain_adapters,
     ask_tuned,
+    compare_with_trainer,
     operators_adapters,
     plain_adapters,
     train,
@@ -54,7 +56,7 @@ PARTS = 4
 RESERVED = 65
 """Seconds for the reference."""
 ANSWERS = [
-    ("adapted", "adapted", "base"),
+    ("operator", "full", "base"),
     ("adapted", "o", "o_proj"),
     ("adapted", "experts", "experts"),
     ("beside", "kv-b", "kv_b_proj"),
@@ -66,7 +68,7 @@ ANSWERS = [
 
 def servers(place: Place) -> dict[str, AbstractContextManager[Asked]]:
     """Those that are loaded."""
-    spec: dict[str, Any] = {"uri": "models/base", "arguments": ROOM, "tensorParallelSize": 2}
+    spec: dict[str, Any] = {"uri": "models/base", "arguments": ROOM, "tensorParallelSize": CARDS}
     file = manifests.serve_manifest(place.scratch, "full", **spec)
     many = ["--api-server-count", str(PARTS)]
     return {
@@ -85,7 +87,7 @@ def beside(place: Place) -> None:
         "adapted": lambda: ask_adapted(place, operators_adapters(place)),
         "beside": lambda: ask_plain_adapters(plain_adapters(place)),
     }
-    threads = [Thread(target=place.attempt, args=each) for each in asked.items()]
+    threads = [Thread(target=place.attempt, args=each) for each in asked.items() if CARDS > 1]
     for thread in threads:
         thread.start()
     job.join()
@@ -98,6 +100,9 @@ def ready(place: Place, name: str, asked: Asked) -> None:
     asked.wait(300)
     place.keep(f"{name} ready", asked.figures())
     asked.chat()
+    if name == OURS:
+        asked.answer("full")
+        compare_with_trainer(place, "full", asked, 0)
 
 
 def load_in_turn(place: Place, loaded: dict[str, Asked]) -> None:
