@@ -113,3 +113,14 @@ def test_an_answer_ends_with_its_time(base, monkeypatch):
     (sample,) = sampler(base(), max_tokens=20, max_seconds=10).generate(model)
     assert (len(model.asked), sample.end) == (2, "time")
     assert model.training
+
+
+@pytest.mark.usefixtures("one_process")
+def test_nothing_is_compiled_for_their_shape(base):
+    def refuse(_graph, _inputs):
+        pytest.fail("compiled")
+
+    model = Scripted(repeat(65), 512)
+    model.forward = torch.compile(model.forward, backend=refuse)
+    (sample,) = sampler(base(), max_tokens=2).generate(model)
+    assert sample.end == "length"

@@ -184,10 +184,14 @@ def _end_tokens(base: Path) -> set[int]:
 
 @contextmanager
 def _evaluated(model: nn.Module) -> Iterator[None]:
-    """Without dropout, and with the experts' counts of tokens as they were."""
+    """Without dropout, with the experts' counts of tokens as they were, and nothing compiled.
+
+    For a second shape Dynamo takes lengths for unknown, and then Inductor lowers no flex attention (torch
+    2.14, _use_flex_decoding): on a GPU the first step after samples failed.
+    """
     model.eval()
     try:
-        with uncounted([model]):
+        with uncounted([model]), torch.compiler.set_stance("force_eager"):
             yield
     finally:
         model.train()
