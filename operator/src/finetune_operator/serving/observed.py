@@ -66,7 +66,9 @@ def observe_model_deployment(
     server = next((each for each in servers if each.component != CANARY), None)
     canary = next((each for each in servers if each.component == CANARY), None)
     jobs = {ref.name: objects.get(ref, ObservedParent) for ref in parent.named_jobs}
-    told = {pod.name: adapters_of(pod) for pod in _answering(server)}
+    # A server without adapters answers 404, and counts that among its requests.
+    asked = _answering(server) if (parent.spec or {}).get("adapters") else ()
+    told = {pod.name: adapters_of(pod) for pod in asked}
     counted = {pod.name: requests_of(pod) for pod in _answering(canary)}
     return Observed(
         children={child.ref: child for child in children},
