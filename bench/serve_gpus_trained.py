@@ -1,6 +1,7 @@
 """What stands beside the loads of `serve_gpus_compared.py`: a job and its trainer's answers, and adapters."""
 
 import json
+import subprocess
 import urllib.request
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -28,8 +29,11 @@ def train(place: Place) -> None:
     fields = {"export": {"adapterOnly": True}, "model": {"uri": "models/base", "verify": False}}
     manifest = manifests.job_manifest(place.scratch, {"samples": samples}, **fields)
     job = place.finetune("job", manifest, storage="tuned", cards="0")
-    code = job.wait(300)
-    place.keep("job", {"exitCode": code, "said": place.log("job").read_text()[-2500:]})
+    try:
+        job.wait(180)
+    except subprocess.TimeoutExpired:
+        Asked.stop_process(job)
+    place.keep("job", {"exitCode": job.poll(), "said": place.log("job").read_text()[-2500:]})
     storage = place.storage("tuned")
     names = ["--base", storage / "models/base", "--adapter", trained(place), "--out", storage / "merged"]
     merge = place.start("merge", [place.program("converter", "finetune-convert"), "merge", *names])
