@@ -81,7 +81,7 @@ def test_an_image_takes_the_volume_s_place(deployment: Builder) -> None:
     assert pod["volumes"][0] == {"name": "volume", "image": image}
     mounts = [each["volumeMounts"][0] for each in (*pod["initContainers"], *pod["containers"])]
     assert mounts == [{"name": "volume", "mountPath": "/volume", "readOnly": True}] * 2
-    assert pod["containers"][0]["args"][:2] == ["--model", "/volume"]
+    assert pod["containers"][0]["args"][:2] == ["/volume", "--served-model-name"]
     assert pod["initContainers"][0]["args"] == ["/volume", "--signed"]
 
 
