@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import httpx
 import pytest
 import torch
 from click.testing import CliRunner
@@ -10,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 from vllm_server import ROOT, VllmServer
 
 from finetune_operator.cli import finetune
+from finetune_operator.serving.server_requests import ServerRequests, parse_metrics
 
 pytestmark = pytest.mark.chain
 
@@ -77,3 +79,16 @@ def test_a_load_of_chats_has_the_tokens_that_were_asked_for(server: VllmServer) 
     assert figures["input_tokens"] == pytest.approx(64, rel=0.15)
     assert 0 < figures["ttft"]["p50"] <= figures["ttft"]["p99"]
     assert figures["tpot"]["p50"] > 0
+
+
+def test_its_own_metrics_tell_what_a_canary_is_judged_by(server: VllmServer) -> None:
+    def counted() -> ServerRequests:
+        return parse_metrics(httpx.get(f"{server.url}/metrics", trust_env=False).content)
+
+    server.post("/v1/completions", {"prompt": "Hello", "max_tokens": 1})
+    before = counted()
+    server.chat(QUESTIONS[0], max_tokens=1)
+    after = counted()
+    assert after.count == before.count + 1
+    assert after.error_percent == 0
+    assert 0 < (after.first_token_within(0.95) or 0) < float("inf")
