@@ -10,5 +10,5 @@ from vllm_server import VllmServer, vllm_server
 @pytest.fixture(scope="session")
 def server(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmServer]:
     log = tmp_path_factory.mktemp("vllm") / "log"
-    with vllm_server(tiny_base, log, "--dtype", "float32") as running:
+    with vllm_server(tiny_base, log, "--dtype", "float32", processes=2) as running:
         yield running

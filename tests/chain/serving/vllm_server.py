@@ -46,18 +46,26 @@ class VllmServer:
 
 @contextlib.contextmanager
 def vllm_server(
-    model: Path, log: Path, *arguments: str, attention: str | None = ATTENTION
+    model: Path, log: Path, *arguments: str, attention: str | None = ATTENTION, processes: int = 0
 ) -> Iterator[VllmServer]:
-    """Serve the folder `model` as "model" until the block ends; all that the server writes goes to `log`."""
+    """Serve the folder `model` as "model" until the block ends; all that the server writes goes to `log`.
+
+    processes: of the API, by `vllm serve`, as servers on GPUs are started. Otherwise as those on CPUs are.
+    """
     port = _free_port()
+    environment = os.environ | ENVIRONMENT
     command = [PYTHON, "-m", "vllm.entrypoints.launchers.api_server.entry", "--model", model]
+    if processes:
+        command = [PYTHON, "-m", "vllm.entrypoints.cli.main", "serve", model]
+        command += ["--api-server-count", str(processes)]
+        environment["PYTHONPATH"] = str(_named_vllm(log.parent))
     command += ["--served-model-name", "model", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--max-model-len", "512", "--enforce-eager", *arguments]
     command += ["--attention-backend", attention] if attention else []
     with log.open("wb") as output:
         process = subprocess.Popen(
             [str(word) for word in command],
-            env=os.environ | ENVIRONMENT,
+            env=environment,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -76,6 +84,14 @@ ENVIRONMENT = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "OMP_WAIT_POLICY": "passive",
 }
+
+
+def _named_vllm(folder: Path) -> Path:
+    """A distribution named vllm, whose version its command line asks for: that on CPUs is vllm-cpu."""
+    metadata = folder / "vllm-0.dist-info" / "METADATA"
+    metadata.parent.mkdir()
+    metadata.write_text("Metadata-Version: 2.1\nName: vllm\nVersion: 0\n")
+    return folder
 
 
 def _free_port() -> int:
