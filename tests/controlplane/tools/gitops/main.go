@@ -20,9 +20,11 @@ import (
 	"github.com/argoproj/argo-cd/gitops-engine/v3/pkg/health"
 	"github.com/argoproj/argo-cd/gitops-engine/v3/pkg/sync"
 	"github.com/argoproj/argo-cd/gitops-engine/v3/pkg/utils/kube"
+	"github.com/argoproj/argo-cd/gitops-engine/v3/pkg/utils/tracing"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2/textlogger"
 )
 
 const (
@@ -50,6 +52,7 @@ func main() {
 	}
 	config, err := clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG"))
 	fail(err)
+	config.QPS, config.Burst = 100, 200
 	app := application{name: os.Args[1], namespace: os.Args[2], checks: luaChecks(os.Args[4]), config: config}
 	app.cluster = cache.NewClusterCache(config, cache.SetPopulateResourceInfoHandler(
 		func(object *unstructured.Unstructured, _ bool) (any, bool) {
@@ -76,7 +79,8 @@ func (app application) sync(ctx context.Context, targets []*unstructured.Unstruc
 	if said.Different, err = differences(ctx, compared); err != nil {
 		return nil, err
 	}
-	operations, cleanup, err := (&kube.KubectlCmd{}).ManageResources(app.config)
+	kubectl := kube.KubectlCmd{Log: textlogger.NewLogger(textlogger.NewConfig()), Tracer: tracing.NopTracer{}}
+	operations, cleanup, err := kubectl.ManageResources(app.config)
 	if err != nil {
 		return nil, err
 	}
