@@ -27,8 +27,7 @@ class Synced:
     """What one sync told. Objects are KIND/NAME."""
 
     different: list[str]
-    """Before it, as Argo CD compares by default, and as it does with ServerSideDiff=true."""
-    different_on_the_server: list[str]
+    """Before it, as Argo CD compares by default."""
     done: dict[str, str]
     health: dict[str, str]
     """After it; an object that has no health has none here."""
@@ -48,7 +47,6 @@ def sync(name: str, namespace: str, manifests: Path, health: Path, kubeconfig: P
     told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return Synced(
         different=sorted(told["different"]),
-        different_on_the_server=sorted(told["serverSideDifferent"]),
         done=told["synced"],
         health={name: each["status"] for name, each in told["health"].items() if each},
     )

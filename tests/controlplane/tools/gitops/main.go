@@ -20,11 +20,9 @@ import (
 	"github.com/argoproj/argo-cd/gitops-engine/v3/pkg/health"
 	"github.com/argoproj/argo-cd/gitops-engine/v3/pkg/sync"
 	"github.com/argoproj/argo-cd/gitops-engine/v3/pkg/utils/kube"
-	"github.com/argoproj/argo-cd/gitops-engine/v3/pkg/utils/tracing"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
-	"k8s.io/klog/v2/textlogger"
 )
 
 const (
@@ -40,10 +38,9 @@ type application struct {
 }
 
 type told struct {
-	Different           []string                        `json:"different"`
-	ServerSideDifferent []string                        `json:"serverSideDifferent"`
-	Synced              map[string]string               `json:"synced"`
-	Health              map[string]*health.HealthStatus `json:"health"`
+	Different []string                        `json:"different"`
+	Synced    map[string]string               `json:"synced"`
+	Health    map[string]*health.HealthStatus `json:"health"`
 }
 
 func main() {
@@ -77,19 +74,6 @@ func (app application) sync(ctx context.Context, targets []*unstructured.Unstruc
 	said := told{Synced: map[string]string{}, Health: map[string]*health.HealthStatus{}}
 	compared := sync.Reconcile(targets, there, app.namespace, app.cluster)
 	if said.Different, err = differences(ctx, compared); err != nil {
-		return nil, err
-	}
-	kubectl := kube.KubectlCmd{Log: textlogger.NewLogger(textlogger.NewConfig()), Tracer: tracing.NopTracer{}}
-	operations, cleanup, err := kubectl.ManageResources(app.config)
-	if err != nil {
-		return nil, err
-	}
-	defer cleanup()
-	onServer := []diff.Option{
-		diff.WithServerSideDiff(true), diff.WithManager(manager), diff.WithGVKParser(app.cluster.GetGVKParser()),
-		diff.WithServerSideDryRunner(diff.NewK8sServerSideDryRunner(operations)),
-	}
-	if said.ServerSideDifferent, err = differences(ctx, compared, onServer...); err != nil {
 		return nil, err
 	}
 	results, err := engine.NewEngine(app.config, app.cluster).Sync(
@@ -130,9 +114,7 @@ func (app application) manages(resource *cache.Resource) bool {
 	return resource.Info == app.name
 }
 
-func differences(
-	ctx context.Context, compared sync.ReconciliationResult, options ...diff.Option,
-) ([]string, error) {
+func differences(ctx context.Context, compared sync.ReconciliationResult) ([]string, error) {
 	different := []string{}
 	for i, target := range compared.Target {
 		live := compared.Live[i]
@@ -140,7 +122,7 @@ func differences(
 		if target == nil {
 			object = live
 		}
-		result, err := diff.Diff(ctx, target, live, options...)
+		result, err := diff.Diff(ctx, target, live)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name(kube.GetResourceKey(object)), err)
 		}
