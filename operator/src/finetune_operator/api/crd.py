@@ -119,10 +119,8 @@ def _structural(schema: Schema, definitions: dict[str, Schema]) -> Schema:
     elif result.get("additionalProperties") is True:
         del result["additionalProperties"]
         result["x-kubernetes-preserve-unknown-fields"] = True
-    if (
-        result.get("properties") == {}
-    ):  # not stored: whoever compares, as Argo CD, finds a difference for ever
-        del result["properties"]
+    if result.get("properties") == {}:
+        del result["properties"]  # Not stored: who compares, as Argo CD does, would find a difference for ever.
     if "properties" in result:
         result["properties"] = {
             name: _structural(field, definitions) for name, field in result["properties"].items()
