@@ -120,7 +120,7 @@ def _structural(schema: Schema, definitions: dict[str, Schema]) -> Schema:
         del result["additionalProperties"]
         result["x-kubernetes-preserve-unknown-fields"] = True
     if result.get("properties") == {}:
-        del result["properties"]  # Not stored: who compares, as Argo CD does, would find a difference for ever.
+        del result["properties"]  # Not stored: Argo CD found a difference for ever.
     if "properties" in result:
         result["properties"] = {
             name: _structural(field, definitions) for name, field in result["properties"].items()
