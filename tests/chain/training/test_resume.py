@@ -15,7 +15,7 @@ def test_checkpoints_hold_adapters_only_and_the_newest_are_kept(trained: Trainin
     assert trained.checkpoints == ["step-10", "step-6", "step-8"]
     files = sorted(file.name for file in (trained.folder / "checkpoints/step-10").iterdir())
     layers = [f"layer-{layer}.safetensors" for layer in range(4)]
-    assert files == ["checksums.json", *layers, "random.safetensors", "state.json"]
+    assert files == ["adapter", "checksums.json", *layers, "random.safetensors", "state.json"]
     size = sum(file.stat().st_size for file in (trained.folder / "checkpoints/step-10").iterdir())
     adapter = (trained.folder / "adapter/adapter_model.safetensors").stat().st_size
     assert size < 3.1 * adapter  # the adapter and two moments of it
