@@ -7,7 +7,7 @@ BIN := $(CURDIR)/$(ENVS)/dev/bin
 DEMO := .demo
 
 .PHONY: demo test unit component programs controlplane argocd kueue-program lws kueue registry-program node-packages \
-  node-programs images images-twice image-base e2e chain cluster cluster-down lint format generate bench lock envs clean
+  node-programs node images images-twice image-base e2e chain cluster cluster-down lint format generate bench lock envs clean
 
 # --- environments: one a lock file, installed by hash -------------------------------------------------
 
@@ -108,12 +108,11 @@ argocd: programs
 kueue: programs kueue-program
 	$(BIN)/pytest -m kueue tests/controlplane
 
-# As root: what a real node needs of Debian's, and what else it runs, built into the user's cache.
+# As root: what a real node needs of Debian's, unless it is here, and what else it runs, built into the user's cache.
 node-packages: $(ENVS)/dev/.installed
-	@packages="$$($(BIN)/python tests/controlplane/cluster node-packages)" && echo "installing $$packages" \
-	  && apt-get update --quiet=2 && apt-get install --yes --no-install-recommends $$packages
+	@$(BIN)/python tests/controlplane/cluster node-packages
 
-node-programs: $(ENVS)/dev/.installed
+node-programs: node-packages
 	@$(BIN)/python tests/controlplane/cluster build-node
 
 # A control plane with fake GPU nodes for hand work; NODE=real: one node that really runs pods, as root.
@@ -157,9 +156,14 @@ image-base:
 	  && buildah commit --timestamp=0 --quiet $$base localhost/image-base && buildah rm $$base
 	rm -rf build/image-base
 
-# By hand, as root: a node that really runs pods.
+# As root: a node that really runs pods, and the chart on it with the operator in its own image.
+node: node-programs programs
+	$(BIN)/pytest tests/e2e/test_node.py tests/e2e/test_operator.py
+
+# By hand, as root: all of our images there, the chain and faults; then gitops/ by Argo CD's own engine.
 e2e: node-programs programs
 	$(BIN)/pytest tests/e2e
+	$(MAKE) --no-print-directory argocd
 
 chain: envs
 	$(BIN)/pytest tests/chain

@@ -9,6 +9,7 @@ from cluster import binaries
 from cluster.commands import WAIT, Run, runner
 from cluster.real import programs
 from cluster.real.cluster import RealCluster
+from cluster.real.node import complain_of_another
 from figures import Figures
 from in_cluster import ROOT, SYSTEM, InCluster
 from our_images import REPOSITORY, push, tag
@@ -28,6 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluster]:
     try:
         programs.complain()
+        complain_of_another()
     except SystemExit as said:
         pytest.exit(str(said), returncode=1)
     started = RealCluster(folder=tmp_path_factory.mktemp("cluster") / "real")

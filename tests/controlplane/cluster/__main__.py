@@ -22,7 +22,7 @@ from cluster.operator_pod import OperatorPod
 from cluster.process import Process
 from cluster.real import programs, volumes
 from cluster.real.cluster import RealCluster
-from cluster.real.node import REGISTRY, clear
+from cluster.real.node import REGISTRY, clear, complain_of_another
 from kubernetes import client
 
 FOLDER = Path(".cluster").absolute()
@@ -37,7 +37,7 @@ def main() -> None:
     commands.add_parser("build-kueue", help="the same for Kueue")
     commands.add_parser("build-lws", help="the same for LeaderWorkerSet")
     commands.add_parser("build-node", help="the same for what a node runs")
-    commands.add_parser("node-packages", help="print the packages of Debian's that a node needs")
+    commands.add_parser("node-packages", help="install what a node needs of Debian's")
     starting = commands.add_parser("up", help="start a control plane in .cluster/ and leave it running")
     starting.add_argument("--gpu-nodes", type=int, default=4, help="fake nodes of 8 GPUs each")
     starting.add_argument("--node", choices=["played", "real"], default="played", help="who runs pods")
@@ -61,7 +61,7 @@ def main() -> None:
             programs.complain()
             print(*programs.build(), sep="\n")
         case "node-packages":
-            print(*sorted(set(programs.DEBIAN.values())))
+            programs.install()
         case "up" if arguments.node == "real":
             up_with_a_real_node()
         case "up":
@@ -99,6 +99,7 @@ def up(*, gpu_nodes: int) -> None:
 def up_with_a_real_node() -> None:
     programs.complain()
     down()
+    complain_of_another()
     FOLDER.mkdir()
     cluster = RealCluster(folder=FOLDER, follows_parent=False)
     try:

@@ -128,13 +128,23 @@ class Node:
             (self.folder / name).write_text(text)
 
 
+def complain_of_another() -> None:
+    """Ends with one line when a node runs here already: its addresses are the only ones."""
+    if _cable().exists():
+        raise SystemExit(
+            "error: another real node runs on this machine. `make cluster-down` ends that of `make cluster`."
+        )
+
+
 def clear() -> None:
     """Removes what no namespace takes along: the groups of its processes, once these are gone."""
     until("the node's control groups removed", lambda: not any(map(_is_left, _cgroups())), timeout=60)
     # The kernel ends a network a moment after its last process.
-    until(
-        "the node's cable gone", lambda: not Path("/sys/class/net", f"{NAME[:8]}-cable").exists(), timeout=60
-    )
+    until("the node's cable gone", lambda: not _cable().exists(), timeout=60)
+
+
+def _cable() -> Path:
+    return Path("/sys/class/net", f"{NAME[:8]}-cable")
 
 
 def _is_left(group: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ DEBIAN = {
     "ipset": "ipset",
     "nft": "nftables",
     "conntrack": "conntrack",
+    "ip": "iproute2",
     "docker-registry": "docker-registry",
     "gcc": "gcc",
     "/bin/busybox": "busybox-static",
@@ -83,10 +85,31 @@ def find(name: str) -> Path:
 
 def complain() -> None:
     """Ends with one line when a real node cannot run here."""
+    _need_root()
+    if missing := _missing():
+        raise SystemExit(f"error: a real node needs {', '.join(missing)}. Run `make node-packages` as root.")
+
+
+def install() -> None:
+    """What is not here of Debian's packages; no archive is asked when nothing is missing."""
+    if not (missing := _missing()):
+        return
+    _need_root()
+    if not shutil.which("apt-get"):
+        raise SystemExit(f"error: a real node needs Debian's {', '.join(missing)}, and there is no apt-get.")
+    print(f"installing {' '.join(missing)}", flush=True)
+    quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["update"], ["install", "--yes", "--no-install-recommends", *missing]):
+        subprocess.run(["apt-get", "--quiet=2", *command], env=quiet, stdin=subprocess.DEVNULL, check=True)
+
+
+def _need_root() -> None:
     if os.geteuid() != 0:
         raise SystemExit("error: a real node needs root. Run it as root, or leave out NODE=real.")
-    if missing := sorted({package for program, package in DEBIAN.items() if not shutil.which(program)}):
-        raise SystemExit(f"error: a real node needs {', '.join(missing)}. Run `make node-packages` as root.")
+
+
+def _missing() -> list[str]:
+    return sorted({package for program, package in DEBIAN.items() if not shutil.which(program)})
 
 
 def pause_source() -> Path:
