@@ -39,6 +39,7 @@ case "$command" in
 esac
 # When and from where a package came differs in every build, and is nobody's matter.
 find /opt -path '*.dist-info/uv_cache.json' -delete
+find /opt -path '*.dist-info/RECORD' -exec grep -l '/uv_cache\.json,' {} + | xargs -r sed -i '/\/uv_cache\.json,/d'
 # Of Debian's packages what the image will have: all, or what a stage has put aside for it.
 status=/var/lib/dpkg/status
 [ ! -f /runtime$status ] || status=/runtime$status
