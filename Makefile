@@ -128,8 +128,9 @@ cluster-down: $(ENVS)/dev/.installed
 IMAGES ?= operator trainer converter server
 BUILDER ?= docker
 TAG ?= dev
-# What is built twice is the same: files of no time. Docker needs a builder that rewrites times for it.
-BUILD = $(BUILDER) build $(if $(filter docker,$(BUILDER)),,--timestamp=0) $(BUILD_FLAGS) \
+# What is built twice is the same: files of no time. Docker needs a builder that rewrites times for it. buildah makes one
+# layer of all unless it is told otherwise, and a change of our code would push everything.
+BUILD = $(BUILDER) build $(if $(filter docker,$(BUILDER)),,--timestamp=0 --layers) $(BUILD_FLAGS) \
   $(if $(BASE),--build-arg BASE=$(BASE)) $(if $(DEVICE),--build-arg DEVICE=$(DEVICE))
 images:
 	@[ -n "$(REGISTRY)" ] || { echo "error: no registry. Say where to push: make images REGISTRY=registry.example/finetune"; exit 1; }

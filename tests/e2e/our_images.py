@@ -66,7 +66,6 @@ def _build(image: str) -> None:
 
 def _build_flags() -> Iterator[str]:
     """What this machine installs packages with: its cache of them, and whose certificates it trusts."""
-    yield "--layers"
     if UV_CACHE.is_dir():
         yield f"--volume {UV_CACHE}:{UV_CACHE} --build-arg UV_NO_CACHE=false"
     if certificates := os.environ.get("PIP_CERT"):
