@@ -53,7 +53,7 @@ def crds(kubectl: Run) -> None:
 
 @pytest.fixture(scope="session")
 def optional_apis(kubectl: Run) -> None:
-    """LeaderWorkerSets and HTTPRoutes are served, as where their controllers are installed."""
+    """LeaderWorkerSets, HTTPRoutes and ScaledObjects are served, as where their controllers are installed."""
     install_optional_apis(kubectl)
 
 

@@ -45,6 +45,10 @@ Server-side apply is a patch, and a create where there is nothing yet.
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes]
   verbs: [get, list, watch, create, patch, delete]
+# Replicas by what Prometheus knows, where KEDA is installed.
+- apiGroups: [keda.sh]
+  resources: [scaledobjects]
+  verbs: [get, list, watch, create, patch, delete]
 # Never deleted by the operator: a claim goes with its owner.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]

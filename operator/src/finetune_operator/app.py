@@ -41,7 +41,14 @@ from finetune_operator.kube.no_diffs import NoDiffs
 from finetune_operator.kube.optional import served_of, until_more_are_served
 from finetune_operator.kube.progress import ProgressPoller
 from finetune_operator.kube.requests import REQUESTS
-from finetune_operator.kube.resources import HTTP_ROUTES, LEADER_WORKER_SETS, PARENTS, WATCHED, Resource
+from finetune_operator.kube.resources import (
+    HTTP_ROUTES,
+    LEADER_WORKER_SETS,
+    PARENTS,
+    SCALED_OBJECTS,
+    WATCHED,
+    Resource,
+)
 from finetune_operator.kube.resync import resync_for_ever
 from finetune_operator.kube.server_poller import ServerPoller
 from finetune_operator.kube.settings import InvalidSettingsError, Settings, load_settings
@@ -128,6 +135,7 @@ async def _lead(
         settings.config,
         has_leader_worker_sets=LEADER_WORKER_SETS in served,
         has_http_routes=HTTP_ROUTES in served,
+        has_scaled_objects=SCALED_OBJECTS in served,
     )
     controller = Controller(surroundings, server, config, queue.wake)
     for obj in (obj for parent in PARENTS for obj in cache.of_kind(parent.kind, ObservedObject)):

@@ -34,5 +34,5 @@ def helm(chart_plane: ControlPlane, kubectl: Run) -> Run:
 
 @pytest.fixture(scope="session")
 def optional_apis(kubectl: Run) -> None:
-    """LeaderWorkerSets and HTTPRoutes are served here, too."""
+    """LeaderWorkerSets, HTTPRoutes and ScaledObjects are served here, too."""
     install_optional_apis(kubectl)

@@ -28,6 +28,7 @@ ALLOWED = {
     "deployments.apps": CHILD,
     "leaderworkersets.leaderworkerset.x-k8s.io": CHILD,
     "httproutes.gateway.networking.k8s.io": CHILD,
+    "scaledobjects.keda.sh": CHILD,
     "configmaps": CHILD,
     "services": CHILD,
     "poddisruptionbudgets.policy": CHILD,

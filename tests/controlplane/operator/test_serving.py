@@ -111,6 +111,37 @@ def test_an_autoscaler_scales_it_and_goes_with_its_field(parents: Parents, kubec
     )
 
 
+def test_kedas_autoscaler_takes_the_place_of_kubernetes_own(parents: Parents, kubectl: Run) -> None:
+    """And gives it back: one at a time, each as its API takes it; none in the end."""
+    here = f"--namespace={parents.namespace}"
+    prometheus = {"serverAddress": "http://prometheus:9090", "wakeQuery": "sum(gateway_requests_open)"}
+
+    def autoscalers() -> list[dict[str, Any]]:
+        found = kubectl("get", "scaledobjects,horizontalpodautoscalers", here, "--output=json").stdout
+        items: list[dict[str, Any]] = json.loads(found)["items"]
+        return items
+
+    def scaled_by(kind: str) -> dict[str, Any]:
+        found: list[dict[str, Any]] = until(
+            f"a {kind} alone", lambda: [e["kind"] for e in f] == [kind] and f if (f := autoscalers()) else []
+        )
+        return found[0]
+
+    parents.create("ModelDeployment", "faq", serving("one", autoscaling={"minReplicas": 1, "maxReplicas": 3}))
+    scaled_by("HorizontalPodAutoscaler")
+    parents.patch("ModelDeployment", "faq", {"autoscaling": {"minReplicas": 0, "prometheus": prometheus}})
+    keda = scaled_by("ScaledObject")["spec"]
+    assert (keda["minReplicaCount"], keda["maxReplicaCount"]) == (0, 3)
+    assert keda["scaleTargetRef"]["kind"] == "ModelDeployment"
+    assert [each["name"] for each in keda["triggers"]] == ["waiting", "running", "wake"]
+    kubectl("patch", "scaledobject/faq", here, "--type=merge", '--patch={"spec": {"maxReplicaCount": 9}}')
+    until("what was applied", lambda: scaled_by("ScaledObject")["spec"]["maxReplicaCount"] == 3)
+    parents.patch("ModelDeployment", "faq", {"autoscaling": {"minReplicas": 1, "prometheus": None}})
+    scaled_by("HorizontalPodAutoscaler")
+    parents.patch("ModelDeployment", "faq", {"autoscaling": None})
+    until("no autoscaler", lambda: not autoscalers())
+
+
 @pytest.mark.usefixtures("stages_succeed")
 def test_shards_merge_side_by_side(parents: Parents, pods: Pods) -> None:
     pods.play({"app.kubernetes.io/component": "merge-shards"}, succeed())

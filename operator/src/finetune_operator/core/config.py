@@ -37,5 +37,7 @@ class Config:
     """Whether the cluster serves the API of LeaderWorkerSets, for servers on several nodes."""
     has_http_routes: bool = False
     """Whether the cluster serves Gateway API's HTTPRoutes, for canaries."""
+    has_scaled_objects: bool = False
+    """Whether the cluster serves KEDA's ScaledObjects, for autoscaling by Prometheus."""
     progress_from: tuple[Manifest, ...] = ()
     """Who may ask a stage for its progress, as peers of a NetworkPolicy: the operator. Empty: everybody."""

@@ -7,6 +7,7 @@ from finetune_operator.api.resources import RESOURCES
 from finetune_operator.core.labels import MANAGED_BY, MANAGER, NAME
 from finetune_operator.core.observed.http_route import HTTP_ROUTE, HTTP_ROUTE_VERSION
 from finetune_operator.core.observed.leader_worker_set import LEADER_WORKER_SET, LEADER_WORKER_SET_VERSION
+from finetune_operator.serving.children.autoscaler import SCALED_OBJECT, SCALED_OBJECT_VERSION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,12 +79,15 @@ LEADER_WORKER_SETS = Resource(
 HTTP_ROUTES = Resource(
     api_version=HTTP_ROUTE_VERSION, kind=HTTP_ROUTE, plural="httproutes", label_selector=_OURS
 )
+SCALED_OBJECTS = Resource(
+    api_version=SCALED_OBJECT_VERSION, kind=SCALED_OBJECT, plural="scaledobjects", label_selector=_OURS
+)
 PODS = Resource(api_version="v1", kind="Pod", plural="pods", label_selector=_OUR_PODS)
 EVENTS = Resource(api_version="v1", kind="Event", plural="events")
 LEASES = Resource(api_version="coordination.k8s.io/v1", kind="Lease", plural="leases")
 
 WATCHED = (*PARENTS, *CHILDREN, PODS)
-OPTIONAL = (LEADER_WORKER_SETS, HTTP_ROUTES)
+OPTIONAL = (LEADER_WORKER_SETS, HTTP_ROUTES, SCALED_OBJECTS)
 """Of APIs that a cluster may lack: watched where they are served."""
 
 BY_KIND = {resource.kind: resource for resource in (*WATCHED, *OPTIONAL, EVENTS, LEASES)}

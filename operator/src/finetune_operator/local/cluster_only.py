@@ -1,4 +1,4 @@
-"""What only a cluster has: several nodes of a server, canaries; volumes and the like of podOverrides.
+"""What only a cluster has: a server's nodes, canaries, autoscalers; volumes and the like of podOverrides.
 
 One machine leaves them out. Images as models, which it refuses.
 """
@@ -31,6 +31,8 @@ def without_what_only_clusters_have(manifest: Manifest) -> tuple[Manifest, list[
     for prefix, server in (("", manifest["spec"]), ("deployment.", manifest["spec"].get("deployment") or {})):
         if server.pop("nodes", 1) != 1:
             left_out.append(f"spec.{prefix}nodes")
+        if server.pop("autoscaling", None):
+            left_out.append(f"spec.{prefix}autoscaling")
         if server.get("rollout", {}).pop("canary", None):
             left_out.append(f"spec.{prefix}rollout.canary")
     return manifest, left_out

@@ -17,6 +17,7 @@ class ServingReason(StrEnum):
     ADAPTER_NOT_SERVED = "AdapterNotAppliedByVLLM"
     NO_LEADER_WORKER_SETS = "LeaderWorkerSetNotInstalled"
     NO_HTTP_ROUTES = "HTTPRouteNotInstalled"
+    NO_SCALED_OBJECTS = "KedaNotInstalled"
     NOT_EVALUATED = "FineTuneJobNotEvaluated"
     ADAPTERS_READY = "AdaptersReady"
     ADAPTERS_LOADING = "AdaptersLoading"
@@ -50,6 +51,9 @@ MESSAGES = {
     ServingReason.NO_HTTP_ROUTES: "A canary has its requests by an HTTPRoute, and this cluster has no "
     "gateway.networking.k8s.io/v1: install Gateway API (https://gateway-api.sigs.k8s.io) and a Gateway, "
     "or remove rollout.canary",
+    ServingReason.NO_SCALED_OBJECTS: "autoscaling.prometheus is KEDA's to ask, and this cluster has no "
+    "keda.sh/v1alpha1: install KEDA (https://keda.sh), or remove autoscaling.prometheus, and a "
+    "HorizontalPodAutoscaler scales",
     ServingReason.NOT_EVALUATED: "FineTuneJob {job} has no evaluation, and "
     "rollout.canary.analysis.requireEvaluation asks for one: set the job's evaluation, or turn it off",
     ServingReason.ADAPTERS_READY: "Every replica has every adapter",

@@ -22,7 +22,12 @@ from finetune_operator.serving.canary import (
     trying_of,
 )
 from finetune_operator.serving.children.adapters import desired_adapters
-from finetune_operator.serving.children.autoscaler import desired_autoscaler
+from finetune_operator.serving.children.autoscaler import (
+    AUTOSCALERS,
+    SCALED_OBJECT,
+    autoscaler_kind,
+    desired_autoscaler,
+)
 from finetune_operator.serving.children.canary import desired_canary
 from finetune_operator.serving.children.deployment import desired_deployment
 from finetune_operator.serving.children.disruption_budget import desired_disruption_budget
@@ -53,7 +58,7 @@ def reconcile(deployment: ModelDeployment, observed: Observed, now: datetime, co
     model = resolve_model(deployment, observed)
     if refusal := _refusal(deployment, fits, config) or _unevaluated(deployment, observed):
         model = refusal
-    children = list(_children_of_any_model(deployment))
+    children = list(_children_of_any_model(deployment, observed, config))
     rollout, canary = None, None
     if isinstance(model, ServedModel) and (adapters := desired_adapters(deployment, model)):
         children.append(adapters)
@@ -140,14 +145,24 @@ def _refusal(deployment: ModelDeployment, fits: Condition, config: Config) -> No
     if spec.rollout.canary and not config.has_http_routes:
         reason = ServingReason.NO_HTTP_ROUTES
         return NoModel(reason=reason, message=MESSAGES[reason], final=True)
+    if _lacks_keda(deployment, config):
+        reason = ServingReason.NO_SCALED_OBJECTS
+        return NoModel(reason=reason, message=MESSAGES[reason], final=True)
     return None
 
 
-def _children_of_any_model(deployment: ModelDeployment) -> Iterable[Manifest]:
+def _lacks_keda(deployment: ModelDeployment, config: Config) -> bool:
+    return autoscaler_kind(deployment) == SCALED_OBJECT and not config.has_scaled_objects
+
+
+def _children_of_any_model(
+    deployment: ModelDeployment, observed: Observed, config: Config
+) -> Iterable[Manifest]:
     yield desired_service(deployment)
     yield desired_disruption_budget(deployment)
     yield desired_network_policy(deployment)
-    if autoscaler := desired_autoscaler(deployment):
+    autoscaler = desired_autoscaler(deployment, observed.children.keys())
+    if autoscaler and not _lacks_keda(deployment, config):
         yield autoscaler
 
 
@@ -163,7 +178,7 @@ def _superfluous(
         kept |= observed.children.keys()
     wanted = {
         HTTP_ROUTE: deployment.spec.rollout.canary is not None,
-        "HorizontalPodAutoscaler": deployment.spec.autoscaling is not None,
+        **{kind: kind == autoscaler_kind(deployment) for kind in AUTOSCALERS},
         "Deployment": deployment.spec.nodes == 1,
         "LeaderWorkerSet": deployment.spec.nodes > 1,
     }

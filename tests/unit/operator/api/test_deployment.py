@@ -11,6 +11,8 @@ from finetune_operator.api.field_errors import field_errors
 Build = Callable[..., dict[str, Any]]
 
 
+ADDRESS = {"serverAddress": "http://prometheus.monitoring:9090"}
+WAKE = {"wakeQuery": "sum(gateway_requests_open)"}
 IMAGE = {"uri": "oci://registry.example/models/faq:v1"}
 
 
@@ -63,6 +65,41 @@ IMAGE = {"uri": "oci://registry.example/models/faq:v1"}
             {"autoscaling": {"minReplicas": 3, "maxReplicas": 2}},
             ["spec.autoscaling.maxReplicas"],
             id="fewer-at-most-than-at-least",
+        ),
+        *(
+            pytest.param({"autoscaling": {"maxReplicas": 2, **spec}}, fields, id=name)
+            for name, spec, fields in (
+                ("by-prometheus", {"prometheus": ADDRESS}, []),
+                ("to-none", {"minReplicas": 0, "prometheus": ADDRESS | WAKE}, []),
+                ("to-none-by-kubernetes-own", {"minReplicas": 0}, ["spec.autoscaling.minReplicas"]),
+                (
+                    "to-none-and-nothing-wakes-it",
+                    {"minReplicas": 0, "prometheus": ADDRESS},
+                    ["spec.autoscaling.prometheus.wakeQuery"],
+                ),
+                (
+                    "woken-though-it-never-sleeps",
+                    {"prometheus": ADDRESS | WAKE},
+                    ["spec.autoscaling.prometheus.wakeQuery"],
+                ),
+                ("no-address", {"prometheus": {}}, ["spec.autoscaling.prometheus.serverAddress"]),
+                (
+                    "address-with-a-password",
+                    {"prometheus": {"serverAddress": "http://me:pw@prometheus:9090"}},
+                    ["spec.autoscaling.prometheus.serverAddress"],
+                ),
+                (
+                    "credentials",
+                    {"prometheus": {**ADDRESS, "authenticationRef": {"name": "a"}, "authModes": ["bearer"]}},
+                    [],
+                ),
+                (
+                    "credentials-of-nobody",
+                    {"prometheus": {**ADDRESS, "authModes": ["bearer"]}},
+                    ["spec.autoscaling.prometheus.authModes"],
+                ),
+                ("kept-longer-than-kubernetes-does", {"keptSeconds": 3601}, ["spec.autoscaling.keptSeconds"]),
+            )
         ),
         pytest.param({"autoscaling": {}}, ["spec.autoscaling.maxReplicas"], id="no-end-to-scaling"),
         pytest.param(

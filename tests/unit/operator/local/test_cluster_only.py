@@ -56,6 +56,14 @@ def test_one_machine_has_no_gateway() -> None:
     )
 
 
+def test_one_machine_scales_nothing() -> None:
+    server = {"replicas": 1, "autoscaling": {"maxReplicas": 2}}
+    assert without_what_only_clusters_have({"kind": "FineTuneJob", "spec": {"deployment": server}}) == (
+        {"kind": "FineTuneJob", "spec": {"deployment": {"replicas": 1}}},
+        ["spec.deployment.autoscaling"],
+    )
+
+
 def test_a_server_of_its_own() -> None:
     manifest = {"kind": "ModelDeployment", "spec": {"podOverrides": dict(ADDED)}}
     assert without_what_only_clusters_have(manifest)[1] == [f"spec.podOverrides.{field}" for field in ADDED]

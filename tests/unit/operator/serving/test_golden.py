@@ -1,4 +1,4 @@
-"""The children of whole manifests, byte for byte: a node in FP8, two in bfloat16, a version that is tried."""
+"""The children of whole manifests, byte for byte: a node in FP8, two in bfloat16, a trial, an autoscaler."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +16,12 @@ from finetune_operator.core.outcome import Outcome
 from finetune_operator.serving import Observed
 from finetune_operator.serving.reconcile import reconcile
 
-CONFIG = Config(images=Images(server="server:test"), has_leader_worker_sets=True, has_http_routes=True)
+CONFIG = Config(
+    images=Images(server="server:test"),
+    has_leader_worker_sets=True,
+    has_http_routes=True,
+    has_scaled_objects=True,
+)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 MODEL = Outcome(
     claim="support-671b-storage",
@@ -72,3 +77,12 @@ def test_children_of_a_canary(
 
 def _is_of_canary(child: Manifest) -> bool:
     return child["kind"] == "HTTPRoute" or child["metadata"]["name"] == "faq-canary"
+
+
+def test_what_scales_to_none(
+    golden_manifest: Callable[[str], Manifest], check_children: Callable[[str, list[Manifest]], None]
+) -> None:
+    deployment = ModelDeployment.model_validate(golden_manifest("serve-scaled"))
+    model = Outcome(claim="faq", model_path="runs/ml/faq/1/merged", complete=True)
+    plan = reconcile(deployment, Observed(jobs={"faq": model}), NOW, CONFIG)
+    check_children("serve-scaled", [child for child in plan.apply if child["kind"] == "ScaledObject"])

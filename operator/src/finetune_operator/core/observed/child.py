@@ -20,6 +20,7 @@ _COMPARED_WITH_WHAT_WE_WANT = frozenset(
         "LeaderWorkerSet",
         "NetworkPolicy",
         "PodDisruptionBudget",
+        "ScaledObject",
         "Service",
     }
 )
