@@ -20,7 +20,8 @@ from typing import Any
 
 import serve_gpu_base as base_model
 import serve_gpu_manifests as manifests
-from serve_gpu_processes import Asked, Place, gpu_memory
+from serve_gpu_memory import gpu_memory
+from serve_gpu_processes import Asked, Place
 
 BENCH = Path(__file__).parent
 PROMPTS = 16
@@ -202,19 +203,14 @@ ANSWERS = [
 def reference(place: Place) -> None:
     there = [a for a in ANSWERS if f"chats {a[1]}" in place.answers(a[0])]
     words = [f"{place.answers_file(server)}={model}={variant}" for server, model, variant in there]
-    hand, out = place.storage("hand"), place.scratch / "reference.json"
+    hand = place.storage("hand")
     options: list[object] = ["--base", hand / "models/base", "--merged", hand / "by-hand/merged"]
-    options += ["--adapter", hand / "by-hand/adapter", "--tokens", place.tokens, "--out", out]
+    options += ["--adapter", hand / "by-hand/adapter", "--tokens", place.tokens]
     options += ["--experts", place.storage("beside") / "adapters/experts"]
     tuned = next(place.storage("tuned").glob("runs/default/full/*/merged/config.json"), None)
     options += ["--tuned", tuned.parent] if tuned else []
-    process = place.start("reference", [sys.executable, BENCH / "serve_gpu_reference.py", *options, *words])
-    try:
-        process.wait(min(200, place.left()))
-    except subprocess.TimeoutExpired:
-        process.kill()
-    said = place.log("reference").read_text()[-1500:]
-    place.keep("reference", json.loads(out.read_text()) if out.exists() else {"failed": said})
+    command = [sys.executable, BENCH / "serve_gpu_reference.py", *options, *words]
+    place.compared("reference", command, place.scratch / "reference.json", 200)
 
 
 def training(place: Place, job: "subprocess.Popen[bytes]", seconds: float) -> None:

@@ -17,9 +17,11 @@ from threading import Lock
 from typing import Any
 
 from serve_gpu_ask import Server, endpoint
+from serve_gpu_memory import gpu_memories, processes_memory
 
 STARTED = time.monotonic()
 CLI = "import sys; from finetune_operator.cli import main; sys.argv[0] = 'finetune'; main()"
+VLLM = "from vllm.entrypoints.cli.main import main; main()"
 # A machine without a CUDA compiler, as images/server.
 NO_COMPILER = {"CUDA_HOME": "/nonexistent"}
 NEEDS_COMPILER = ("VLLM_USE_DEEP_GEMM", "VLLM_USE_FLASHINFER_SAMPLER", "VLLM_ALLREDUCE_USE_FLASHINFER")
@@ -96,6 +98,16 @@ class Place:
             start_new_session=True,
         )
 
+    def compared(self, name: str, command: Sequence[object], out: Path, seconds: float) -> None:
+        """Run what writes a comparison into a file, and keep that; of one that fails or is late its words."""
+        process = self.start(name, [*command, "--out", out])
+        try:
+            process.wait(min(seconds, self.left()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+        said = self.log(name).read_text()[-1500:]
+        self.keep(name, json.loads(out.read_text()) if out.exists() else {"failed": said})
+
     def prewarm(self) -> None:
         """Python's files of the server into memory."""
         modules = "vllm.entrypoints.cli.serve, vllm.v1.worker.gpu_worker, vllm.lora.layers"
@@ -125,21 +137,29 @@ class Place:
         """A server by `finetune run`."""
         ready = self.scratch / f"{name}.ready"
         process = self.finetune(name, *files, storage=storage, ready=ready, cards=cards)
+        server = self.deployed(name, process, storage, deployment)
+        server.is_ready = ready.exists
+        server.ready_at = lambda: ready.stat().st_mtime
+        try:
+            yield server
+        finally:
+            server.stop()
+
+    def deployed(
+        self, name: str, process: "subprocess.Popen[bytes]", storage: str, deployment: str
+    ) -> "Asked":
+        """A server of a `finetune run` that has several; ready as its status says."""
         status = self.storage(storage) / f"status/default/modeldeployment/{deployment}.yaml"
         logs = self.storage(storage) / "logs/default"
         server = Asked(self, name, deployment, process)
         server.place_words = ["--storage", str(self.storage(storage))]
-        server.is_ready = ready.exists
-        server.ready_at = lambda: ready.stat().st_mtime
+        server.is_ready = lambda: status.exists() and "phase: Available" in status.read_text()
         server.url = lambda: endpoint(status)
         server.find_log = lambda: max(
             (f for f in logs.glob(f"{deployment}-*.log") if "probe" not in f.name),
             key=lambda f: f.stat().st_mtime,
         )
-        try:
-            yield server
-        finally:
-            server.stop()
+        return server
 
     @contextmanager
     def plain(self, name: str, model: Path, arguments: Sequence[str], cards: str = "") -> Iterator["Asked"]:
@@ -147,17 +167,19 @@ class Place:
         cache = self.scratch / "cache"
         env = {"HOME": str(cache), "CUTE_DSL_CACHE_DIR": f"{cache}/.cache/cute_dsl", **NO_COMPILER}
         env |= dict.fromkeys(NEEDS_COMPILER, "0") | {"HF_HUB_OFFLINE": "1"} | _seen(cards)
-        cli = [
-            self._envs / "server-cpu/bin/python",
-            "-c",
-            "from vllm.entrypoints.cli.main import main; main()",
-        ]
+        words = [self.program("server-cpu", "python"), "-c", VLLM]
+        words += ["serve", model, "--served-model-name", name, *arguments]
+        with self.listening(name, words, "Application startup complete", **env) as server:
+            yield server
+
+    @contextmanager
+    def listening(self, name: str, command: Sequence[object], says: str, **env: str) -> Iterator["Asked"]:
+        """A server by its own command, which is told its port, and says when it is ready."""
         port = next(self._ports)
-        words = ["serve", model, "--served-model-name", name, "--port", port, *arguments]
-        server = Asked(self, name, name, self.start(name, [*cli, *words], **env))
+        server = Asked(self, name, name, self.start(name, [*command, "--port", port], **env))
         server.url = lambda: f"http://127.0.0.1:{port}"
         server.place_words = ["--url", server.url()]
-        server.is_ready = lambda: b"Application startup complete" in self.log(name).read_bytes()
+        server.is_ready = lambda: says.encode() in self.log(name).read_bytes()
         server.find_log = lambda: self.log(name)
         try:
             yield server
@@ -271,29 +293,6 @@ class Asked:
         self._place.answers_file(self._name).write_text(json.dumps(self._answers))
         shown = value if "chat" in name.split() else f"{len(value)} of them"
         self._place.keep(f"{self._name}: {name}", shown)
-
-
-def gpu_memory(which: str = "used") -> int:
-    """MiB in use of the first card, or in all, by nvidia-smi."""
-    return next(iter(gpu_memories(which)), 0)
-
-
-def gpu_memories(which: str = "used") -> list[int]:
-    """The same of each card."""
-    return [int(line) for line in _nvidia_smi(f"--query-gpu=memory.{which}") if line.isdigit()]
-
-
-def processes_memory() -> list[str]:
-    """Of each process on each card: card, process and MiB."""
-    return _nvidia_smi("--query-compute-apps=gpu_bus_id,pid,used_memory")
-
-
-def _nvidia_smi(query: str) -> list[str]:
-    command = ["nvidia-smi", query, "--format=csv,noheader,nounits"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=20).stdout.splitlines()
-    except (OSError, subprocess.TimeoutExpired):
-        return []
 
 
 def _seen(cards: str) -> dict[str, str]:

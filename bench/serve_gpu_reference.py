@@ -8,7 +8,6 @@ attention differs between them, but for the experts of `experts`.
 import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,8 @@ from transformers.models.deepseek_v3.modeling_deepseek_v3 import (
     DeepseekV3RMSNorm,
     DeepseekV3RotaryEmbedding,
 )
+
+from serve_gpu_answers import Answers, Reading, reading_of
 
 Weights = Callable[[str], torch.Tensor]
 """A weight in float32, by its name."""
@@ -80,15 +81,6 @@ class Adapter:
         return product.mul_(self._scale)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reading:
-    """What a model says of a text: after each token but the last, the likeliest next one, and of the real one
-    the log probability."""
-
-    likeliest: list[int]
-    logprobs: list[float]
-
-
 @torch.no_grad()
 def read_texts(
     base: Files,
@@ -134,7 +126,7 @@ def read_texts(
     head = base("lm_head.weight")
     return {
         variant: [
-            _reading(norm(state[: len(text) - 1]) @ head.T, text)
+            reading_of(norm(state[: len(text) - 1]) @ head.T, text)
             for state, text in zip(kept, texts, strict=True)
         ]
         for variant, kept in states.items()
@@ -158,12 +150,6 @@ def _fill_experts(experts: Any, index: int, weight: Weights) -> None:
         down.copy_(weight(f"{prefix}{expert}.down_proj.weight"))
 
 
-def _reading(logits: torch.Tensor, text: list[int]) -> Reading:
-    following = torch.tensor(text[1:], device=logits.device)
-    logprobs = logits.log_softmax(-1).gather(1, following[:, None])[:, 0]
-    return Reading(likeliest=logits.argmax(-1).tolist(), logprobs=logprobs.tolist())
-
-
 def _layer(config: DeepseekV3Config, index: int, base: Files, device: str) -> Any:
     with torch.device("meta"):
         layer = DeepseekV3DecoderLayer(config, index).eval()
@@ -177,41 +163,10 @@ def _layer(config: DeepseekV3Config, index: int, base: Files, device: str) -> An
     return layer
 
 
-def compare(
-    served: Mapping[str, Any], model: str, greedy: list[Reading], chats: list[Reading]
-) -> dict[str, Any]:
-    """A served model's greedy tokens and log probabilities against transformers'."""
-    answers = served[f"greedy {model}"]
-    likeliest = [r.likeliest[-len(answer["tokens"]) :] for r, answer in zip(greedy, answers, strict=True)]
-    equal = [
-        mine == theirs
-        for answer, row in zip(answers, likeliest, strict=True)
-        for mine, theirs in zip(answer["tokens"], row, strict=True)
-    ]
-    apart = [
-        abs(mine - theirs)
-        for answer, reading in zip(answers, greedy, strict=True)
-        for mine, theirs in zip(answer["logprobs"], reading.logprobs[-len(answer["logprobs"]) :], strict=True)
-    ]
-    ours = torch.tensor([value for chat in served[f"chats {model}"] for value in chat])
-    theirs = torch.tensor([value for reading in chats for value in reading.logprobs])
-    return {
-        "greedyTokens": len(equal),
-        "equalGreedyShare": round(sum(equal) / len(equal), 4),
-        "meanGreedyLogprobGap": round(sum(apart) / len(apart), 4),
-        "chatTokens": len(ours),
-        "servedNll": round(-float(ours.mean()), 4),
-        "referenceNll": round(-float(theirs.mean()), 4),
-        "meanChatLogprobGap": round(float((ours - theirs).abs().mean()), 4),
-        "medianChatLogprobGap": round(float((ours - theirs).abs().median()), 4),
-    }
-
-
 def main() -> None:
     arguments = _parse_arguments()
     config = DeepseekV3Config.from_pretrained(arguments.base)
     config._attn_implementation, config._experts_implementation = "eager", "eager"
-    tokens = json.loads(arguments.tokens.read_text())
     base, merged = (Files(folder, arguments.device) for folder in (arguments.base, arguments.merged))
     attention: dict[str, Weights] = {"base": base, "merged": merged}
     if arguments.adapter:
@@ -222,34 +177,12 @@ def main() -> None:
     if arguments.tuned:
         attention["tuned"] = Files(arguments.tuned, arguments.device)
     experts = Adapter(arguments.experts, arguments.device) if arguments.experts else None
-    answered = [(Path(file), model, variant) for file, model, variant in map(_split, arguments.answers)]
-    served = {file: json.loads(file.read_text()) for file, _, _ in answered}
-    texts: list[list[int]] = [*tokens["chats"]]
-    for file, model, _ in answered:
-        answers = served[file][f"greedy {model}"]
-        texts += [prompt + a["tokens"] for prompt, a in zip(tokens["prompts"], answers, strict=True)]
-    readings = read_texts(base, attention, config, texts, arguments.device, experts)
-    result: dict[str, Any] = {}
-    chats, count = len(tokens["chats"]), len(tokens["prompts"])
-    for place, (file, model, variant) in enumerate(answered):
-        first = chats + place * count
-        result.setdefault(f"{file.stem}: {model}", {}).update(
-            {
-                f"against {name}": compare(
-                    served[file], model, readings[name][first : first + count], readings[name][:chats]
-                )
-                for name in dict.fromkeys(
-                    (variant, "base", *(["all but kv_b_proj"] if variant == "all" else []))
-                )
-            }
-        )
+    answers = Answers(arguments.answers, arguments.tokens)
+    readings = read_texts(base, attention, config, answers.texts, arguments.device, experts)
+    beside = {"all": ("all but kv_b_proj",)}
+    result = answers.compared(readings, lambda variant: (variant, "base", *beside.get(variant, ())))
     arguments.out.write_text(json.dumps(result, indent=1))
     print("REFERENCE", json.dumps(result, indent=1), flush=True)
-
-
-def _split(answers: str) -> tuple[str, str, str]:
-    file, model, variant = answers.split("=")
-    return file, model, variant
 
 
 def _parse_arguments() -> argparse.Namespace:

@@ -20,7 +20,8 @@ import serve_gpu
 import serve_gpu_base as base_model
 import serve_gpu_manifests as manifests
 from serve_gpu import BENCH, MTP
-from serve_gpu_processes import Asked, Place, gpu_memories
+from serve_gpu_memory import gpu_memories
+from serve_gpu_processes import Asked, Place
 
 # Chats at a time, how many in all, and tokens in and out of each.
 LOADS = ((4, 32, (512, 128)), (64, 256, (512, 128)), (4, 12, (4096, 512)), (64, 128, (4096, 512)))
@@ -152,18 +153,13 @@ def reference(place: Place, answers: Sequence[tuple[str, str, str]], *more: obje
     """What was served, against transformers in float32 on the dequantised weights. more: its arguments."""
     there = [a for a in answers if f"chats {a[1]}" in place.answers(a[0])]
     words = [f"{place.answers_file(server)}={model}={variant}" for server, model, variant in there]
-    one, out = place.storage("one"), place.scratch / "reference.json"
+    one = place.storage("one")
     options: list[object] = ["--base", one / "models/base", "--merged", one / MERGED]
-    options += ["--tokens", place.tokens, "--out", out, *more]
+    options += ["--tokens", place.tokens, *more]
     tuned = next(place.storage("tuned").glob("runs/default/full/*/merged/config.json"), None)
     options += ["--tuned", tuned.parent] if tuned else []
-    process = place.start("reference", [sys.executable, BENCH / "serve_gpu_reference.py", *options, *words])
-    try:
-        process.wait(min(120, place.left()))
-    except subprocess.TimeoutExpired:
-        process.kill()
-    said = place.log("reference").read_text()[-1500:]
-    place.keep("reference", json.loads(out.read_text()) if out.exists() else {"failed": said})
+    command = [sys.executable, BENCH / "serve_gpu_reference.py", *options, *words]
+    place.compared("reference", command, place.scratch / "reference.json", 120)
 
 
 def main() -> int:

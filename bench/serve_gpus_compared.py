@@ -5,11 +5,10 @@ Beside the servers that are loaded a job is trained and its model served, and ad
 these end before the first load. One GPU has room for no adapters.
 """
 
-import json
-import subprocess
 import sys
+import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from threading import Thread
@@ -39,6 +38,8 @@ from serve_gpus_trained import (
 
 # The operator's server, `vllm serve` by hand, and that with four processes of the API.
 OURS, PLAIN, MANY = "operator", "plain", "many"
+Load = tuple[int, tuple[int, int]]
+"""So many at a time, of so many tokens in and out."""
 FEW, SHORT, LONG = (4, (512, 128)), (64, (512, 128)), (64, (4096, 512))
 LOADS = [
     *((name, SHORT) for name in (OURS, PLAIN, OURS, PLAIN)),
@@ -105,20 +106,24 @@ def ready(place: Place, name: str, asked: Asked) -> None:
         compare_with_trainer(place, "full", asked, 0)
 
 
-def load_in_turn(place: Place, loaded: dict[str, Asked]) -> None:
-    """Each load about as long; none that would take the reference's time."""
-    counts = {(name, load): EXPECTED[load] * SECONDS // load[1][1] for name, load in LOADS}
-    for turn, (name, load) in enumerate(LOADS):
-        if name not in loaded or place.left() < RESERVED + SECONDS + 10:
+def load_in_turn(
+    place: Place,
+    loaded: dict[str, Asked],
+    loads: Sequence[tuple[str, Load]] = LOADS,
+    seconds: int = SECONDS,
+    reserved: int = RESERVED,
+) -> None:
+    """Each load about as long; none that would take the time that is reserved."""
+    counts = {(name, load): EXPECTED[load] * seconds // load[1][1] for name, load in loads}
+    for turn, (name, load) in enumerate(loads):
+        if name not in loaded or place.left() < reserved + seconds + 10:
             place.keep(f"load {turn} left out", [name, load, place.left()])
             continue
         told = _load(place, turn, name, loaded[name], load, counts[name, load])
-        counts[name, load] = round(counts[name, load] * SECONDS / max(part["seconds"] for part in told))
+        counts[name, load] = round(counts[name, load] * seconds / max(part["seconds"] for part in told))
 
 
-def _load(
-    place: Place, turn: int, name: str, asked: Asked, load: tuple[int, tuple[int, int]], count: int
-) -> list[Any]:
+def _load(place: Place, turn: int, name: str, asked: Asked, load: Load, count: int) -> list[Any]:
     many, tokens = load
     parts = PARTS if many > PARTS else 1
     before = requests(asked)
@@ -130,9 +135,12 @@ def _load(
 
 
 def requests(asked: Asked) -> ServerRequests:
-    """What a canary would be judged by, read as the operator does."""
-    with urllib.request.urlopen(f"{asked.url()}/metrics", timeout=30) as answer:
-        return parse_metrics(answer.read())
+    """What a canary would be judged by, read as the operator does; nothing of a server that tells nothing."""
+    try:
+        with urllib.request.urlopen(f"{asked.url()}/metrics", timeout=30) as answer:
+            return parse_metrics(answer.read())
+    except urllib.error.HTTPError:
+        return ServerRequests()
 
 
 def _counted(before: ServerRequests, after: ServerRequests) -> dict[str, Any]:
@@ -151,19 +159,14 @@ def compare_with_transformers(place: Place) -> None:
     """What was served, against transformers in float32: merged, and the adapter beside the base."""
     there = [a for a in ANSWERS if f"chats {a[1]}" in place.answers(a[0])]
     words = [f"{place.answers_file(server)}={model}={variant}" for server, model, variant in there]
-    out, base = place.scratch / "reference.json", place.storage("tuned") / "models/base"
+    base = place.storage("tuned") / "models/base"
     merged = place.storage("tuned") / "merged"
     options: list[object] = ["--base", base, "--merged", merged if merged.exists() else base]
     options += ["--trained", trained(place)] if merged.exists() else []
     options += ["--adapter", place.scratch / "by-hand", "--experts", adapters(place) / "experts"]
-    options += ["--tokens", place.tokens, "--out", out]
-    process = place.start("reference", [sys.executable, BENCH / "serve_gpu_reference.py", *options, *words])
-    try:
-        process.wait(min(120, place.left()))
-    except subprocess.TimeoutExpired:
-        process.kill()
-    said = place.log("reference").read_text()[-1500:]
-    place.keep("reference", json.loads(out.read_text()) if out.exists() else {"failed": said})
+    options += ["--tokens", place.tokens]
+    command = [sys.executable, BENCH / "serve_gpu_reference.py", *options, *words]
+    place.compared("reference", command, place.scratch / "reference.json", 120)
 
 
 def main() -> int:

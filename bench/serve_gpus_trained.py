@@ -10,7 +10,8 @@ from pathlib import Path
 import serve_gpu_base as base_model
 import serve_gpu_manifests as manifests
 from serve_gpu_ask import Server
-from serve_gpu_processes import Asked, Place, gpu_memories
+from serve_gpu_memory import gpu_memories
+from serve_gpu_processes import Asked, Place
 
 ROOM = ["--gpu-memory-utilization", "0.2", "--kv-cache-memory-bytes", str(2 * 2**30)]
 SMALL = ["--enforce-eager", *ROOM]

@@ -44,7 +44,7 @@ DEPLOYMENT = {"model": {"uri": "models/tiny"}, "storage": {"claimName": "models"
 BASES = {"FineTuneJob": JOB, "ModelDeployment": DEPLOYMENT}
 OURS_ALONE = {rule.problem for rule in ResourceRequirements.rules if not rule.in_schema}
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-CONFIG = Config(has_http_routes=True)
+CONFIG = Config(has_http_routes=True, has_scaled_objects=True)
 # The schema names it by its path, the admission policy after what it has denied.
 NAMES_A_FIELD = re.compile(r"(spec|metadata|unknownField)[.\[\":]?|denied request: \w+")
 
