@@ -1,7 +1,8 @@
 """Several GPUs of one host: speed, memory and losses of each way to divide them, a deep model, a killed run.
 
 `python bench/several_gpus.py --scratch /dev/shm/full-width` needs two GPUs or more, and room there for 26 GB
-and 11.5 GB more for each layer of experts that the GPUs hold in FP8.
+and 11.5 GB more for each layer of experts that the GPUs hold in FP8. `--gpus 2 --one-card`: two ranks share
+one GPU, over NCCL; memory and losses are then those of two, speed is not.
 """
 
 import argparse
@@ -30,6 +31,16 @@ Case = dict[str, str | int]
 
 # NVLink multicast stays off: a host may share its switch.
 SHARED = {"NCCL_NVLS_ENABLE": "0", "TORCH_SYMM_MEM_DISABLE_MULTICAST": "1", "NVSHMEM_DISABLE_NVLS": "1"}
+# Ranks of one card take turns on it: with NCCL's own 4 MiB they would change them for every few of these.
+ONE_CARD = {
+    "NCCL_MULTI_RANK_GPU_ENABLE": "1",
+    "NCCL_PROTO": "Simple",
+    "NCCL_BUFFSIZE": str(2**25),
+    "NCCL_P2P_NVL_CHUNKSIZE": str(2**22),
+    "NCCL_P2P_PCI_CHUNKSIZE": str(2**22),
+    **dict.fromkeys(("NCCL_MIN_NCHANNELS", "NCCL_MAX_NCHANNELS"), "4"),
+    **dict.fromkeys(("NCCL_MIN_P2P_NCHANNELS", "NCCL_MAX_P2P_NCHANNELS"), "4"),
+}
 ONE_GPU = "one GPU"
 KILLED = "killed"
 GPU_BYTES = 80e9
@@ -52,6 +63,7 @@ def cases(gpus: int) -> dict[str, Case]:
         f"copies={gpus}": {"replicate": gpus},
         "CP=2, EP=2, 131072 tokens": {"context": 2, "expert": 2, **LONG},
         "CP=2, EP=2, 65536 tokens": {"context": 2, "expert": 2, **LONG, "length": 2**16},
+        **long_on_one_card(),
         f"EP={gpus}, resident, float8 products, full recompute": {"expert": gpus, **LARGE},
         f"deep, EP={gpus}, resident, float8 products, full recompute": {
             **LARGE,
@@ -72,6 +84,20 @@ def cases(gpus: int) -> dict[str, Case]:
         "TP=2, EP=2": {"tensor": 2, "expert": 2},
         "CP=2": {"context": 2},
         f"deep, EP={gpus}, bfloat16, full recompute": {**deep, "frozen": "precision", "layers": -1},
+    }
+
+
+def long_on_one_card() -> dict[str, Case]:
+    """What two ranks that share a card of 141 GB have room for, each beside the same in one rank."""
+    half: Case = {**LONG, "frozen": "float8", "length": 2**16}
+    fewer: Case = {**LONG, "frozen": "float8", "experts_per_token": 4}
+    divided: Case = {"context": 2, "expert": 2}
+    return {
+        f"{ONE_GPU}, 65536 tokens, float8": half,
+        "CP=2, EP=2, 65536 tokens, float8": {**half, **divided},
+        "CP=2, EP=2, 131072 tokens, float8, 4 experts a token": {**fewer, **divided},
+        "CP=2, EP=2, 131072 tokens, float8, 2 experts a token": {**fewer, **divided, "experts_per_token": 2},
+        f"{ONE_GPU}, 131072 tokens, float8, 4 experts a token": fewer,
     }
 
 
@@ -108,6 +134,7 @@ def _report(measured: Mapping[str, Any], gpus: int, arguments: argparse.Namespac
     figures = {
         "model": f"{arguments.flavor}, rank 16 on attention, micro-batches of 2 x {arguments.length}",
         "gpus": gpus,
+        "oneCard": arguments.one_card,
         "card": torch.cuda.get_device_name() if on_gpus else "none",
         "matmulTeraflops": matmul_teraflops() if on_gpus else None,
         "nccl": ".".join(map(str, torch.cuda.nccl.version())) if on_gpus else None,
@@ -115,7 +142,8 @@ def _report(measured: Mapping[str, Any], gpus: int, arguments: argparse.Namespac
         "measured": measured,
         "leftOut": [name for name in cases(gpus) if name not in measured],
     }
-    write_report("several-gpus" if on_gpus else "several-gpus-dry-run", figures, packages=PACKAGES)
+    name = "several-ranks-of-one-gpu" if arguments.one_card else "several-gpus"
+    write_report(name if on_gpus else f"{name}-dry-run", figures, packages=PACKAGES)
 
 
 class Launch:
@@ -136,13 +164,16 @@ class Launch:
             "precision": arguments.precision,
             "length": arguments.length,
             "accumulate": gpus,
+            "one_card": int(arguments.one_card),
+            "traces": arguments.traces,
             **case,
         }
         if case.get("layers"):
             layers = arguments.layers or _most_layers(self.settings, self.processes, arguments)
             self.settings["layers"] = layers
             self.settings["base"] = arguments.scratch / f"deep-{layers}"
-        self.process: subprocess.Popen[str] | None = None
+        self.log = self.folder / "output.log"
+        self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         if self.process or self.name == KILLED:
@@ -150,13 +181,13 @@ class Launch:
         options = [f"--{option.replace('_', '-')}={value}" for option, value in self.settings.items()]
         options += ["--compile"] if self.arguments.compile else []
         torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={self.processes}"]
-        self.process = subprocess.Popen(
-            [sys.executable, *torchrun, str(BENCH / "several_gpus_rank.py"), *options],
-            env=_environment(self.arguments),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        with self.log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, *torchrun, str(BENCH / "several_gpus_rank.py"), *options],
+                env=_environment(self.arguments),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
 
     def measure(self) -> dict[str, Any]:
         """What rank 0 says; the last lines of its error where the case fails, or takes too long."""
@@ -172,7 +203,6 @@ class Launch:
         output = self._output()
         if lines := [line[7:] for line in output.splitlines() if line.startswith("RESULT ")]:
             return json.loads(lines[-1]) | {"wholeSeconds": round(time.monotonic() - started, 1)}
-        (self.arguments.scratch / f"failed-{self.folder.name}.log").write_text(output)
         print(output[-3000:], flush=True)
         return {"failed": _errors(output)}
 
@@ -180,10 +210,11 @@ class Launch:
         assert self.process is not None
         limit = self.arguments.case_seconds
         try:
-            return self.process.communicate(timeout=limit)[0]
+            self.process.wait(limit)
         except subprocess.TimeoutExpired:
             self.stop()
-            return f"{self.process.communicate()[0]}\nTimeoutError: stopped after {limit} s"
+            return f"{self.log.read_text()}\nTimeoutError: stopped after {limit} s"
+        return self.log.read_text()
 
     def stop(self) -> None:
         """torchrun ends its workers."""
@@ -221,7 +252,8 @@ def _environment(arguments: argparse.Namespace) -> dict[str, str]:
         "FLASH_ATTENTION_CUTE_DSL_CACHE_ENABLED": "1",
         "FLASH_ATTENTION_CUTE_DSL_CACHE_DIR": str(arguments.scratch / "flash"),
     }
-    return {**os.environ, **SHARED, **caches, "OMP_NUM_THREADS": "1", "FINETUNE_PROGRESS_PORT": "0"}
+    shared = ONE_CARD if arguments.one_card else {}
+    return {**os.environ, **SHARED, **shared, **caches, "OMP_NUM_THREADS": "1", "FINETUNE_PROGRESS_PORT": "0"}
 
 
 def _parse_arguments() -> argparse.Namespace:
@@ -233,6 +265,10 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--layers", type=int, default=0, help="of the deep model; 0: as many as fit")
     parser.add_argument("--host-gb", type=float, default=150, help="what all bases may take")
     parser.add_argument("--gpus", type=int, default=0, help="0: all of them")
+    parser.add_argument("--one-card", action="store_true", help="all ranks share one GPU")
+    parser.add_argument(
+        "--traces", type=int, default=0, help="seconds between what threads are at in the log"
+    )
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: a dry run")
     parser.add_argument("--flavor", default="deepseek_aghilora")
     parser.add_argument("--precision", default="bfloat16")

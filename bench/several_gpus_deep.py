@@ -28,17 +28,17 @@ COPYING_THREADS = 8
 Tensors = dict[str, tuple[torch.Size, torch.dtype]]
 
 
-def register(flavor: str, layers: int) -> None:
-    """Give `flavor` that many layers: one dense, the others with experts."""
-    shallow = FLAVORS[flavor]
-    FLAVORS[flavor] = replace(shallow, shape=replace(shallow.shape, num_hidden_layers=layers))
+def register(flavor: str, **shape: int) -> None:
+    """Give `flavor` another shape; a deeper one has one dense layer, and experts in the others."""
+    flat = FLAVORS[flavor]
+    FLAVORS[flavor] = replace(flat, shape=replace(flat.shape, **shape))
 
 
 def main(folder: Path, like: Path, flavor: str, layers: int) -> None:
     part = folder.with_name(folder.name + ".part")
     part.mkdir(parents=True)
     torch.manual_seed(0)
-    register(flavor, layers)
+    register(flavor, num_hidden_layers=layers)
     files = _files(flavor)
     for file in ("ends", "layer-0", "layer-1"):
         _write(part / f"{file}.safetensors", files[file])

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -99,10 +100,18 @@ def killed_and_resumed(
 
 def _prepared(folder: Path, base: Path, gpus: int, settings: Mapping[str, Any]) -> tuple[list[str], Path]:
     """The train stage's command, with everything there that it needs of prepare; and its metrics.jsonl."""
-    from several_gpus_rank import run_document
+    training = {"steps": 1000, "checkpoint": {"interval": INTERVAL, "keep": 2, "adapters": False}}
+    return prepared_run(folder, base, gpus, settings, training)
 
-    document = run_document(_Settings(settings), gpus)
-    document["training"] |= {"steps": 1000, "checkpoint": {"interval": INTERVAL, "keep": 2}}
+
+def prepared_run(
+    folder: Path, base: Path, gpus: int, settings: Mapping[str, Any], training: Mapping[str, Any]
+) -> tuple[list[str], Path]:
+    """The same of a case's settings with fields of run.json's `training` besides."""
+    from several_gpus_rank import DEFAULTS, run_document
+
+    document = run_document(Namespace(**{**DEFAULTS, **settings}), gpus)
+    document["training"] |= training
     paths = document["paths"]
     run = folder / paths["run"]
     (folder / paths["base"]).parent.mkdir(parents=True)
@@ -117,15 +126,6 @@ def _prepared(folder: Path, base: Path, gpus: int, settings: Mapping[str, Any]) 
     (folder / "run.json").write_text(json.dumps(document))
     options = ["train", "--run", str(folder / "run.json"), "--root", str(folder)]
     return [sys.executable, "-m", "finetune_trainer", *options], run / "metrics.jsonl"
-
-
-class _Settings:
-    """A case's settings as `several_gpus_rank` has them on its command line, with its defaults."""
-
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        defaults = {"recompute": "none", "frozen": "precision", "rate": 5e-4}
-        degrees = dict.fromkeys(("tensor", "expert", "pipeline", "context"), 1)
-        self.__dict__ |= defaults | degrees | dict(settings)
 
 
 def _write_tokens(folder: Path, length: int) -> None:

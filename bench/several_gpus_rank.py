@@ -5,6 +5,7 @@ Every case trains on the same global batches from the same first values, so that
 """
 
 import argparse
+import faulthandler
 import json
 import os
 import resource
@@ -34,6 +35,18 @@ MICRO_BATCH = 2
 WARM_UP = 3
 DISTINCT = 32
 DEGREES = ("replicate", "tensor", "expert", "pipeline", "context")
+# What run_document reads, where a case does not say.
+DEFAULTS: dict[str, Any] = {
+    "length": 4096,
+    "batch": MICRO_BATCH,
+    "recompute": "none",
+    "frozen": "precision",
+    "arithmetic": "precision",
+    "frozen_weights": "sharded",
+    "one_card": 0,
+    "rate": 5e-4,
+    **dict.fromkeys(DEGREES, 1),
+}
 
 
 class MicroBatches(BaseDataLoader):
@@ -66,6 +79,8 @@ class MicroBatches(BaseDataLoader):
 
 def main() -> None:
     arguments = _parse_arguments()
+    if arguments.traces:
+        faulthandler.dump_traceback_later(arguments.traces, repeat=True)
     while arguments.go and not arguments.go.exists():  # the case before this one is not over yet
         time.sleep(0.05)
     started = time.perf_counter()
@@ -74,7 +89,9 @@ def main() -> None:
     if arguments.moved:
         frozen_base.set_aside = lambda *_, **__: []
     if arguments.layers:
-        register(arguments.flavor, arguments.layers)
+        register(arguments.flavor, num_hidden_layers=arguments.layers)
+    if arguments.experts_per_token:
+        register(arguments.flavor, num_experts_per_tok=arguments.experts_per_token)
     trainer = _trainer(arguments)
     _synchronize(arguments)
     before = time.perf_counter()
@@ -108,6 +125,8 @@ def run_document(arguments: argparse.Namespace, world_size: int) -> dict[str, An
         "learningRate": arguments.rate,
         "schedule": "constant",
         "warmupSteps": 0,
+        # Which else refuses processes that share a card.
+        "overrides": {"preflight.enable": False} if arguments.one_card else {},
         "parallelism": {
             "data": None,
             **{degree: getattr(arguments, degree) for degree in DEGREES},
@@ -124,14 +143,24 @@ def _trainer(arguments: argparse.Namespace) -> LoRATrainer:
     document = run_document(arguments, int(os.environ["WORLD_SIZE"]))
     (folder / "run.json").write_text(json.dumps(document))
     run = load_run(folder / "run.json")
-    base = folder / run.paths.base
-    base.parent.mkdir(parents=True)
-    base.symlink_to(arguments.base.resolve())
+    _link_base(folder / run.paths.base, arguments)
     folders = RunFolders(root=folder, paths=run.paths)
     config = trainer_config(run, folders, Data(training=MicroBatches.Config()))
     config.compile.enable = config.compile.enable or arguments.compile
     trainer: LoRATrainer = config.build()
     return trainer
+
+
+def _link_base(folder: Path, arguments: argparse.Namespace) -> None:
+    """The base's files, and a config.json that says what the flavour was changed to."""
+    folder.mkdir(parents=True)
+    for file in arguments.base.resolve().iterdir():
+        (folder / file.name).symlink_to(file)
+    if arguments.experts_per_token:
+        own = folder / "config.json"
+        told = json.loads(own.read_text()) | {"num_experts_per_tok": arguments.experts_per_token}
+        own.unlink()
+        own.write_text(json.dumps(told))
 
 
 def _train(trainer: LoRATrainer, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -150,6 +179,9 @@ def _train(trainer: LoRATrainer, arguments: argparse.Namespace) -> dict[str, Any
         "firstStepSeconds": round(seconds[0], 1),
         "losses": [round(record.loss, 5) for record in records],
         "gradNorms": [round(record.grad_norm, 5) for record in records],
+        "expertRankLoads": [
+            round(record.expert_load.fullest_rank, 3) for record in records if record.expert_load
+        ],
         "attention": type(trainer.model_config.first_attention.inner_attention).__qualname__,
     }
     if arguments.profiled:
@@ -197,9 +229,11 @@ def _memory(arguments: argparse.Namespace) -> dict[str, float]:
     }
     if arguments.device == "cpu":
         return host
+    free, total = torch.cuda.mem_get_info()
     return host | {
         "peakGiB": round(torch.cuda.max_memory_allocated() / 2**30, 2),
         "reservedGiB": round(torch.cuda.max_memory_reserved() / 2**30, 2),
+        "cardUsedGiB": round((total - free) / 2**30, 2),
     }
 
 
@@ -215,25 +249,29 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--go", type=Path, help="wait, with everything imported, until this file is there")
     parser.add_argument("--flavor", default="deepseek_aghilora")
     parser.add_argument("--layers", type=int, default=0, help="of a deeper flavour; 0: the flavour's own")
+    parser.add_argument("--experts-per-token", type=int, default=0, help="0: the flavour's own")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--precision", default="bfloat16")
-    parser.add_argument("--length", type=int, default=4096)
+    parser.add_argument("--length", type=int)
     parser.add_argument("--accumulate", type=int, required=True)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--micro-steps", type=int, default=0)
     parser.add_argument("--profiled", type=int, default=0, help="1: a step more, by kernel")
-    parser.add_argument("--recompute", default="none")
-    parser.add_argument("--batch", type=int, default=MICRO_BATCH, help="sequences of a micro-batch")
-    parser.add_argument("--frozen", default="precision")
-    parser.add_argument("--arithmetic", default="precision")
-    parser.add_argument("--frozen-weights", default="sharded")
+    parser.add_argument("--recompute")
+    parser.add_argument("--batch", type=int, help="sequences of a micro-batch")
+    parser.add_argument("--frozen")
+    parser.add_argument("--arithmetic")
+    parser.add_argument("--frozen-weights")
     parser.add_argument(
         "--moved", type=int, default=0, help="1: FSDP has all frozen weights, as it had before"
     )
-    parser.add_argument("--rate", type=float, default=5e-4)
+    parser.add_argument("--one-card", type=int, help="1: all ranks share one GPU")
+    parser.add_argument("--traces", type=int, default=0, help="seconds between tracebacks of all threads")
+    parser.add_argument("--rate", type=float)
     parser.add_argument("--compile", action="store_true", help="on CPUs too")
     for degree in DEGREES:
-        parser.add_argument(f"--{degree}", type=int, default=1)
+        parser.add_argument(f"--{degree}", type=int)
+    parser.set_defaults(**DEFAULTS)
     return parser.parse_args()
 
 

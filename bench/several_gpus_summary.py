@@ -1,7 +1,7 @@
 """What the cases of `several_gpus.py` say together: scaling, the plan's error, losses, 671B by arithmetic."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +22,8 @@ ALIKE = (
     "length",
     "batch",
 )
+BATCHES = ("length", "batch", "accumulate", "layers", "experts_per_token")
+UNEVEN = "unevenly loaded experts"
 LARGE = FLAVORS["671B_lora"]
 # How much of a GPU the deep model may be planned to take: the plan's own error there is not known yet.
 PLANNED_SHARE = 0.88
@@ -32,6 +34,8 @@ def plan(settings: Mapping[str, Any], processes: int) -> dict[str, int]:
     model = FLAVORS[settings["flavor"]]
     if layers := settings.get("layers", 0):
         model = replace(model, num_hidden_layers=layers)
+    if chosen := settings.get("experts_per_token", 0):
+        model = replace(model, num_experts_per_tok=chosen)
     degrees = {name: settings.get(name, 1) for name in DEGREES}
     resident = settings.get("frozen_weights") == "resident"
     layout = Layout(processes=processes, resident=resident, **degrees)
@@ -68,8 +72,8 @@ def layers_that_fit(settings: Mapping[str, Any], processes: int, gpu_bytes: floa
 
 def summary(measured: Mapping[str, Any], one_gpu: str) -> dict[str, Any]:
     done = {name: result for name, result in measured.items() if "steps" in result}
-    alone = done.get(one_gpu)
-    rows = {name: _row(result, alone) for name, result in done.items()}
+    alone = [result for name, result in done.items() if name.startswith(one_gpu)]
+    rows = {name: _row(result, _like(result, alone)) for name, result in done.items()}
     return {"cases": rows, "large": _large(done)}
 
 
@@ -83,22 +87,32 @@ def _row(result: Mapping[str, Any], alone: Mapping[str, Any] | None) -> dict[str
     if "peakGiB" in result["ranks"][0]:
         row["peakGiB"] = max(rank["peakGiB"] for rank in result["ranks"])
     if "peakGiB" in row and not result.get("moved"):  # what is planned is the trainer as it is
-        planned = sum(plan(result, processes).values()) / 2**30
-        row |= {
-            "plannedGiB": round(planned, 2),
-            "planErrorPercent": round(100 * (planned / row["peakGiB"] - 1), 1),
-        }
-    if alone is not None and not result["layers"] and _same_batches(result, alone):
+        row |= _planned(result, row["peakGiB"])
+    if alone is not None:
         single = alone["steps"]
-        row["shareOfOneGpu"] = round(steps["tokensPerSecond"] / processes / single["tokensPerSecond"], 3)
+        if not result.get("one_card"):
+            row["shareOfOneGpu"] = round(steps["tokensPerSecond"] / processes / single["tokensPerSecond"], 3)
         row["greatestDifference"] = {
             name: _greatest_difference(steps[name], single[name]) for name in ("losses", "gradNorms")
         }
     return row
 
 
-def _same_batches(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return all(one[name] == other[name] for name in ("length", "batch", "accumulate"))
+def _planned(result: Mapping[str, Any], peak: float) -> dict[str, Any]:
+    """The plan and its error, which is that of what is known: without what is left for uneven experts."""
+    parts = plan(result, len(result["ranks"]))
+    expected = (sum(parts.values()) - parts.get(UNEVEN, 0)) / 2**30
+    return {
+        "plannedGiB": round(sum(parts.values()) / 2**30, 2),
+        "plannedEvenGiB": round(expected, 2),
+        "planErrorPercent": round(100 * (expected / peak - 1), 1),
+        "planned": {name: round(size / 2**30, 2) for name, size in parts.items() if size},
+    }
+
+
+def _like(result: Mapping[str, Any], alone: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The case of one GPU with the same model and batches."""
+    return next((one for one in alone if all(one.get(name) == result.get(name) for name in BATCHES)), None)
 
 
 def _greatest_difference(ours: list[float], theirs: list[float]) -> float:
