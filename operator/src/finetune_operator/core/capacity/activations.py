@@ -35,6 +35,18 @@ def kept_at_the_end(model: Architecture) -> int:
     return 3 * model.hidden_size
 
 
+def attention_numbers(model: Architecture) -> int:
+    """Return the numbers a token that attention has kept where it is not computed again."""
+    latents = model.q_lora_rank + model.kv_lora_rank + model.qk_rope_head_dim
+    of_heads = 2 * model.qk_head_dim + model.qk_nope_head_dim + 2 * model.v_head_dim
+    return 2 * model.hidden_size + latents + model.num_attention_heads * of_heads
+
+
+def attention_gradients(model: Architecture) -> int:
+    """Return the numbers a token of the gradients of q, k, v and of what attention gives."""
+    return model.num_attention_heads * 2 * (model.qk_head_dim + model.v_head_dim)
+
+
 def dropped_numbers(model: Architecture, targets: Sequence[str], *, experts: bool) -> int:
     """Return the numbers a token that dropout adds where a layer is not computed again.
 
@@ -51,9 +63,7 @@ def _everything(model: Architecture, *, experts: bool) -> int:
     attention; the feed-forward's input, gates and ups; of routed experts also the outputs, as their products
     with the scores are summed.
     """
-    h, heads, topk = model.hidden_size, model.num_attention_heads, model.num_experts_per_tok
-    latents = model.q_lora_rank + model.kv_lora_rank + model.qk_rope_head_dim
-    mla = 2 * h + latents + heads * (2 * model.qk_head_dim + model.qk_nope_head_dim + 2 * model.v_head_dim)
+    h, topk, mla = model.hidden_size, model.num_experts_per_tok, attention_numbers(model)
     if not experts:
         return mla + h + 2 * model.intermediate_size
     shared = 2 * model.n_shared_experts * model.moe_intermediate_size

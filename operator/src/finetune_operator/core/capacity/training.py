@@ -8,12 +8,15 @@ from finetune_operator.core.capacity.activations import (
     LOGIT_BYTES,
     LOGITS_TOKENS,
     Recompute,
+    attention_gradients,
+    attention_numbers,
     dropped_numbers,
     kept_at_the_end,
     kept_numbers,
 )
 from finetune_operator.core.capacity.adapters import adapter_parameters
 from finetune_operator.core.capacity.architecture import Architecture, Dtype
+from finetune_operator.core.capacity.layout import Layout as Layout
 from finetune_operator.core.capacity.weights import (
     BYTES,
     Layers,
@@ -33,41 +36,11 @@ _TRANSPOSED_BYTES = 2**29
 # Tokens of the fullest expert-parallel rank over the mean: 1.07 at 8 ranks and 1.18 at 32 with a router of
 # random weights (bench/results/2026-11-28-full-width-h200.json). A run tells its own as expertRankLoad.
 EXPERT_IMBALANCE = 1.2
-_GATHERED_COPIES = 3.25
+# Of what context parallelism gathers, in attention's backward pass: as kept, its gradients, and both once
+# more as they are put in order; of traced ranks (tests/chain/training/test_traced_671b.py).
+_GATHERED_COPIES = 3.75
 # The CUDA context, NCCL's buffers, kernels' workspaces and what the allocator cannot use.
 OVERHEAD_BYTES = 4_000_000_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Layout:
-    """How processes divide model and data; data parallelism is what the other degrees leave (FSDP).
-
-    replicate: whole copies of the base, each divided over its own processes (HSDP).
-    resident: FSDP divides nothing of the base. Nor does it what it would divide over one process.
-    """
-
-    processes: int
-    replicate: int = 1
-    tensor: int = 1
-    expert: int = 1
-    pipeline: int = 1
-    context: int = 1
-    resident: bool = False
-
-    @property
-    def shards(self) -> int:
-        """Processes that FSDP divides a weight over, beside tensor parallelism."""
-        return max(1, self.processes // (self.replicate * self.tensor * self.pipeline))
-
-    @property
-    def replicas(self) -> int:
-        """Different micro-batches in work at once."""
-        return max(1, self.replicate * self.shards // self.context)
-
-    @property
-    def expert_shards(self) -> int:
-        """Processes that FSDP divides a weight of the experts over, beside expert parallelism."""
-        return self.shards * self.tensor // self.expert if self.expert > 1 else self.shards
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,7 +199,7 @@ def _activations(training: Training) -> int:
 
 
 def _at_work(training: Training) -> int:
-    """Return the larger of what the loss and what the backward pass of a layer computes; they take turns.
+    """Return the most of what the loss and, backward, a layer's two halves compute; they take turns.
 
     That is the gradient of what experts return; and where a layer is computed again, the layer itself, and
     that gradient as it is sent to experts on other ranks and as it is received there.
@@ -236,9 +209,43 @@ def _at_work(training: Training) -> int:
     logits = logits if training.stage.head else 0
     gradient = training.model.num_experts_per_tok * training.model.hidden_size
     if training.recompute == "none":
-        return max(logits, _bytes(training, gradient))
-    copies = 3 if training.layout.expert > 1 else 1
-    return max(logits, _bytes(training, _kept(training, "none", experts=True) + copies * gradient))
+        return max(logits, _bytes(training, gradient), _attention_at_work(training))
+    kept = _kept(training, "none", experts=True) + _others_again(training)
+    experts = kept + _copies_of_rows(training) * gradient
+    return max(logits, _bytes(training, experts), _attention_at_work(training))
+
+
+def _copies_of_rows(training: Training) -> int:
+    """Return how often the gradient of experts' rows is there: put together of parts, where a weight in FP8
+    is dequantised in parts, and sent, where experts are on other ranks."""
+    if training.layout.expert > 1:
+        return 3
+    matrices = (m for m in layer(training.model, experts=True) if m.group == "experts")
+    largest = max(m.parameters * BYTES[training.compute] for m in matrices)
+    dequantised = training.frozen == "float8" and not training.float8_products
+    return 2 if dequantised and largest > _DEQUANTIZED_BYTES else 1
+
+
+def _attention_at_work(training: Training) -> int:
+    """Return what attention's backward pass has where it has gathered keys and values; elsewhere experts,
+    whose turn is another, have more."""
+    if training.layout.context == 1:
+        return 0
+    kept = 0 if training.recompute == "none" else attention_numbers(training.model)
+    copies = _GATHERED_COPIES if training.recompute == "full" else _GATHERED_COPIES - 1
+    gathered = math.ceil(copies * _others(training))
+    return _bytes(training, kept + attention_gradients(training.model) + gathered)
+
+
+def _others(training: Training) -> int:
+    """Return the numbers of the other contexts' keys and values, for each token of this rank."""
+    model = training.model
+    return (training.layout.context - 1) * model.num_attention_heads * (model.qk_head_dim + model.v_head_dim)
+
+
+def _others_again(training: Training) -> int:
+    """Return the same where the layer at work has gathered them anew, and no layer kept them."""
+    return _others(training) if training.recompute == "full" else 0
 
 
 def _uneven(training: Training) -> dict[str, int]:
@@ -267,19 +274,11 @@ def _whole_rows(training: Training) -> dict[str, int]:
 
 
 def _of_other_contexts(training: Training) -> dict[str, int]:
-    """Return what context parallelism gathers of the layer at work: keys and values of the other ranks.
-
-    As they arrive, put in order, and their gradients; each layer keeps them where it is not computed again.
-    The copies are those of traced ranks (tests/chain/training/test_traced_671b.py).
-    """
-    layout, model = training.layout, training.model
-    if layout.context == 1:
+    """Return what context parallelism gathers, keys and values of the other ranks, where layers keep it."""
+    if training.layout.context == 1 or training.recompute == "full":
         return {}
-    numbers = model.num_attention_heads * (model.qk_head_dim + model.v_head_dim)
-    others = (layout.context - 1) * training.tokens
-    kept = 0 if training.recompute == "full" else sum(count for _, count in training.layers)
-    size = (_GATHERED_COPIES + kept) * numbers * others * BYTES[training.compute]
-    return {"keys and values of others": math.ceil(size)}
+    layers = sum(count for _, count in training.layers)
+    return {"keys and values of others": _bytes(training, layers * _others(training))}
 
 
 def _bytes(training: Training, numbers_a_token: int) -> int:

