@@ -1,6 +1,7 @@
 """A million answers of pods to the poller, a million events to the cache, as hypothesis likes.
 
-The same strategies and the same state machine as of the unit tests, with more examples.
+The same strategies and the same state machine as of the unit tests, lot after lot until so many
+were tried: hypothesis also makes examples that are shorter than they may be.
 """
 
 import argparse
@@ -8,7 +9,7 @@ import logging
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -26,7 +27,7 @@ from report import write_report
 
 _ANSWERS_A_LIFE, _EVENTS_A_LIFE = 40, 100
 _PODS = 6
-_LIVES_A_LOT = 250
+_LIVES_A_LOT = 250  # hypothesis keeps all that a run tried, 20 GB of a million
 
 
 def main() -> None:
@@ -44,18 +45,10 @@ def main() -> None:
     write_report("survival", figures, packages=("finetune-operator", "aiohttp", "hypothesis"))
 
 
-def lots(wanted: int, of_a_life: int) -> Iterator[int]:
-    """Yield how many lives each lot is of: hypothesis keeps all that a run tried, 20 GB of a million."""
-    lives = -(-wanted // of_a_life)
-    while lives > 0:
-        yield min(lives, _LIVES_A_LOT)
-        lives -= _LIVES_A_LOT
-
-
-def long_profile(examples: int, **others: Any) -> settings:
-    """As many examples, each a new one: none is kept, and none is tried again."""
+def long_profile(**others: Any) -> settings:
+    """A lot of examples, each a new one: none is kept, and none is tried again."""
     return settings(
-        max_examples=examples,
+        max_examples=_LIVES_A_LOT,
         deadline=None,
         database=None,
         phases=[Phase.generate, Phase.shrink],
@@ -75,9 +68,11 @@ def polled(wanted: int, first_seed: int) -> dict[str, Any]:
 
     of_a_life = st.lists(ANSWERS, min_size=_ANSWERS_A_LIFE, max_size=_ANSWERS_A_LIFE)
     began = time.process_time()
-    for number, lives in enumerate(lots(wanted, _ANSWERS_A_LIFE)):
-        lot = given(of_a_life, st.integers(0, 2**32))(live)
-        long_profile(lives)(seed(first_seed + number)(lot))()
+    for lot in count(first_seed):
+        if given_answers >= wanted:
+            break
+        lives = given(of_a_life, st.integers(0, 2**32))(live)
+        long_profile()(seed(lot)(lives))()
     seconds = round(time.process_time() - began)
     return {"answers": given_answers, "simulatedHours": round(simulated / 3600), "cpuSeconds": seconds}
 
@@ -85,9 +80,11 @@ def polled(wanted: int, first_seed: int) -> dict[str, Any]:
 def converged(wanted: int, first_seed: int) -> dict[str, Any]:
     """Each life ends with a cache that is what is there, or raises with the shortest one that does not."""
     began = time.process_time()
-    for number, lives in enumerate(lots(wanted, _EVENTS_A_LIFE)):
-        machine = seed(first_seed + number)(ClusterMachine)
-        profile = long_profile(lives, stateful_step_count=_EVENTS_A_LIFE)
+    for lot in count(first_seed):
+        if ClusterMachine.events >= wanted:
+            break
+        machine = seed(lot)(ClusterMachine)
+        profile = long_profile(stateful_step_count=_EVENTS_A_LIFE)
         run_state_machine_as_test(machine, settings=profile)  # type: ignore[no-untyped-call]
     seconds = round(time.process_time() - began)
     return {"events": ClusterMachine.events, "lives": ClusterMachine.lives, "cpuSeconds": seconds}
