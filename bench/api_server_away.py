@@ -46,10 +46,7 @@ def operator(plane: ControlPlane) -> Iterator[OperatorPod]:
     """The operator, installed by its chart."""
     helm = runner(binaries.find("helm"), plane.kubeconfig)
     helm("install", "finetune-operator", str(CHART), "--namespace=finetune-system", "--create-namespace")
-    program = Path(sys.executable).parent / "finetune-operator"
-    pod = OperatorPod(
-        folder=plane.folder, credentials=plane.credentials, server=plane.server, program=program
-    )
+    pod = OperatorPod.of(plane)
     pod.start()
     try:
         acts_after(plane, 0)

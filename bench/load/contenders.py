@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,10 +70,7 @@ def fine_tune_job(plane: ControlPlane, kubectl: Run, helm: Run) -> tuple[Contend
     kubectl("create", "namespace", "finetune-system")
     chart = str(ROOT / "helm/finetune-operator")
     helm("install", "finetune-operator", chart, "--namespace=finetune-system", "--set=crds.install=false")
-    program = Path(sys.executable).parent / "finetune-operator"
-    pod = OperatorPod(
-        folder=plane.folder, credentials=plane.credentials, server=plane.server, program=program
-    )
+    pod = OperatorPod.of(plane)
     pod.start()
     until(
         "the operator", lambda: pod.metrics_port and answers(f"http://127.0.0.1:{pod.metrics_port}/metrics")

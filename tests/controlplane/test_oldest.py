@@ -5,7 +5,6 @@ tests beside this one.
 """
 
 import json
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -148,12 +147,7 @@ def test_generated_specs(plane: ControlPlane, kubectl: Run, kind: str) -> None:
 def life(plane: ControlPlane, kubectl: Run) -> Iterator[OldestLife]:
     """The operator, as the chart has it, on this Kubernetes; pods end as a test says."""
     assert kubectl("get", "deployment", "--namespace", SYSTEM)
-    pod = OperatorPod(
-        folder=plane.folder,
-        credentials=plane.credentials,
-        server=plane.server,
-        program=Path(sys.executable).parent / "finetune-operator",
-    )
+    pod = OperatorPod.of(plane)
     pod.start()
     with plane.api_client() as api:
         yield OldestLife(api=api, namespace=TEAM)

@@ -6,17 +6,18 @@ With the chart's configuration file (its ports alone are free ones of this machi
 account; started when the pod runs, started again when it ends, ended with the pod.
 """
 
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 from cluster.closing_client import closing_client
-from cluster.controlplane import free_ports
+from cluster.controlplane import ControlPlane, free_ports
 from cluster.credentials import Credentials
 from cluster.process import Process
 from kubernetes import client
@@ -42,6 +43,16 @@ class OperatorPod:
     _paused: bool = field(default=False, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _thread: threading.Thread | None = field(default=None, init=False)
+
+    @classmethod
+    def of(cls, plane: ControlPlane) -> Self:
+        """The pod of a chart that is installed there, with the program of this environment."""
+        return cls(
+            folder=plane.folder,
+            credentials=plane.credentials,
+            server=plane.server,
+            program=Path(sys.executable).parent / "finetune-operator",
+        )
 
     def run(self) -> None:
         """Follow the pod until told to stop."""

@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,12 +81,7 @@ def repository(tmp_path: Path) -> Iterator[Repository]:
 @pytest.fixture
 def operator(plane: ControlPlane) -> Iterator[OperatorPod]:
     """Its program, as soon as a sync has made its pod."""
-    pod = OperatorPod(
-        folder=plane.folder,
-        credentials=plane.credentials,
-        server=plane.server,
-        program=Path(sys.executable).parent / "finetune-operator",
-    )
+    pod = OperatorPod.of(plane)
     pod.start()
     yield pod
     pod.stop()

@@ -23,13 +23,7 @@ def operator(
     """Installed as the README says, but for the CRDs, which other tests of this control plane apply."""
     assert crds is None
     assert optional_apis is None  # they are looked for at the start
-    program = Path(sys.executable).parent / "finetune-operator"
-    pod = OperatorPod(
-        folder=control_plane.folder,
-        credentials=control_plane.credentials,
-        server=control_plane.server,
-        program=program,
-    )
+    pod = OperatorPod.of(control_plane)
     kubectl("create", "namespace", "finetune-system")
     kubectl("label", "namespace", "finetune-system", "pod-security.kubernetes.io/enforce=restricted")
     chart = str(ROOT / "helm/finetune-operator")
