@@ -59,16 +59,19 @@ class Clients:
 
     @contextmanager
     def streaming(self, streams: int, *, seconds: float) -> Iterator[list[Stream]]:
-        """As many, opened at once; at the end of the block all have come to their end, and are in the list.
+        """As many at a time, one after the other until the end of the block, each in the list once whole.
 
-        They take as long by what a token takes in a stream before them.
+        Each takes as long by what a token took in the one before it.
         """
         whole: list[Stream] = []
-        tokens = min(int(self._tokens_per_second() * seconds), MOST_TOKENS)
+        done = threading.Event()
 
         def stream() -> None:
             with self._telling():
-                whole.append(self.stream(tokens))
+                last = self.stream(FIRST_TOKENS)
+                while not done.is_set():
+                    last = self.stream(min(int(last.tokens / last.seconds * seconds), MOST_TOKENS))
+                    whole.append(last)
 
         threads = [threading.Thread(target=stream) for _ in range(streams)]
         for thread in threads:
@@ -76,6 +79,7 @@ class Clients:
         try:
             yield whole
         finally:
+            done.set()
             for thread in threads:
                 thread.join()
 
@@ -90,10 +94,6 @@ class Clients:
         if (came := json.loads(events[-2])["usage"]["completion_tokens"]) != tokens:
             raise ValueError(f"a stream of {tokens} tokens ended after {came}")
         return Stream(opened=opened, ended=time.monotonic(), tokens=tokens)
-
-    def _tokens_per_second(self) -> float:
-        first = self.stream(FIRST_TOKENS)
-        return first.tokens / first.seconds
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
