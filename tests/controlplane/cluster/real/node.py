@@ -20,9 +20,19 @@ PUSH_REGISTRY = f"{HOST}:5443"
 BUSYBOX = "localhost/busybox:1"
 """An image that is there: `command: [busybox, sh, -c, ...]`, for what a pod sees."""
 CGROUPS = Path("/sys/fs/cgroup")
+PROGRAMS = "programs"
 CPU_OF_THE_NODE = {"cpu.shares": 8192, "cpu.weight": 800}
 """Of cgroup v1 and v2: that of eight busy processes. By default all pods together get that of one, and starve
 beside others' work: a server is then not ready within its startup allowance."""
+_IN_A_GROUP = """
+for file in /sys/fs/cgroup/*/"$1"/cpu.shares /sys/fs/cgroup/*/"$1"/cpu.weight; do
+  ! [ -e "$file" ] || echo 0 > "${file%/*}/cgroup.procs"
+done
+shift
+exec "$@"
+"""
+"""The node's own programs share its CPU with its pods. Outside, these would leave a kubelet none of a busy
+machine: it renews no Lease, and its node does not answer."""
 
 
 @dataclass(kw_only=True)
@@ -88,7 +98,8 @@ class Node:
         self.processes[name].start()
 
     def _start(self, name: str, command: list[str]) -> None:
-        self.processes[name] = self.namespaces.process(name, command)
+        joined = ["sh", "-c", _IN_A_GROUP, name, f"{configuration.CGROUP}/{PROGRAMS}", *command]
+        self.processes[name] = self.namespaces.process(name, joined)
         self.processes[name].start()
 
     def _containerd_serves(self) -> bool:
@@ -157,7 +168,7 @@ def _is_left(group: Path) -> bool:
 
 def _make_cgroups() -> None:
     for group in _cgroups():
-        group.mkdir(exist_ok=True)
+        (group / PROGRAMS).mkdir(parents=True, exist_ok=True)
         for name, amount in CPU_OF_THE_NODE.items():
             if (file := group / name).exists():
                 file.write_text(str(amount))
