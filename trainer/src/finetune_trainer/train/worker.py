@@ -2,7 +2,6 @@
 
 import argparse
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -22,6 +21,7 @@ from finetune_trainer.contract.progress.snapshot import camel_case
 from finetune_trainer.contract.run_file import RunFile, RunFolders, load_run
 from finetune_trainer.data import count_sequences, dataloader_config, has_validation
 from finetune_trainer.distributed.agreement import gather_objects, write_together
+from finetune_trainer.distributed.process_exit import exit_process
 from finetune_trainer.model.lora.magnitudes import base_norms
 from finetune_trainer.model.names import CheckpointNames
 from finetune_trainer.tracking.background import BackgroundTracker
@@ -235,4 +235,4 @@ def _parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_process(main())
