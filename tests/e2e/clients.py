@@ -36,6 +36,8 @@ class Clients:
     model: str
     answered: int = 0
     problems: Counter[str] = field(default_factory=Counter)
+    lost_at: list[float] = field(default_factory=list)
+    """By the monotonic clock."""
 
     @contextmanager
     def chatting(self, clients: int) -> Iterator[None]:
@@ -101,6 +103,7 @@ class Clients:
             yield
         except (OSError, ValueError) as problem:  # refused, broken off, cut short
             self.problems[f"{type(problem).__name__}: {problem}"] += 1
+            self.lost_at.append(time.monotonic())
 
     def _chat(self) -> None:
         with self._ask({"max_tokens": CHAT_TOKENS}) as answer:

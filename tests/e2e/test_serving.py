@@ -81,6 +81,7 @@ def test_a_rolling_update_loses_no_request(shared_place: InCluster, figures: Fig
         [[round(each.seconds), round(each.ended - switched)] for each in at_the_switch],
     )
     figures.tell("requests lost", dict(clients.problems))
+    figures.tell("lost so many seconds after the switch", [round(at - switched, 1) for at in clients.lost_at])
     assert not clients.problems
     assert clients.answered >= ANSWERS
     assert len(at_the_switch) == 2

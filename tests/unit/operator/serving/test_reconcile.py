@@ -175,7 +175,7 @@ def test_the_command_on_gpus(deployment: Builder) -> None:
         *("--pipeline-parallel-size", "1"),
         "--enable-expert-parallel",
         *("--max-model-len", "8192"),
-        *("--shutdown-timeout", "280"),
+        *("--shutdown-timeout", "270"),
         "--enable-chunked-prefill",
         "--no-trust-remote-code",
     ]
@@ -238,14 +238,18 @@ def test_ready_means_that_it_generated(deployment: Builder) -> None:
     assert "/v1/completions" in next(v["value"] for v in server["env"] if v["name"] == "FINETUNE_PROBE")
 
 
-@pytest.mark.parametrize(("grace", "drain"), [(30, "10"), (300, "280"), (3600, "3580")])
-def test_open_requests_end_before_the_pod_is_killed(deployment: Builder, grace: int, drain: str) -> None:
+@pytest.mark.parametrize(
+    ("grace", "unlisted", "drain"), [(30, 5, "10"), (300, 15, "270"), (3600, 15, "3570")]
+)
+def test_open_requests_end_before_the_pod_is_killed(
+    deployment: Builder, grace: int, unlisted: int, drain: str
+) -> None:
     parent = deployment(terminationGracePeriodSeconds=grace)
     template = plan(parent, model=READY).apply[-1]["spec"]["template"]["spec"]
     (server,) = template["containers"]
     assert template["terminationGracePeriodSeconds"] == grace
     assert server["args"][server["args"].index("--shutdown-timeout") + 1] == drain
-    assert server["lifecycle"] == {"preStop": {"sleep": {"seconds": 5}}}
+    assert server["lifecycle"] == {"preStop": {"sleep": {"seconds": unlisted}}}
 
 
 def test_data_parallel_copies_have_gpus_of_their_own(deployment: Builder) -> None:

@@ -41,8 +41,9 @@ from finetune_operator.serving.startup import (
 )
 from finetune_operator.serving.tool_calls import tool_call_args
 
-# Endpoints and load balancers need a moment to learn that a pod goes: it takes requests until then.
-_UNLISTED_SECONDS = 5
+# Endpoints, gateways and load balancers need a moment to learn that a pod goes: it takes requests until then;
+# what comes after SIGTERM gets a 500. As long as KServe has it (kserve#5485): a busy node was later than 5.
+_UNLISTED_SECONDS = 15
 # For the engine's end, after the last request's.
 _TEARDOWN_SECONDS = 15
 
@@ -114,7 +115,7 @@ def _container(deployment: ModelDeployment, model: ServedModel, config: Config) 
         ),
         hooks={
             **probes(startup_seconds(model.size_bytes, spec.gpus_per_replica)),
-            "lifecycle": {"preStop": {"sleep": {"seconds": _UNLISTED_SECONDS}}},
+            "lifecycle": {"preStop": {"sleep": {"seconds": _unlisted_seconds(deployment)}}},
         },
     )
 
@@ -137,10 +138,15 @@ def _args(deployment: ModelDeployment, model: ServedModel) -> tuple[str, ...]:
     )
 
 
+def _unlisted_seconds(deployment: ModelDeployment) -> int:
+    """Return seconds before SIGTERM; fewer of a short grace, which is for open requests too."""
+    return min(_UNLISTED_SECONDS, deployment.spec.termination_grace_period_seconds // 6)
+
+
 def _drain_seconds(deployment: ModelDeployment) -> int:
     """Return seconds that open requests have: what the kubelet's grace leaves of both ends."""
     grace = deployment.spec.termination_grace_period_seconds
-    return grace - _UNLISTED_SECONDS - _TEARDOWN_SECONDS
+    return grace - _unlisted_seconds(deployment) - _TEARDOWN_SECONDS
 
 
 def _env(deployment: ModelDeployment, config: Config) -> tuple[Manifest, ...]:
