@@ -20,8 +20,9 @@ from typing import Any
 
 import serve_gpu_base as base_model
 import serve_gpu_manifests as manifests
+from serve_gpu_asked import Asked
 from serve_gpu_memory import gpu_memory
-from serve_gpu_processes import Asked, Place
+from serve_gpu_processes import Place
 
 BENCH = Path(__file__).parent
 PROMPTS = 16
@@ -201,15 +202,13 @@ ANSWERS = [
 
 
 def reference(place: Place) -> None:
-    there = [a for a in ANSWERS if f"chats {a[1]}" in place.answers(a[0])]
-    words = [f"{place.answers_file(server)}={model}={variant}" for server, model, variant in there]
     hand = place.storage("hand")
     options: list[object] = ["--base", hand / "models/base", "--merged", hand / "by-hand/merged"]
     options += ["--adapter", hand / "by-hand/adapter", "--tokens", place.tokens]
     options += ["--experts", place.storage("beside") / "adapters/experts"]
     tuned = next(place.storage("tuned").glob("runs/default/full/*/merged/config.json"), None)
     options += ["--tuned", tuned.parent] if tuned else []
-    command = [sys.executable, BENCH / "serve_gpu_reference.py", *options, *words]
+    command = [sys.executable, BENCH / "serve_gpu_reference.py", *options, *place.answered(ANSWERS)]
     place.compared("reference", command, place.scratch / "reference.json", 200)
 
 

@@ -20,7 +20,9 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 _THREADS = {"podOverrides": {"env": [{"name": "OMP_NUM_THREADS", "value": "8"}]}}
 
 
-def job_manifest(folder: Path, training: Mapping[str, Any] = NOTHING, **fields: Any) -> Path:
+def job_manifest(
+    folder: Path, training: Mapping[str, Any] = NOTHING, *, name: str = "full", **fields: Any
+) -> Path:
     """The tuning: attention, so that the expert layers are the base's own files.
 
     training: more of its training. fields: more of its spec.
@@ -46,7 +48,7 @@ def job_manifest(folder: Path, training: Mapping[str, Any] = NOTHING, **fields: 
         "storage": {"claimName": "models"},
         **fields,
     }
-    return _write(folder / "job.json", "FineTuneJob", "full", spec)
+    return _write(folder / f"job-{name}.json", "FineTuneJob", name, spec)
 
 
 def serve_manifest(

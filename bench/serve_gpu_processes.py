@@ -4,9 +4,7 @@ import argparse
 import itertools
 import json
 import os
-import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -16,8 +14,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from serve_gpu_ask import Server, endpoint
-from serve_gpu_memory import gpu_memories, processes_memory
+from serve_gpu_ask import endpoint
+from serve_gpu_asked import Asked
 
 STARTED = time.monotonic()
 CLI = "import sys; from finetune_operator.cli import main; sys.argv[0] = 'finetune'; main()"
@@ -26,10 +24,6 @@ VLLM = "from vllm.entrypoints.cli.main import main; main()"
 NO_COMPILER = {"CUDA_HOME": "/nonexistent"}
 NEEDS_COMPILER = ("VLLM_USE_DEEP_GEMM", "VLLM_USE_FLASHINFER_SAMPLER", "VLLM_ALLREDUCE_USE_FLASHINFER")
 PLAIN_PORT = 8123  # and those after it
-TELLING = re.compile(
-    r"backend|took|takes|Selected|non-default args|GPU KV cache|Available KV|Building|JIT|warm|compil|captur|"
-    r"startup complete|version|cache hit|Autotun|GiB|Error|error|WARNING"
-)
 
 
 class Place:
@@ -66,6 +60,11 @@ class Place:
     def answers(self, server: str) -> Any:
         file = self.answers_file(server)
         return json.loads(file.read_text()) if file.exists() else {}
+
+    def answered(self, answers: Sequence[tuple[str, str, str]]) -> list[str]:
+        """FILE=MODEL=VARIANT of each server's model that has answered."""
+        there = [each for each in answers if f"chats {each[1]}" in self.answers(each[0])]
+        return [f"{self.answers_file(server)}={model}={variant}" for server, model, variant in there]
 
     def left(self) -> float:
         """Seconds."""
@@ -133,7 +132,7 @@ class Place:
     @contextmanager
     def served(
         self, name: str, *files: Path, storage: str, deployment: str, cards: str = ""
-    ) -> Iterator["Asked"]:
+    ) -> Iterator[Asked]:
         """A server by `finetune run`."""
         ready = self.scratch / f"{name}.ready"
         process = self.finetune(name, *files, storage=storage, ready=ready, cards=cards)
@@ -145,9 +144,7 @@ class Place:
         finally:
             server.stop()
 
-    def deployed(
-        self, name: str, process: "subprocess.Popen[bytes]", storage: str, deployment: str
-    ) -> "Asked":
+    def deployed(self, name: str, process: "subprocess.Popen[bytes]", storage: str, deployment: str) -> Asked:
         """A server of a `finetune run` that has several; ready as its status says."""
         status = self.storage(storage) / f"status/default/modeldeployment/{deployment}.yaml"
         logs = self.storage(storage) / "logs/default"
@@ -162,7 +159,7 @@ class Place:
         return server
 
     @contextmanager
-    def plain(self, name: str, model: Path, arguments: Sequence[str], cards: str = "") -> Iterator["Asked"]:
+    def plain(self, name: str, model: Path, arguments: Sequence[str], cards: str = "") -> Iterator[Asked]:
         """`vllm serve`, with what the same image needs to start."""
         cache = self.scratch / "cache"
         env = {"HOME": str(cache), "CUTE_DSL_CACHE_DIR": f"{cache}/.cache/cute_dsl", **NO_COMPILER}
@@ -173,7 +170,7 @@ class Place:
             yield server
 
     @contextmanager
-    def listening(self, name: str, command: Sequence[object], says: str, **env: str) -> Iterator["Asked"]:
+    def listening(self, name: str, command: Sequence[object], says: str, **env: str) -> Iterator[Asked]:
         """A server by its own command, which is told its port, and says when it is ready."""
         port = next(self._ports)
         server = Asked(self, name, name, self.start(name, [*command, "--port", port], **env))
@@ -188,111 +185,6 @@ class Place:
 
     def bring(self, file: Path, name: str) -> None:
         shutil.copy(file, self._out / name)
-
-
-class Asked:
-    """A server, and what it answered."""
-
-    is_ready: Callable[[], bool]
-    url: Callable[[], str]
-    find_log: Callable[[], Path]
-    ready_at: Callable[[], float]
-    """When it was ready; where nothing says it, now."""
-    place_words: Sequence[str]
-    """By which `finetune` finds it."""
-
-    def __init__(self, place: Place, name: str, model: str, process: "subprocess.Popen[bytes]") -> None:
-        self._place, self._name, self._model, self._process = place, name, model, process
-        self._started, self._ready_after = time.time(), 0.0
-        self.ready_at = time.time
-        self._answers: dict[str, Any] = {}
-
-    def wait(self, seconds: float) -> None:
-        """Until it is ready. Raises RuntimeError when it ends before, or takes longer."""
-        deadline = time.monotonic() + min(seconds, self._place.left())
-        while not self.is_ready():
-            said = self._place.log(self._name).read_text(errors="replace")
-            if self._process.poll() is not None or "Crashing" in said:
-                raise RuntimeError(f"{self._name} ended: {said[-600:]}")
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"{self._name} was not ready after {seconds:.0f} s")
-            time.sleep(0.3)
-        self._ready_after = self.ready_at() - self._started
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether its process has."""
-        return self._process.poll() is not None
-
-    def figures(self) -> dict[str, Any]:
-        lines = self.find_log().read_text(errors="replace").splitlines()
-        said = [line[:400] for line in lines if TELLING.search(line) and "/v1/" not in line]
-        memory = {"gpuMiB": gpu_memories(), "processes": processes_memory()}
-        return {"readySeconds": round(self._ready_after, 1), **memory, "log": said}
-
-    def chat(self) -> None:
-        question = json.loads(self._place.tokens.read_text())["question"]
-        for word in ("first", "second"):
-            self._keep(f"{word} chat", self._server.chat(question))
-
-    def answer(self, model: str) -> None:
-        """Greedy tokens, and log probabilities of the demo's chats."""
-        tokens = json.loads(self._place.tokens.read_text())
-        self._keep(f"greedy {model}", self._server.greedy(model, tokens["prompts"]))
-        self._keep(f"chats {model}", self._server.log_probabilities(model, tokens["chats"]))
-
-    def load(self, concurrency: int) -> dict[str, Any]:
-        return self._server.load(concurrency, requests=max(32, 4 * concurrency))
-
-    def bench(self, concurrency: int, tokens: tuple[int, int], requests: int) -> Any:
-        """`finetune bench`: tokens in and out of each chat."""
-        words = ["--concurrency", concurrency, "--requests", requests, "-o", "json"]
-        words += ["--input-tokens", tokens[0], "--output-tokens", tokens[1]]
-        said = self._place.ask_finetune("bench", self._model, *self.place_words, *words)
-        (figures,) = json.loads(said)
-        return figures
-
-    def talk(self, question: str) -> str:
-        """`finetune chat`."""
-        return self._place.ask_finetune(
-            "chat", self._model, *self.place_words, "-q", question, "--max-tokens", 32
-        )
-
-    def metrics(self) -> list[str]:
-        return self._server.metrics()
-
-    def add_adapter(self, name: str, folder: Path) -> dict[str, Any]:
-        return self._server.adapter("load", {"lora_name": name, "lora_path": str(folder)})
-
-    def remove_adapter(self, name: str) -> dict[str, Any]:
-        return self._server.adapter("unload", {"lora_name": name})
-
-    def stop(self) -> None:
-        self.stop_process(self._process)
-        try:
-            self._place.bring(self.find_log(), f"{self._name}.server.log")
-        except (OSError, ValueError) as error:
-            print(f"no log of {self._name}: {error}", flush=True)
-
-    @staticmethod
-    def stop_process(process: "subprocess.Popen[bytes]") -> None:
-        """End it as Ctrl-C does, and kill what has not ended after 25 s."""
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(25)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-
-    @property
-    def _server(self) -> Server:
-        return Server(self.url(), self._model)
-
-    def _keep(self, name: str, value: Any) -> None:
-        self._answers[name] = value
-        self._place.answers_file(self._name).write_text(json.dumps(self._answers))
-        shown = value if "chat" in name.split() else f"{len(value)} of them"
-        self._place.keep(f"{self._name}: {name}", shown)
 
 
 def _seen(cards: str) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """transformers on dequantised weights, in float32 on a GPU: what served answers are compared with.
 
 Layer by layer, each variant of the weights with states of its own: `base`; base + adapter unmerged, whole
-or some modules of it; base + an adapter of the experts; `merged` and `tuned`, from their own files. Only
-attention differs between them, but for the experts of `experts`.
+or some modules of it; base + any other adapter by its name; base + an adapter of the experts; `merged` and
+`tuned`, from their own files. Only attention differs between them, but for the experts of `experts`.
 """
 
 import argparse
@@ -172,8 +172,8 @@ def main() -> None:
     if arguments.adapter:
         adapter = Adapter(arguments.adapter, arguments.device)
         attention |= {name: _with_adapter(base, adapter, modules) for name, modules in PARTS.items()}
-    if arguments.trained:
-        attention["trained"] = _with_adapter(base, Adapter(arguments.trained, arguments.device), EVERY)
+    for name, _, folder in (each.partition("=") for each in arguments.unmerged):
+        attention[name] = _with_adapter(base, Adapter(Path(folder), arguments.device), EVERY)
     if arguments.tuned:
         attention["tuned"] = Files(arguments.tuned, arguments.device)
     experts = Adapter(arguments.experts, arguments.device) if arguments.experts else None
@@ -192,7 +192,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--adapter", type=Path, help="what is merged, to be applied in parts too")
     parser.add_argument("--experts", type=Path, help="an adapter of the routed experts")
     parser.add_argument("--tuned", type=Path, help="another merged model")
-    parser.add_argument("--trained", type=Path, help="the adapter of that one, unmerged")
+    parser.add_argument("--unmerged", action="append", default=[], help="VARIANT=FOLDER, another adapter")
     parser.add_argument("--tokens", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--device", default="cuda")

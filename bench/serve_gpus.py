@@ -20,8 +20,9 @@ import serve_gpu
 import serve_gpu_base as base_model
 import serve_gpu_manifests as manifests
 from serve_gpu import BENCH, MTP
+from serve_gpu_asked import Asked
 from serve_gpu_memory import gpu_memories
-from serve_gpu_processes import Asked, Place
+from serve_gpu_processes import Place
 
 # Chats at a time, how many in all, and tokens in and out of each.
 LOADS = ((4, 32, (512, 128)), (64, 256, (512, 128)), (4, 12, (4096, 512)), (64, 128, (4096, 512)))
@@ -151,14 +152,12 @@ ANSWERS = [
 
 def reference(place: Place, answers: Sequence[tuple[str, str, str]], *more: object) -> None:
     """What was served, against transformers in float32 on the dequantised weights. more: its arguments."""
-    there = [a for a in answers if f"chats {a[1]}" in place.answers(a[0])]
-    words = [f"{place.answers_file(server)}={model}={variant}" for server, model, variant in there]
     one = place.storage("one")
     options: list[object] = ["--base", one / "models/base", "--merged", one / MERGED]
     options += ["--tokens", place.tokens, *more]
     tuned = next(place.storage("tuned").glob("runs/default/full/*/merged/config.json"), None)
     options += ["--tuned", tuned.parent] if tuned else []
-    command = [sys.executable, BENCH / "serve_gpu_reference.py", *options, *words]
+    command = [sys.executable, BENCH / "serve_gpu_reference.py", *options, *place.answered(answers)]
     place.compared("reference", command, place.scratch / "reference.json", 120)
 
 

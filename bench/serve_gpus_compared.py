@@ -18,7 +18,8 @@ import serve_gpu
 import serve_gpu_manifests as manifests
 from finetune_operator.serving.server_requests import ServerRequests, parse_metrics
 from serve_gpu import BENCH
-from serve_gpu_processes import Asked, Place
+from serve_gpu_asked import Asked
+from serve_gpu_processes import Place
 from serve_gpus_tensor import stop_all
 from serve_gpus_trained import (
     CARDS,
@@ -31,8 +32,8 @@ from serve_gpus_trained import (
     compare_with_trainer,
     operators_adapters,
     plain_adapters,
-    train,
     trained,
+    tune,
     write_adapters,
 )
 
@@ -41,6 +42,7 @@ OURS, PLAIN, MANY = "operator", "plain", "many"
 Load = tuple[int, tuple[int, int]]
 """So many at a time, of so many tokens in and out."""
 FEW, SHORT, LONG = (4, (512, 128)), (64, (512, 128)), (64, (4096, 512))
+FEW_LONG = (4, (4096, 512))
 LOADS = [
     *((name, SHORT) for name in (OURS, PLAIN, OURS, PLAIN)),
     *((name, LONG) for name in (OURS, PLAIN, OURS, PLAIN)),
@@ -51,7 +53,7 @@ LOADS = [
 ]
 SECONDS = 31
 # Tokens a second, by which the first load of a kind is sized; those that follow by what it took.
-EXPECTED = {FEW: 1400, SHORT: 14000, LONG: 14000}
+EXPECTED = {FEW: 1400, FEW_LONG: 1400, SHORT: 9000 * CARDS, LONG: 8000 * CARDS}
 PARTS = 4
 """Processes that ask at a time: one is about as fast as a server."""
 RESERVED = 65
@@ -81,8 +83,7 @@ def servers(place: Place) -> dict[str, AbstractContextManager[Asked]]:
 
 def beside(place: Place) -> None:
     """What answers before the first load: the adapters' servers, and after the training the job's model."""
-    job = Thread(target=place.attempt, args=("train", lambda: train(place)))
-    job.start()
+    tuned = tune(place)
     place.attempt("adapters", lambda: write_adapters(place))
     asked: dict[str, Callable[[], None]] = {
         "adapted": lambda: ask_adapted(place, operators_adapters(place)),
@@ -91,8 +92,7 @@ def beside(place: Place) -> None:
     threads = [Thread(target=place.attempt, args=each) for each in asked.items() if CARDS > 1]
     for thread in threads:
         thread.start()
-    job.join()
-    place.attempt("tuned", lambda: ask_tuned(place))
+    place.attempt("tuned", lambda: ask_tuned(place, tuned))
     for thread in threads:
         thread.join()
 
@@ -103,7 +103,6 @@ def ready(place: Place, name: str, asked: Asked) -> None:
     asked.chat()
     if name == OURS:
         asked.answer("full")
-        compare_with_trainer(place, "full", asked, 0)
 
 
 def load_in_turn(
@@ -155,18 +154,20 @@ def _counted(before: ServerRequests, after: ServerRequests) -> dict[str, Any]:
     }
 
 
-def compare_with_transformers(place: Place) -> None:
-    """What was served, against transformers in float32: merged, and the adapter beside the base."""
-    there = [a for a in ANSWERS if f"chats {a[1]}" in place.answers(a[0])]
-    words = [f"{place.answers_file(server)}={model}={variant}" for server, model, variant in there]
+def compare_with_transformers(
+    place: Place, answers: Sequence[tuple[str, str, str]], *more: object, seconds: float = 120
+) -> None:
+    """What was served, against transformers in float32: merged, and the adapter beside the base.
+
+    more: its arguments.
+    """
     base = place.storage("tuned") / "models/base"
-    merged = place.storage("tuned") / "merged"
-    options: list[object] = ["--base", base, "--merged", merged if merged.exists() else base]
-    options += ["--trained", trained(place)] if merged.exists() else []
-    options += ["--adapter", place.scratch / "by-hand", "--experts", adapters(place) / "experts"]
-    options += ["--tokens", place.tokens]
-    command = [sys.executable, BENCH / "serve_gpu_reference.py", *options, *words]
-    place.compared("reference", command, place.scratch / "reference.json", 120)
+    options: list[object] = ["--base", base, "--merged", base]
+    if (run := trained(place)) and (run / "merged").exists():
+        options = ["--base", base, "--merged", run / "merged", "--unmerged", f"trained={run / 'adapter'}"]
+    options += ["--tokens", place.tokens, *more]
+    command = [sys.executable, BENCH / "serve_gpu_reference.py", *options, *place.answered(answers)]
+    place.compared("reference", command, place.scratch / "reference.json", seconds)
 
 
 def main() -> int:
@@ -178,12 +179,14 @@ def main() -> int:
         beside(place)
         for name, asked in loaded.items():
             place.attempt(f"{name} ready", lambda n=name, a=asked: ready(place, n, a))
+        place.attempt("before training", lambda: compare_with_trainer(place, "full", loaded[OURS], 0))
         there = {name: asked for name, asked in loaded.items() if asked.is_ready()}
         place.attempt("loads", lambda: load_in_turn(place, there))
         if CARDS == 1:  # no room for a layer in float32 beside them
             stop_all(loaded)
         # Otherwise beside servers that are idle: their end takes longer than the comparison.
-        place.attempt("reference", lambda: compare_with_transformers(place))
+        parts = ("--adapter", place.scratch / "by-hand", "--experts", adapters(place) / "experts")
+        place.attempt("reference", lambda: compare_with_transformers(place, ANSWERS, *parts))
         stop_all(loaded)
     return 0
 

@@ -15,8 +15,9 @@ from threading import Thread
 import serve_gpu
 import serve_gpu_base as base_model
 import serve_gpu_manifests as manifests
+from serve_gpu_asked import Asked
 from serve_gpu_memory import gpu_memories
-from serve_gpu_processes import Asked, Place
+from serve_gpu_processes import Place
 from serve_gpus import (
     BESIDE,
     EXPERTS,

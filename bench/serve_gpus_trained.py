@@ -1,21 +1,26 @@
 """What stands beside the loads of `serve_gpus_compared.py`: a job and its trainer's answers, and adapters."""
 
 import json
-import subprocess
 import urllib.request
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import serve_gpu_base as base_model
 import serve_gpu_manifests as manifests
+from serve_gpu import BENCH
 from serve_gpu_ask import Server
+from serve_gpu_asked import Asked
 from serve_gpu_memory import gpu_memories
-from serve_gpu_processes import Asked, Place
+from serve_gpu_processes import Place
 
 ROOM = ["--gpu-memory-utilization", "0.2", "--kv-cache-memory-bytes", str(2 * 2**30)]
 SMALL = ["--enforce-eager", *ROOM]
 CARDS = len(gpu_memories()) or 1
+# Of a job's model it is known how large it is: a fifth of 80 GB would be refused.
+CARD_GIGABYTES = 141
+TUNED_SECONDS = 330
 TENSOR = ["--tensor-parallel-size", str(CARDS), "--max-model-len", str(manifests.LENGTH)]
 
 
@@ -24,27 +29,53 @@ def questions() -> list[str]:
     return list(dict.fromkeys(chat[0]["content"] for chat in base_model.chats()))[:8]
 
 
-def train(place: Place) -> None:
-    """The job up to its adapter, with what its trainer answers; then the adapter merged."""
+def tune(place: Place) -> Asked:
+    """One `finetune run` of a job whose trainer answers too, and of the server of its merged model."""
     samples = {"prompts": questions(), "maxTokens": 32}
-    fields = {"export": {"adapterOnly": True}, "model": {"uri": "models/base", "verify": False}}
-    manifest = manifests.job_manifest(place.scratch, {"samples": samples}, **fields)
-    job = place.finetune("job", manifest, storage="tuned", cards="0")
+    fields = {"export": {"verify": False}, "model": {"uri": "models/base", "verify": False}}
+    job = manifests.job_manifest(place.scratch, {"samples": samples}, **fields)
+    server = manifests.serve_manifest(
+        place.scratch, "tuned", job="full", arguments=SMALL, gpuMemory=f"{CARD_GIGABYTES}G"
+    )
+    process = place.finetune("tuned", job, server, storage="tuned", cards="0")
+    return place.deployed("tuned", process, "tuned", "tuned")
+
+
+def ask_tuned(place: Place, asked: Asked) -> None:
+    """The job's model; then both end."""
     try:
-        job.wait(180)
-    except subprocess.TimeoutExpired:
-        Asked.stop_process(job)
-    place.keep("job", {"exitCode": job.poll(), "said": place.log("job").read_text()[-2500:]})
-    storage = place.storage("tuned")
-    names = ["--base", storage / "models/base", "--adapter", trained(place), "--out", storage / "merged"]
-    merge = place.start("merge", [place.program("converter", "finetune-convert"), "merge", *names])
-    place.keep("merge", {"exitCode": merge.wait(150), "said": place.log("merge").read_text()[-1500:]})
+        asked.wait(TUNED_SECONDS)
+        place.keep("tuned ready", asked.figures())
+        asked.answer("tuned")
+        compare_with_trainer(place, "tuned", asked, manifests.STEPS)
+    finally:
+        place.keep(
+            "job", {"losses": losses(place, "tuned", "full"), "said": place.log("tuned").read_text()[-2500:]}
+        )
+        asked.stop()
 
 
-def trained(place: Place) -> Path:
-    """The adapter's folder."""
+def trained(place: Place) -> Path | None:
+    """The job's folder, with its adapter and its merged model; None before there is an adapter."""
     file = "runs/default/full/*/adapter/adapter_model.safetensors"
-    return next(place.storage("tuned").glob(file)).parent
+    return next((found.parents[1] for found in place.storage("tuned").glob(file)), None)
+
+
+def losses(place: Place, storage: str, job: str) -> dict[str, Any]:
+    """A hundred of a job's, and when each adapter was written."""
+    kept = [(line["step"], line["loss"]) for line in metrics(place, storage, job) if "loss" in line]
+    files = place.storage(storage).glob(f"runs/default/{job}/**/adapter_model.safetensors")
+    written = {str(file.parent): file.stat().st_mtime for file in files}
+    return {"losses": kept[:: max(1, len(kept) // 100)], "last": kept[-1:], "written": written}
+
+
+def compare_with_trainers_model(place: Place, answers: Sequence[tuple[str, str, str]]) -> None:
+    """Served answers, and the trainer's own model at the job's last checkpoint: of the same texts."""
+    storage = place.storage("tuned")
+    run = next(storage.glob(".engine/configmaps/default/*/run.json"))
+    command = [place.program("trainer", "python"), BENCH / "serve_gpu_trainer.py", "--run", run]
+    command += ["--root", storage, "--tokens", place.tokens, *place.answered(answers)]
+    place.compared("trainer", command, place.scratch / "trainer.json", 180)
 
 
 def compare_with_trainer(place: Place, model: str, asked: Asked, step: int) -> None:
@@ -64,27 +95,21 @@ def compare_with_trainer(place: Place, model: str, asked: Asked, step: int) -> N
 
 
 def _samples(place: Place, step: int) -> list[str]:
-    (file,) = place.storage("tuned").glob("runs/default/full/*/metrics.jsonl")
-    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    lines = metrics(place, "tuned", "full")
     found = [line["samples"] for line in lines if line.get("step") == step and "samples" in line]
     return [sample["text"] for sample in found[-1]]
+
+
+def metrics(place: Place, storage: str, job: str) -> list[dict[str, Any]]:
+    """What a job's trainer wrote, a line each; none before it did."""
+    files = place.storage(storage).glob(f"runs/default/{job}/*/metrics.jsonl")
+    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
 
 def _same_beginning(mine: str, theirs: str) -> int:
     """Letters."""
     pairs = enumerate(zip(mine, theirs, strict=False))
     return next((at for at, (a, b) in pairs if a != b), min(len(mine), len(theirs)))
-
-
-def ask_tuned(place: Place) -> None:
-    """The job's model."""
-    file = manifests.serve_manifest(
-        place.scratch, "tuned", uri="merged", arguments=SMALL, tensorParallelSize=CARDS
-    )
-    with place.served("tuned", file, storage="tuned", deployment="tuned") as asked:
-        asked.wait(200)
-        compare_with_trainer(place, "tuned", asked, manifests.STEPS)
-        asked.answer("tuned")
 
 
 def write_adapters(place: Place) -> None:
