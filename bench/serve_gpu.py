@@ -34,14 +34,15 @@ MTP = ["--speculative-config", '{"method": "mtp", "num_speculative_tokens": 1}']
 
 
 def write_base(place: Place, copies: Sequence[str] = ("hand", "beside", "drafted")) -> None:
-    """The base, the demo's data and what is asked, as numbers. copies: storages that have links to it."""
+    """The base, the demo's data and what is asked, as numbers. copies: more storages, with links to it."""
     folder = place.storage("tuned") / "models/base"
     if not folder.exists():
         subprocess.run([sys.executable, BENCH / "serve_gpu_base.py", folder], check=True)
-    data = place.storage("tuned") / "datasets"
-    data.mkdir(exist_ok=True)
-    shutil.copy(base_model.ROOT / "examples/data/faq.jsonl", data)
     place.tokens.write_text(json.dumps(_tokens(folder)))
+    for name in ("tuned", *copies):
+        data = place.storage(name) / "datasets"
+        data.mkdir(exist_ok=True)
+        shutil.copy(base_model.ROOT / "examples/data/faq.jsonl", data)
     for name in copies:
         copy = place.storage(name) / "models/base"
         copy.parent.mkdir(parents=True, exist_ok=True)

@@ -68,7 +68,7 @@ class Asked:
             self._keep(f"{word} chat", self._server.chat(question))
 
     def answer(self, model: str, name: str = "") -> None:
-        """Greedy tokens, and log probabilities of the chats, kept by the name that is given, or the model's."""
+        """Greedy tokens, and log probabilities of the chats, by a name of theirs or the model's."""
         tokens = json.loads(self._place.tokens.read_text())
         self._keep(f"greedy {name or model}", self._server.greedy(model, tokens["prompts"]))
         self._keep(f"chats {name or model}", self._server.log_probabilities(model, tokens["chats"]))

@@ -21,8 +21,8 @@ STORAGE = SERVER = DEPLOYMENT = "followed"
 LIVE = "live"
 """The job, its adapter's name at the server, and of the adapters that it had the one that is trained."""
 # More than three minutes of training: the server starts at the first checkpoint, and takes one of them.
-STEPS, INTERVAL = 3600, 400
-READY_SECONDS, TRAINED_SECONDS = 330, 330
+STEPS, INTERVAL = 4800, 400
+READY_SECONDS, TRAINED_SECONDS = 420, 240
 
 
 def start(place: Place, steps: int = STEPS, interval: int = INTERVAL) -> Asked:

@@ -31,7 +31,8 @@ from serve_gpus_tensor import stop_all
 from serve_gpus_trained import ask_tuned, compare_with_trainer, compare_with_trainers_model, trained, tune
 
 TURNS = (OURS, PLAIN, OURS, PLAIN)
-LOADS = [(name, load) for load in (FEW, FEW_LONG, SHORT, LONG) for name in TURNS]
+LOADS = [(name, load) for load in (FEW, FEW_LONG) for name in TURNS]
+LOADS += 2 * [(name, load) for load in (SHORT, LONG) for name in (OURS, PLAIN)]
 BASE, TUNED = (OURS, "full", "base"), ("tuned", "tuned", "trained")
 OF_TRAINER = [BASE, TUNED]
 OF_TRANSFORMERS = [BASE, TUNED, ("tuned", "tuned", "merged"), (SERVER, DEPLOYMENT, "base")]

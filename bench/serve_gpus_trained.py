@@ -18,8 +18,8 @@ from serve_gpu_processes import Place
 ROOM = ["--gpu-memory-utilization", "0.2", "--kv-cache-memory-bytes", str(2 * 2**30)]
 SMALL = ["--enforce-eager", *ROOM]
 CARDS = len(gpu_memories()) or 1
-# Of a job's model it is known how large it is: a fifth of 80 GB would be refused.
-CARD_GIGABYTES = 141
+# A job's model is known, before prepare by its flavor's bfloat16: more than a fifth of the card.
+CARD = "180G"
 TUNED_SECONDS = 330
 TENSOR = ["--tensor-parallel-size", str(CARDS), "--max-model-len", str(manifests.LENGTH)]
 
@@ -34,9 +34,7 @@ def tune(place: Place) -> Asked:
     samples = {"prompts": questions(), "maxTokens": 32}
     fields = {"export": {"verify": False}, "model": {"uri": "models/base", "verify": False}}
     job = manifests.job_manifest(place.scratch, {"samples": samples}, **fields)
-    server = manifests.serve_manifest(
-        place.scratch, "tuned", job="full", arguments=SMALL, gpuMemory=f"{CARD_GIGABYTES}G"
-    )
+    server = manifests.serve_manifest(place.scratch, "tuned", job="full", arguments=SMALL, gpuMemory=CARD)
     process = place.finetune("tuned", job, server, storage="tuned", cards="0")
     return place.deployed("tuned", process, "tuned", "tuned")
 
