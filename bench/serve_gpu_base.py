@@ -28,6 +28,7 @@ def main(folder: Path) -> None:
     partial.parent.mkdir(parents=True, exist_ok=True)
     write_base(partial, MODEL, UnitFill())
     config = CONFIG | {"num_nextn_predict_layers": int(MODEL.mtp), "quantization_config": _FP8}
+    config["moe_layer_freq"] = 1  # as published, and SGLang does not start without it
     (partial / "config.json").write_text(json.dumps(config))
     (partial / "generation_config.json").write_text(json.dumps({"bos_token_id": 0, "eos_token_id": 1}))
     write_tokenizer(partial)

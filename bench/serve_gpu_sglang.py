@@ -11,7 +11,7 @@ SGLANG = "sglang"
 STORAGE = PLAIN
 """Whose base it reads."""
 READY = "The server is fired up and ready to roll"
-READY_SECONDS, SECONDS = 200, 21
+READY_SECONDS, SECONDS = 240, 21
 TURNS = [(SGLANG, load) for load in (FEW, FEW_LONG, SHORT, LONG)] + [(OURS, SHORT), (PLAIN, SHORT)]
 RESERVED = READY_SECONDS + len(TURNS) * (SECONDS + 6)
 """Seconds."""
